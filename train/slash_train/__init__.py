@@ -1,0 +1,1 @@
+"""Prepares corpora and trains SampleRNN models with PyTorch."""

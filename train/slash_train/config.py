@@ -1,0 +1,167 @@
+"""What a run is made of: audio format, model shape, training recipe. Read from TOML presets, strictly."""
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from slash_infer.codec import Codec
+from slash_infer.errors import UserError
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class AudioConfig(_Strict):
+    """The format the model hears and speaks."""
+
+    sample_rate: Annotated[int, Field(ge=1000, le=192_000)] = 16_000  # Hz
+    codec: Codec = Codec()
+
+
+class ModelConfig(_Strict):
+    """The shape of a SampleRNN (arXiv 1612.07837)."""
+
+    frame_sizes: tuple[PositiveInt, ...] = Field(default=(16,), min_length=1, strict=False)
+    """FS(k) in samples of frame tier k = 1, 2, ..., the lowest tier first; each divides the next."""
+    rnn_layers: PositiveInt = 3
+    """LSTM layers in every frame tier."""
+    width: PositiveInt = 1024
+    """D: units of every LSTM layer, MLP layer and conditioning vector."""
+    embedding: PositiveInt = 256
+    """E: width of a code's embedding in the sample tier."""
+    mlp_layers: Annotated[int, Field(ge=2)] = 3
+    """Layers of the sample tier before its output layer; the first has no activation."""
+
+    @model_validator(mode="after")
+    def _each_frame_divides_the_next(self) -> Self:
+        for lower, upper in zip(self.frame_sizes, self.frame_sizes[1:], strict=False):
+            if upper <= lower or upper % lower:
+                raise ValueError("frame_sizes must grow from the lowest tier up, each dividing the next")
+        return self
+
+    @property
+    def top_frame(self) -> int:
+        """Samples the top tier consumes per step: the history a model needs."""
+        return self.frame_sizes[-1]
+
+
+class TrainingConfig(_Strict):
+    """The recipe: truncated back-propagation through time with Adam."""
+
+    batch_size: PositiveInt = 64
+    """Clips trained in parallel, each with its own carried LSTM state."""
+    window: PositiveInt = 1024
+    """Samples of each clip per step: the length of truncated BPTT. A multiple of the top frame size."""
+    clip_seconds: PositiveFloat = 8.0
+    """Recordings are cut into clips of this length; the state is reset at a clip's start."""
+    learning_rate: PositiveFloat = 1e-3
+    clip_norm: PositiveFloat = 1.25
+    """Largest global norm of the gradient."""
+    steps: PositiveInt = 100_000
+    """Optimiser steps when neither --steps nor --minutes is given."""
+    checkpoint_every: PositiveInt = 1000
+    """Steps between validations, each followed by a checkpoint."""
+    valid_seconds: PositiveFloat = 60.0
+    """At most this much of the validation split is scored at each checkpoint."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Fixes the initial weights and the order of the clips."""
+
+
+class Preset(_Strict):
+    """One complete configuration."""
+
+    audio: AudioConfig = AudioConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _window_holds_whole_frames(self) -> Self:
+        if self.training.window % self.model.top_frame:
+            raise ValueError(f"training.window must be a multiple of the top frame size, {self.model.top_frame}")
+        return self
+
+
+def preset_names() -> list[str]:
+    """Return the names `--preset` takes."""
+    files = resources.files("slash_train").joinpath("presets").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
+    """Read the preset called `name` and apply `key=value` overrides such as `training.batch_size=8`.
+
+    Raises:
+        UserError: no such preset, an unknown key, a value out of range or of the wrong type; the message
+            names the nearest right name.
+    """
+    if name not in preset_names():
+        raise UserError(f"preset '{name}' does not exist{_nearest(name, preset_names())}")
+    text = resources.files("slash_train").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
+    tables = tomllib.loads(text)
+    for override in overrides:
+        _apply(tables, override)
+    return parse_preset(tables, source=f"preset '{name}'")
+
+
+def parse_preset(tables: dict[str, Any], source: str) -> Preset:
+    """Validate `tables`, as TOML or JSON gives them; `source` names them in the error."""
+    try:
+        return Preset.model_validate(tables)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_first_fault(error)}") from None
+
+
+def _apply(tables: dict[str, Any], override: str) -> None:
+    """Set one dotted key of `tables` in place, from text like `training.batch_size=8`."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {override}: write it as key=value, for example training.batch_size=8")
+    _check_key(key)
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *path, last = key.split(".")
+    for part in path:
+        tables = tables.setdefault(part, {})
+    tables[last] = value
+
+
+def _check_key(key: str) -> None:
+    keys = [name for name, _ in _leaf_fields(Preset)]
+    if key not in keys:
+        raise UserError(f"--set {key}: no such key{_nearest(key, keys)}")
+
+
+def _leaf_fields(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:
+    """Every settable key of `model`, dotted, with its type."""
+    leaves: list[tuple[str, Any]] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            leaves += _leaf_fields(field.annotation, f"{prefix}{name}.")
+        else:
+            leaves.append((f"{prefix}{name}", field.annotation))
+    return leaves
+
+
+def _first_fault(error: ValidationError) -> str:
+    """Say the first fault of a validation in one line, with the nearest right name for an unknown key."""
+    fault = error.errors()[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: no such key{_nearest(key, [name for name, _ in _leaf_fields(Preset)])}"
+    return f"{key}: {fault['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+
+
+def _nearest(name: str, choices: list[str]) -> str:
+    """Return '; did you mean X?' or, when nothing is near, the list of choices."""
+    near = difflib.get_close_matches(name, choices, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; choose from {', '.join(choices)}"

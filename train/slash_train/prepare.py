@@ -1,0 +1,158 @@
+"""Folder of audio -> corpus. Memory does not grow with the corpus: audio passes through in blocks.
+
+Two passes: the first decodes every recording to a temporary float32 file and takes its measure; the second
+applies one gain to all of them and writes int16.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from slash_infer.codec import PCM16_SCALE
+from slash_infer.errors import UserError
+from slash_infer.files import refuse_to_overwrite, whole_directory, write_json
+from slash_train.corpus import PAGE, SAMPLES, CorpusPage, Recording
+from slash_train.recordings import Channel, SourceStats, decode, find_recordings
+from slash_train.splits import divide
+
+TARGET_PEAK = 10 ** (-1 / 20)  # the corpus's loudest sample ends up at -1 dBFS
+SILENCE = 10 ** (-60 / 20)  # a block whose peak is under -60 dBFS counts as silent
+SILENCE_BLOCKS_PER_SECOND = 20
+COPY_SAMPLES = 1 << 20
+
+Advance = Callable[[str], None]
+"""Called with a recording's name when it has been decoded."""
+
+
+def prepare(
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    sample_rate: int = 16_000,
+    channel: Channel = "mix",
+    valid: float = 0.1,
+    test: float = 0.1,
+    force: bool = False,
+    advance: Advance = lambda _: None,
+) -> CorpusPage:
+    """Make the corpus `out` from audio files and folders.
+
+    Args:
+        sources: files and folders; folders are searched through.
+        out: the directory to make. It appears when it is complete, or not at all.
+        sample_rate: of the corpus, in Hz.
+        channel: how several channels become one.
+        valid: fraction held out for validation, 0 for none.
+        test: fraction held out for testing, 0 for none.
+        force: replace a corpus that stands at `out`.
+        advance: told of every recording that has been read.
+
+    Returns:
+        what was written to `corpus.json`.
+
+    Raises:
+        UserError: bad fractions, no recordings, an unreadable one, nothing but silence, or `out` exists.
+    """
+    if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
+        raise UserError(f"--valid {valid} --test {test}: each must be at least 0 and both together under 1")
+    if not 1000 <= sample_rate <= 192_000:
+        raise UserError(f"--sample-rate {sample_rate}: must be from 1000 to 192000 Hz")
+    refuse_to_overwrite(out, force=force, marker=PAGE)
+    paths = find_recordings(sources)
+    with whole_directory(out) as folder:
+        decoded = folder / "decoded.float32"
+        measured = []
+        with decoded.open("wb") as sink:
+            for path in paths:
+                measured.append(_decode_and_measure(path, sample_rate, channel, sink.write))
+                advance(path.name)
+        peak = max(m.peak for m in measured)
+        if peak == 0:
+            raise UserError(f"{sources[0]}: every recording is silent; nothing can be learned from it")
+        gain = TARGET_PEAK / peak
+        _write_pcm(decoded, folder / SAMPLES, gain)
+        decoded.unlink()
+        names = _names(paths)
+        divided = divide(names, [m.length for m in measured], valid, test)
+        page = CorpusPage(
+            sample_rate=sample_rate,
+            channel=channel,
+            gain_db=float(20 * np.log10(gain)),
+            recordings=tuple(
+                Recording(
+                    name=name,
+                    source_rate=m.stats.rate,
+                    peak=m.peak,
+                    clipped=m.stats.clipped,
+                    silent_seconds=m.silent_samples / sample_rate,
+                    regions=tuple(regions),
+                )
+                for name, m, regions in zip(names, measured, divided, strict=True)
+            ),
+        )
+        if page.length("train") == 0:
+            raise UserError(f"{sources[0]}: nothing is left to train on; lower --valid and --test")
+        write_json(folder / PAGE, page.model_dump())
+    return page
+
+
+class _Measure:
+    """Running measures of one recording at the corpus's rate."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.stats = SourceStats()
+        self.length = 0
+        self.peak = 0.0
+        self.silent_samples = 0
+        self._block = max(1, sample_rate // SILENCE_BLOCKS_PER_SECOND)
+        self._rest: npt.NDArray[np.float32] = np.zeros(0, np.float32)
+
+    def add(self, samples: npt.NDArray[np.float32]) -> None:
+        self.length += len(samples)
+        self.peak = max(self.peak, float(np.abs(samples).max(initial=0.0)))
+        pending = np.concatenate([self._rest, samples])
+        whole = len(pending) // self._block * self._block
+        self._count_silence(pending[:whole].reshape(-1, self._block))
+        self._rest = pending[whole:]
+
+    def finish(self) -> None:
+        if len(self._rest):
+            self._count_silence(self._rest[np.newaxis])
+
+    def _count_silence(self, blocks: npt.NDArray[np.float32]) -> None:
+        silent = np.abs(blocks).max(axis=1, initial=0.0) < SILENCE
+        self.silent_samples += int(np.count_nonzero(silent)) * blocks.shape[1]
+
+
+def _decode_and_measure(
+    path: Path, sample_rate: int, channel: Channel, write: Callable[[bytes], int]
+) -> _Measure:
+    measure = _Measure(sample_rate)
+    for block in decode(path, sample_rate, channel, measure.stats):
+        measure.add(block)
+        write(block.tobytes())
+    measure.finish()
+    if measure.length == 0:
+        raise UserError(f"{path}: is shorter than one sample at {sample_rate} Hz; remove it")
+    return measure
+
+
+def _write_pcm(decoded: Path, out: Path, gain: float) -> None:
+    """Scale float32 samples by `gain` and write them as an int16 .npy file, block by block."""
+    header = {"descr": "<i2", "fortran_order": False, "shape": (decoded.stat().st_size // 4,)}
+    with decoded.open("rb") as source, out.open("wb") as target:
+        np.lib.format.write_array_header_1_0(target, header)
+        while block := source.read(4 * COPY_SAMPLES):
+            scaled = np.frombuffer(block, np.float32) * (gain * PCM16_SCALE)
+            target.write(np.rint(scaled).astype("<i2").tobytes())
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Name recordings by file name, with as much of the folder as it takes to tell them apart."""
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return names

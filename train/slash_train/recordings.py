@@ -1,0 +1,97 @@
+"""Finds recordings on disk and decodes them as a stream of mono blocks at the wanted rate."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from slash_infer.errors import UserError
+
+Channel = Literal["mix", "left", "right"]
+
+SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
+BLOCK_FRAMES = 1 << 16  # decoded at once: bounds the memory of one file, however long it is
+FULL_SCALE = 32767 / 32768  # a source sample this loud is at the end of the 16-bit range: clipped
+
+
+def find_recordings(sources: Sequence[Path]) -> list[Path]:
+    """Return the audio files named by `sources`: files as given, folders searched through, sorted by path.
+
+    Hidden files are left out (macOS writes `._take1.wav` beside `take1.wav` on shared disks).
+
+    Raises:
+        UserError: a source does not exist, or nothing was found.
+    """
+    found: dict[Path, None] = {}
+    for source in sources:
+        if source.is_dir():
+            inside = (path.relative_to(source) for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+            visible = sorted(path for path in inside if not any(part.startswith(".") for part in path.parts))
+            found.update(dict.fromkeys(source / path for path in visible if (source / path).is_file()))
+        elif source.is_file():
+            found[source] = None
+        else:
+            raise UserError(f"{source}: no such file or folder; check the path")
+    if not found:
+        kinds = ", ".join(sorted(suffix[1:].upper() for suffix in SUFFIXES))
+        raise UserError(f"{sources[0]}: holds no recordings; put {kinds} files there or name another folder")
+    return list(found)
+
+
+@dataclass
+class SourceStats:
+    """What the decoder saw of a file, filled in while it is read."""
+
+    frames: int = 0
+    """Sample frames in the file, at its own rate."""
+    rate: int = 0
+    """Its sample rate in Hz."""
+    clipped: int = 0
+    """Samples, over all channels, at full scale."""
+
+
+def decode(
+    path: Path, sample_rate: int, channel: Channel, stats: SourceStats
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield `path` as mono float32 blocks [n] at `sample_rate` Hz (soxr, high quality).
+
+    Args:
+        path: WAV, FLAC, OGG, MP3 or anything else libsndfile reads, at any rate, depth and channel count.
+        sample_rate: the wanted rate in Hz.
+        channel: `mix` averages all channels; `left` and `right` take the first and the second.
+        stats: filled in as the file is read.
+
+    Raises:
+        UserError: not audio, damaged, empty, not finite, or without a right channel when that was asked for.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            stats.rate = file.samplerate
+            if channel == "right" and file.channels < 2:
+                raise UserError(f"{path}: is mono and has no right channel; use --channel mix or left")
+            resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
+            while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                if not np.isfinite(block).all():
+                    raise UserError(f"{path}: holds samples that are not finite numbers; repair or remove it")
+                stats.frames += len(block)
+                stats.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
+                yield resampler.resample_chunk(_one_channel(block, channel))
+            if stats.frames == 0:
+                raise UserError(f"{path}: holds no audio; remove it")
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{path}: is not readable audio ({error.error_string}); repair or remove it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+
+
+def _one_channel(block: npt.NDArray[np.float32], channel: Channel) -> npt.NDArray[np.float32]:
+    """Reduce [n, channels] to [n]."""
+    if channel == "mix":
+        return block.mean(axis=1)
+    return np.ascontiguousarray(block[:, 0 if channel == "left" else 1])

@@ -1,0 +1,97 @@
+"""A training run's directory: its configuration, metrics and checkpoints."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slash_infer import __version__
+from slash_infer.errors import UserError
+from slash_infer.files import read_json, whole_directory, whole_file, write_json
+from slash_train.checkpoint import Checkpoint, CheckpointStore
+from slash_train.config import Preset, parse_preset
+from slash_train.metrics import Metrics
+from slash_train.model import SampleRNN
+
+PAGE = "run.json"
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+class Run:
+    """An existing run directory.
+
+    Raises:
+        UserError: the directory is not a run, or its configuration cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.page = read_json(path / PAGE, "a run; make one with: slash train CORPUS --out RUN")
+        self.preset = parse_preset(self.page.get("preset", {}), source=str(path / PAGE))
+        self.checkpoints = CheckpointStore(path)
+
+    @classmethod
+    def create(cls, path: Path, preset_name: str, preset: Preset, corpus: Path) -> "Run":
+        """Make the directory `path` for a new run, in place of what stands there."""
+        content: dict[str, Any] = {
+            "schema_version": 1,
+            "slash_version": __version__,
+            "preset_name": preset_name,
+            "preset": preset.model_dump(mode="json"),
+            "corpus": str(corpus.resolve()),
+        }
+        with whole_directory(path) as folder:
+            write_json(folder / PAGE, content)
+        return cls(path)
+
+    @property
+    def preset_name(self) -> str:
+        """The preset the run was started from."""
+        return str(self.page.get("preset_name"))
+
+    def load_model(self, which: str) -> tuple[SampleRNN, Checkpoint]:
+        """Return the model, in evaluation mode on the CPU, of the checkpoint `best`, `last` or at a path."""
+        checkpoint = self.checkpoints.find(which)
+        model = SampleRNN(self.preset.model, self.preset.audio.codec.levels)
+        checkpoint.load_weights(model)
+        return model.eval(), checkpoint
+
+    def metrics(self) -> Iterator[Metrics]:
+        """Yield the logged metrics in order."""
+        path = self.path / METRICS
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    yield Metrics.model_validate_json(line)
+                except ValueError:
+                    raise UserError(f"{path}: has a damaged line; remove the line") from None
+
+    def log(self, metrics: Metrics) -> None:
+        """Append one line of metrics."""
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(metrics.model_dump_json(exclude_none=True) + "\n")
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drop what was logged after `step`: a resumed run will log it again."""
+        kept = [metrics for metrics in self.metrics() if metrics.step <= step]
+        with whole_file(self.path / METRICS) as part:
+            part.write_text("".join(m.model_dump_json(exclude_none=True) + "\n" for m in kept), encoding="utf-8")
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device; `auto` takes the GPU when there is one.
+
+    Raises:
+        UserError: the named device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name}: cannot be used ({reason}); use cpu or auto") from None
+    return device

@@ -1,0 +1,153 @@
+"""Feeds the training loop: parallel streams of clips, cut into the windows of truncated BPTT.
+
+A clip is a stretch of one recording, at most `clip_seconds` long. Each of the B lanes plays one clip after
+another; a step takes one window from every lane. A lane's window either continues its clip, with the state
+carried over, or starts one, from the initial state and a history of silence, as generation does.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slash_infer.codec import Codec
+from slash_infer.errors import UserError
+from slash_train.config import Preset
+from slash_train.corpus import Corpus, Split
+
+NO_TARGET = -100  # PyTorch's cross-entropy ignores this target
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A stretch of the corpus, in samples."""
+
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """One step's input for B lanes."""
+
+    codes: npt.NDArray[np.int64]
+    """[B, top + T]: history, then the samples to predict. Past a clip's end, silence."""
+    targets: npt.NDArray[np.int64]
+    """[B, T]: the codes to predict, NO_TARGET past a clip's end."""
+    starting: npt.NDArray[np.bool_]
+    """[B]: whether the lane's clip starts here."""
+
+
+def cut_clips(corpus: Corpus, split: Split, clip_seconds: float) -> list[Clip]:
+    """Cut every region of a split into clips of equal length, at most `clip_seconds` each."""
+    longest = max(1, round(clip_seconds * corpus.sample_rate))
+    clips = []
+    for region in corpus.regions(split):
+        pieces = -(-region.length // longest)
+        edges = [region.start + region.length * i // pieces for i in range(pieces + 1)]
+        clips += [Clip(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    return clips
+
+
+class WindowReader:
+    """Reads windows out of a corpus and quantises them."""
+
+    def __init__(self, corpus: Corpus, codec: Codec, top_frame: int, window: int) -> None:
+        self._pcm = corpus.pcm
+        self._codec = codec
+        self._top = top_frame
+        self._window = window
+
+    def read(self, lanes: Sequence[tuple[Clip | None, int]]) -> Window:
+        """Return the window at `offset` of each lane's clip; a lane without a clip gets silence and no targets."""
+        codes = np.full((len(lanes), self._top + self._window), self._codec.silence, dtype=np.int64)
+        targets = np.full((len(lanes), self._window), NO_TARGET, dtype=np.int64)
+        for lane, (clip, offset) in enumerate(lanes):
+            if clip is None:
+                continue
+            count = min(self._window, clip.length - offset)
+            history = min(self._top, offset)  # nothing from before the clip: its history is silence
+            start = clip.start + offset
+            heard = self._codec.encode_pcm16(np.asarray(self._pcm[start - history : start + count]))
+            codes[lane, self._top - history : self._top + count] = heard
+            targets[lane, :count] = heard[history:]
+        return Window(codes, targets, np.array([offset == 0 for _, offset in lanes]))
+
+
+@dataclass
+class Position:
+    """Where the training data stands: enough to continue exactly there."""
+
+    epoch: int = 0
+    """Passes over the clips begun, counted from 0."""
+    drawn: int = 0
+    """Clips handed out in this epoch."""
+    lanes: list[tuple[int, int]] = field(default_factory=list)
+    """(clip number, offset in samples) of every lane's next window."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Position":
+        """Read what `to_json` wrote."""
+        return cls(content["epoch"], content["drawn"], [(clip, offset) for clip, offset in content["lanes"]])
+
+
+class TrainingStream:
+    """The endless sequence of training windows: clips in a new seeded order every epoch.
+
+    Raises:
+        UserError: the training split is shorter than one window.
+    """
+
+    def __init__(self, corpus: Corpus, preset: Preset, position: Position | None = None) -> None:
+        recipe = preset.training
+        length = corpus.length("train")
+        if length < recipe.window:
+            raise UserError(
+                f"{corpus.path}: its training split has {length} samples, less than one window of {recipe.window}; "
+                "add recordings or lower training.window"
+            )
+        self._clips = cut_clips(corpus, "train", recipe.clip_seconds)
+        self._reader = WindowReader(corpus, preset.audio.codec, preset.model.top_frame, recipe.window)
+        self._window = recipe.window
+        self._seed = recipe.seed
+        self.position = position or Position()
+        self._order = self._shuffled(self.position.epoch)
+        if not self.position.lanes:
+            self.position.lanes = [(self._draw(), 0) for _ in range(recipe.batch_size)]
+
+    def next(self) -> Window:
+        """Return the next window of every lane and move on."""
+        lanes = self.position.lanes
+        window = self._reader.read([(self._clips[clip], offset) for clip, offset in lanes])
+        for i, (clip, offset) in enumerate(lanes):
+            after = offset + self._window
+            lanes[i] = (clip, after) if after < self._clips[clip].length else (self._draw(), 0)
+        return window
+
+    def _draw(self) -> int:
+        """Hand out the next clip of the epoch, beginning a new epoch when all have been."""
+        position = self.position
+        if position.drawn == len(self._clips):
+            position.epoch += 1
+            position.drawn = 0
+            self._order = self._shuffled(position.epoch)
+        position.drawn += 1
+        return int(self._order[position.drawn - 1])
+
+    def _shuffled(self, epoch: int) -> npt.NDArray[np.int64]:
+        return np.random.default_rng([self._seed, epoch]).permutation(len(self._clips))
+
+
+def read_once(clips: Sequence[Clip], reader: WindowReader, batch: int, window: int) -> Iterator[Window]:
+    """Yield the windows of every clip exactly once, `batch` clips side by side, the longest clips first."""
+    longest_first = sorted(clips, key=lambda clip: -clip.length)
+    for first in range(0, len(clips), batch):
+        together = longest_first[first : first + batch]
+        for offset in range(0, together[0].length, window):
+            yield reader.read([(clip if offset < clip.length else None, offset) for clip in together])
