@@ -102,7 +102,7 @@ class Training:
         )
 
     def progress(self) -> dict[str, Any]:
-        """The JSON half of a checkpoint."""
+        """The JSON half of a checkpoint: what it takes to go on."""
         return {
             "step": self.step,
             "seconds": self.seconds,
@@ -218,7 +218,7 @@ def _validate_and_save(
 ) -> Metrics:
     """Save a checkpoint, after scoring the validation split unless it is empty or a signal waits."""
     recipe = run.preset.training
-    best = False
+    best, bits = False, None
     if corpus.length("valid") and not in_a_hurry:
         bits = bits_per_sample(
             training.model, run.preset, corpus, "valid", at_most_seconds=recipe.valid_seconds
@@ -228,7 +228,8 @@ def _validate_and_save(
             training.best_bits = bits
         metrics = metrics.model_copy(update={"valid_bits": bits})
     best |= not corpus.length("valid")  # nothing to compare by: the last is the best known
-    run.checkpoints.save(training.model, training.optimiser, training.state, training.progress(), best=best)
+    progress = training.progress() | {"valid_bits": bits}
+    run.checkpoints.save(training.model, training.optimiser, training.state, progress, best=best)
     return metrics
 
 

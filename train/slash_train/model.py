@@ -29,7 +29,8 @@ class FrameTier(nn.Module):
         super().__init__()
         width, layers = config.width, config.rnn_layers
         self.frame_size = config.frame_sizes[tier - 1]
-        self.is_top = self.frame_size == config.top_frame
+        self.is_top = tier == len(config.frame_sizes)
+        self.is_lowest = tier == 1
         below = config.frame_sizes[tier - 2] if tier > 1 else 1
         self.upsampling = self.frame_size // below  # r, conditioning vectors made per step
         self.input = None if self.is_top else nn.Linear(self.frame_size, width)
@@ -172,7 +173,7 @@ class SampleRNN(nn.Module):
             logits [B, T, Q], and the state to carry into the window that follows.
         """
         top, length = self.config.top_frame, codes.shape[1] - self.config.top_frame
-        values = frame_values(codes, self.levels)
+        values = frame_values(codes, self.levels).to(self.sample_tier.first.dtype)
         conditioning: Tensor | None = None
         after: State = [(torch.empty(0), torch.empty(0))] * len(state)
         for k in reversed(range(len(self.tiers()))):

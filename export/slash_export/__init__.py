@@ -1,0 +1,1 @@
+"""Exports trained models: tiers to ONNX graphs, folded and checked against PyTorch."""

@@ -1,0 +1,5 @@
+"""The `slash` command."""
+
+from slash_infer.cli.app import main
+
+__all__ = ["main"]

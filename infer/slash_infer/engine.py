@@ -1,0 +1,86 @@
+"""Runs a bundle's graphs on ONNX Runtime. The engine owns the LSTM state; nothing else does."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from slash_infer.bundle import Bundle, FileEntry
+from slash_infer.errors import UserError
+
+Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+
+
+class CpuEngine:
+    """Executes the tiers one step at a time on the CPU, carrying each frame tier's state between steps.
+
+    Args:
+        bundle: whose graphs to run. Sessions are made from the verified bytes.
+
+    Raises:
+        UserError: ONNX Runtime rejects a graph.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        manifest = bundle.manifest
+        self._bundle = bundle
+        self._frame_tiers = [_session(bundle, tier.graph) for tier in manifest.frame_tiers]
+        self._sample_tier = _session(bundle, manifest.sample_tier.graph)
+        self._initial = [bundle.initial_state(tier) for tier in manifest.frame_tiers]
+        self.reset(1)
+
+    def reset(self, batch: int) -> None:
+        """Put `batch` clips at the learned initial state."""
+        self._state = [
+            [np.repeat(half[:, np.newaxis], batch, axis=1) for half in initial] for initial in self._initial
+        ]
+
+    def step(self, k: int, frame: Int32, conditioning: Float32 | None) -> Float32:
+        """Advance frame tier k by one step.
+
+        Args:
+            k: 1 for the lowest frame tier.
+            frame: the last FS(k) codes, [B, FS(k)].
+            conditioning: [B, D] from the tier above; None for the top tier.
+
+        Returns:
+            conditioning for the tier below, [B, r, D].
+        """
+        h, c = self._state[k - 1]
+        feed: dict[str, npt.NDArray[Any]] = {"frame": frame, "h": h, "c": c}
+        if conditioning is not None:
+            feed["conditioning"] = conditioning
+        conditioning_out, *self._state[k - 1] = self._frame_tiers[k - 1].run(None, feed)
+        return np.asarray(conditioning_out, np.float32)
+
+    def sample(
+        self, history: Int32, conditioning: Float32, uniform: Float32, temperature: Float32
+    ) -> tuple[Int32, Float32]:
+        """Draw one lowest frame.
+
+        Args:
+            history: the last FS codes, [B, FS].
+            conditioning: [B, FS, D] from the lowest frame tier.
+            uniform: [B, FS], one draw per sample.
+            temperature: [B]; logits are divided by it.
+
+        Returns:
+            codes [B, FS], and each one's negative log-likelihood in nats at that temperature [B, FS].
+        """
+        feed = {"history": history, "conditioning": conditioning, "uniform": uniform, "temperature": temperature}
+        codes, nll = self._sample_tier.run(None, feed)
+        return np.asarray(codes, np.int32), np.asarray(nll, np.float32)
+
+
+def _session(bundle: Bundle, graph: FileEntry) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # frames are too short for threads to pay for their hand-over
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    try:
+        return ort.InferenceSession(bundle.read(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{bundle.path / graph.file}: ONNX Runtime cannot load it ({reason})") from error
