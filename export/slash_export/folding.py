@@ -41,7 +41,7 @@ class FoldedFrameTier:
     @property
     def width(self) -> int:
         """D."""
-        return self.h0.shape[1]
+        return int(self.h0.shape[1])
 
 
 @dataclass(frozen=True)

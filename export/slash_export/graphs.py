@@ -116,9 +116,7 @@ def _onnx_gates(stacked: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.concatenate([i, o, f, c])
 
 
-def _linear(
-    op: Any, name: str, x: Any, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]
-) -> Any:
+def _linear(op: Any, name: str, x: Any, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Any:
     return op.Add(op.MatMul(x, _weight(op, f"{name}.weight", weight)), _weight(op, f"{name}.bias", bias))
 
 

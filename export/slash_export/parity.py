@@ -72,9 +72,7 @@ def _compare(bundle: Bundle, engine: "_LogitEngine", reference: SampleRNN, seed:
     return Parity(samples=samples * len(CLIPS), max_logit_difference=difference)
 
 
-def _reference_logits(
-    reference: SampleRNN, codes: npt.NDArray[np.int32], silence: int
-) -> npt.NDArray[np.float64]:
+def _reference_logits(reference: SampleRNN, codes: npt.NDArray[np.int32], silence: int) -> npt.NDArray[np.float64]:
     history = np.full((len(codes), reference.config.top_frame), silence)
     window = torch.from_numpy(np.concatenate([history, codes], axis=1).astype(np.int64))
     with torch.inference_mode():
@@ -109,6 +107,11 @@ class _LogitEngine(CpuEngine):
         """One array [B, FS, Q] per call."""
 
     def sample(self, history: Any, conditioning: Any, uniform: Any, temperature: Any) -> Any:
-        feed = {"history": history, "conditioning": conditioning, "uniform": uniform, "temperature": temperature}
+        feed = {
+            "history": history,
+            "conditioning": conditioning,
+            "uniform": uniform,
+            "temperature": temperature,
+        }
         self.logits.append(np.stack(self._probe.run(self._names, feed), axis=1))
         return super().sample(history, conditioning, uniform, temperature)

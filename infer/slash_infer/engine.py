@@ -69,7 +69,12 @@ class CpuEngine:
         Returns:
             codes [B, FS], and each one's negative log-likelihood in nats at that temperature [B, FS].
         """
-        feed = {"history": history, "conditioning": conditioning, "uniform": uniform, "temperature": temperature}
+        feed = {
+            "history": history,
+            "conditioning": conditioning,
+            "uniform": uniform,
+            "temperature": temperature,
+        }
         codes, nll = self._sample_tier.run(None, feed)
         return np.asarray(codes, np.int32), np.asarray(nll, np.float32)
 

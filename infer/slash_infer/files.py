@@ -40,13 +40,13 @@ def refuse_to_overwrite(out: Path, *, force: bool, marker: str | None = None) ->
 @contextmanager
 def whole_file(out: Path) -> Iterator[Path]:
     """Yield a temporary path beside `out` that becomes `out` on success and vanishes on failure."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.parent / f".{out.name}.{os.getpid()}.part"
-    try:
-        yield part
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
+    with _parent(out):
+        part = out.parent / f".{out.name}.{os.getpid()}.part"
+        try:
+            yield part
+            part.replace(out)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -56,20 +56,33 @@ def whole_directory(out: Path) -> Iterator[Path]:
     What stood at `out` is moved aside for the swap and then removed, so a failure at any point leaves
     either the old directory or the new one.
     """
+    with _parent(out):
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        part.chmod(0o755)
+        try:
+            yield part
+            if out.exists():
+                old = part.with_suffix(".old")
+                out.replace(old)
+                part.replace(out)
+                shutil.rmtree(old)
+            else:
+                part.replace(out)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _parent(out: Path) -> Iterator[None]:
+    """Make the folder `out` goes into; when the body fails, take it away again if it was made and is empty."""
+    existed = out.parent.exists()
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    part.chmod(0o755)
     try:
-        yield part
-        if out.exists():
-            old = part.with_suffix(".old")
-            os.replace(out, old)
-            os.replace(part, out)
-            shutil.rmtree(old)
-        else:
-            os.replace(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        yield
+    except BaseException:
+        if not existed and not any(out.parent.iterdir()):
+            out.parent.rmdir()
+        raise
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

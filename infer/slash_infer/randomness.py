@@ -40,4 +40,4 @@ class Uniforms:
         """
         words = np.stack([stream.random_raw(count) for stream in self._streams])
         top_bits = words >> np.uint64(64 - UNIFORM_BITS)
-        return ((top_bits.astype(np.float64) + 0.5) / 2**UNIFORM_BITS).astype(np.float32)
+        return np.asarray((top_bits + 0.5) / 2**UNIFORM_BITS, np.float32)

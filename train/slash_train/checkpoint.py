@@ -61,9 +61,7 @@ class Checkpoint:
     def load_state(self, device: torch.device) -> State:
         """Return the lanes' carried LSTM state."""
         saved = self._tensors(STATE)
-        return [
-            (saved[f"h.{k}"].to(device), saved[f"c.{k}"].to(device)) for k in range(1, len(saved) // 2 + 1)
-        ]
+        return [(saved[f"h.{k}"].to(device), saved[f"c.{k}"].to(device)) for k in range(1, len(saved) // 2 + 1)]
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
         try:
@@ -143,4 +141,6 @@ def _moments(model: SampleRNN, optimiser: torch.optim.Optimizer) -> dict[str, Te
 
 
 def _named(state: State) -> dict[str, Tensor]:
-    return {f"{letter}.{k}": tensor for k, pair in enumerate(state, 1) for letter, tensor in zip("hc", pair, strict=True)}
+    return {
+        f"{letter}.{k}": tensor for k, pair in enumerate(state, 1) for letter, tensor in zip("hc", pair, strict=True)
+    }

@@ -220,9 +220,7 @@ def _validate_and_save(
     recipe = run.preset.training
     best, bits = False, None
     if corpus.length("valid") and not in_a_hurry:
-        bits = bits_per_sample(
-            training.model, run.preset, corpus, "valid", at_most_seconds=recipe.valid_seconds
-        )
+        bits = bits_per_sample(training.model, run.preset, corpus, "valid", at_most_seconds=recipe.valid_seconds)
         best = training.best_bits is None or bits < training.best_bits
         if best:
             training.best_bits = bits

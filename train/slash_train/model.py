@@ -105,14 +105,19 @@ class SampleTier(nn.Module):
         table = torch.einsum("qe,fed->fqd", self.embedding.weight, self.first)
         offsets = torch.arange(self.history, device=codes.device) * self.levels
         rows = codes.unfold(1, self.history, 1) + offsets  # [B, T, FS] indices into the flattened table
-        x = _SumOfRows.apply(table.flatten(0, 1), rows.flatten(0, 1)).view_as(conditioning) + conditioning
+        x = _sum_of_rows(table.flatten(0, 1), rows.flatten(0, 1)).view_as(conditioning) + conditioning
         for linear in self.hidden:
             x = functional.relu(linear(x))
         return cast("Tensor", self.output(x))
 
 
+def _sum_of_rows(table: Tensor, rows: Tensor) -> Tensor:
+    """Gather and sum: table [R, D], rows [N, FS] to [N, D]."""
+    return cast("Tensor", _SumOfRows.apply(table, rows))  # type: ignore[no-untyped-call]
+
+
 class _SumOfRows(torch.autograd.Function):
-    """Gather-and-sum: table [R, D], rows [N, FS] -> [N, D]. As `embedding_bag`, with a faster backward pass."""
+    """As `embedding_bag`, with a faster backward pass."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, table: Tensor, rows: Tensor) -> Tensor:
@@ -179,7 +184,7 @@ class SampleRNN(nn.Module):
         for k in reversed(range(len(self.tiers()))):
             tier = self.tiers()[k]
             start = top - tier.frame_size  # a step sees the frame just before the samples it conditions
-            frames = values[:, start : start + length].unflatten(1, (-1, tier.frame_size))
+            frames = values[:, start : start + length].reshape(len(codes), -1, tier.frame_size)
             conditioning, after[k] = tier(frames, conditioning, state[k])
         history = codes[:, top - self.sample_tier.history : -1]
         return self.sample_tier(history, conditioning), after

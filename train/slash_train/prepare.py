@@ -126,9 +126,7 @@ class _Measure:
         self.silent_samples += int(np.count_nonzero(silent)) * blocks.shape[1]
 
 
-def _decode_and_measure(
-    path: Path, sample_rate: int, channel: Channel, write: Callable[[bytes], int]
-) -> _Measure:
+def _decode_and_measure(path: Path, sample_rate: int, channel: Channel, write: Callable[[bytes], int]) -> _Measure:
     measure = _Measure(sample_rate)
     for block in decode(path, sample_rate, channel, measure.stats):
         measure.add(block)

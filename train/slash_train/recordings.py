@@ -55,9 +55,7 @@ class SourceStats:
     """Samples, over all channels, at full scale."""
 
 
-def decode(
-    path: Path, sample_rate: int, channel: Channel, stats: SourceStats
-) -> Iterator[npt.NDArray[np.float32]]:
+def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -> Iterator[npt.NDArray[np.float32]]:
     """Yield `path` as mono float32 blocks [n] at `sample_rate` Hz (soxr, high quality).
 
     Args:
@@ -93,5 +91,5 @@ def decode(
 def _one_channel(block: npt.NDArray[np.float32], channel: Channel) -> npt.NDArray[np.float32]:
     """Reduce [n, channels] to [n]."""
     if channel == "mix":
-        return block.mean(axis=1)
+        return np.mean(block, axis=1, dtype=np.float32)
     return np.ascontiguousarray(block[:, 0 if channel == "left" else 1])

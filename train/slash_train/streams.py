@@ -5,6 +5,7 @@ another; a step takes one window from every lane. A lane's window either continu
 carried over, or starts one, from the initial state and a history of silence, as generation does.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -47,7 +48,7 @@ def cut_clips(corpus: Corpus, split: Split, clip_seconds: float) -> list[Clip]:
     for region in corpus.regions(split):
         pieces = -(-region.length // longest)
         edges = [region.start + region.length * i // pieces for i in range(pieces + 1)]
-        clips += [Clip(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+        clips += [Clip(a, b - a) for a, b in itertools.pairwise(edges)]
     return clips
 
 

@@ -36,7 +36,7 @@ def _version(show: bool) -> None:
 def _slash(
     version: Annotated[bool, typer.Option("--version", callback=_version, help="Show the version and exit.")] = False,
 ) -> None:
-    """Learn to play from recordings: train a SampleRNN on a folder of audio and generate more of it.
+    r"""Learn to play from recordings: train a SampleRNN on a folder of audio and generate more of it.
 
     \b
     slash prepare recordings/ --out corpus
@@ -47,7 +47,15 @@ def _slash(
     """
 
 
-for command in (prepare.prepare, train.train, export.export, generate.generate, bench.bench, info.info, demo.demo):
+for command in (
+    prepare.prepare,
+    train.train,
+    export.export,
+    generate.generate,
+    bench.bench,
+    info.info,
+    demo.demo,
+):
     app.command()(command)
 
 

@@ -28,7 +28,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
 ) -> None:
-    """Train a SampleRNN on a corpus. Ctrl-C saves and stops; --resume goes on.
+    r"""Train a SampleRNN on a corpus. Ctrl-C saves and stops; --resume goes on.
 
     \b
     slash train corpus --out run --preset live --minutes 30
@@ -90,6 +90,6 @@ class _Report:
         self._progress.update(self._task, completed=min(done, 1.0), description=facts + eta)
         if metrics.valid_bits is not None:
             self._progress.console.print(
-                f"step {metrics.step:>7}  train {metrics.train_bits:.3f}  valid {metrics.valid_bits:.3f} bits/sample  "
-                f"{metrics.samples_per_second:,.0f} samples/s  {duration(metrics.seconds)}"
+                f"step {metrics.step:>7}  train {metrics.train_bits:.3f}  valid {metrics.valid_bits:.3f} bits/sample"
+                f"  {metrics.samples_per_second:,.0f} samples/s  {duration(metrics.seconds)}"
             )

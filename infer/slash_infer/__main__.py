@@ -1,0 +1,5 @@
+"""`python -m slash_infer`: the `slash` command."""
+
+from slash_infer.cli import main
+
+main()

@@ -1,0 +1,58 @@
+"""`slash demo`: the whole path on a corpus of its own, in minutes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slash_infer.cli import bench, export, generate, prepare, train
+from slash_infer.cli.console import optional_packages, stdout
+from slash_infer.files import refuse_to_overwrite
+
+RECORDED_MINUTES = 4.0
+CLIPS, CLIP_SECONDS = 4, 5.0
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="A folder for everything the demo makes.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(min=0.01, help="Training time.")] = 4.0,
+    preset: Annotated[str, typer.Option(help="Model to train.")] = "live",
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo.")] = False,
+) -> None:
+    r"""Record a synthetic guitarist, train on it, export, generate clips and draw them.
+
+    \b
+    slash demo
+    slash demo --out demo-long --minutes 30
+    """
+    with optional_packages("demo"):
+        from slash_infer.bundle import Bundle
+        from slash_infer.spectrogram import draw_spectrogram
+        from slash_train.guitar import record
+
+    from slash_infer.files import whole_directory
+
+    console = stdout()
+    refuse_to_overwrite(out, force=force, marker="demo.txt")
+    with whole_directory(out) as folder:
+        (folder / "demo.txt").write_text("Made by slash demo; slash demo --force replaces it.\n", encoding="utf-8")
+        console.print(f"1/5 recording {RECORDED_MINUTES:g} minutes of synthetic guitar")
+        record(folder / "recordings", RECORDED_MINUTES)
+    console.print("2/5 preparing the corpus")
+    prepare.prepare([out / "recordings"], out=out / "corpus", valid=0.15, test=0.15)
+    console.print(f"3/5 training preset {preset} for {minutes:g} minutes")
+    train.train(out / "corpus", out=out / "run", preset=preset, minutes=minutes)
+    console.print("4/5 exporting")
+    export.export(out / "run", out=out / "bundle")
+    console.print(f"5/5 generating {CLIPS} clips and measuring the speed")
+    clips = out / "clips"
+    generate.generate(out / "bundle", out=clips, clips=CLIPS, seconds=CLIP_SECONDS, seed=1)
+    for wav in sorted(clips.glob("*.wav")):
+        draw_spectrogram(wav, wav.with_suffix(".png"), f"{wav.stem}: generated")
+    take = out / "recordings" / "take-1.wav"
+    draw_spectrogram(take, out / "recordings" / "take-1.png", "take-1: recorded")
+    bench.bench(out / "bundle")
+    bits = Bundle(out / "bundle").manifest.provenance.valid_bits
+    console.print(f"Listen: {clips}/*.wav, each with its spectrogram beside it as .png")
+    console.print(f"The model needs {bits:.3f} bits/sample for recordings it never heard; knowing nothing needs 8.")
+    console.print(f"More: slash generate {out / 'bundle'} --out more.wav --seconds 30")

@@ -1,0 +1,135 @@
+"""Bad input: one line that names the fault and the remedy, exit code 2, and nothing left behind."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from slash_infer.bundle import Bundle
+from slash_train.corpus import Corpus
+from slash_train.run import Run
+
+
+@pytest.fixture(name="place")
+def _place(tmp_path: Path, corpus: Corpus, run: Run, bundle: Bundle) -> Path:
+    """A folder with one of everything, good and bad."""
+    for name, path in (("corpus", corpus.path), ("run", run.path), ("bundle", bundle.path)):
+        (tmp_path / name).symlink_to(path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.wav").write_text("this is not audio\n")
+    soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16_000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
+    soundfile.write(tmp_path / "nan.wav", np.full(16_000, np.nan), 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "short.wav", np.sin(np.arange(150)), 16_000)
+    tone = np.sin(np.arange(16_000))
+    soundfile.write(tmp_path / "tone.wav", tone, 16_000)
+    (tmp_path / "cut.flac").write_bytes(_flac(tmp_path, tone)[:2000])
+    shutil.copytree(bundle.path, tmp_path / "altered")
+    graph = bytearray((tmp_path / "altered" / "sample_tier.onnx").read_bytes())
+    graph[len(graph) // 2] ^= 1
+    (tmp_path / "altered" / "sample_tier.onnx").write_bytes(graph)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken.wav").write_bytes(b"precious")
+    return tmp_path
+
+
+CASES = {
+    "an empty folder": ("prepare empty --out new", "empty: holds no recordings"),
+    "no such folder": ("prepare missing --out new", "missing: no such file or folder"),
+    "a text file named .wav": ("prepare text.wav --out new", "text.wav: is not readable audio"),
+    "a folder with a text file named .wav": (
+        "prepare tone.wav text.wav --out new",
+        "text.wav: is not readable",
+    ),
+    "a file without audio": ("prepare nothing.wav --out new", "nothing.wav: holds no audio"),
+    "a damaged file": ("prepare cut.flac --out new", "cut.flac: "),
+    "only silence": ("prepare silent.wav --out new", "every recording is silent"),
+    "numbers that are none": ("prepare nan.wav --out new", "nan.wav: holds samples that are not finite"),
+    "no right channel": ("prepare tone.wav --channel right --out new", "tone.wav: is mono"),
+    "splits over the whole": ("prepare tone.wav --valid 0.6 --test 0.6 --out new", "together under 1"),
+    "a negative split": ("prepare tone.wav --valid -0.1 --out new", "at least 0"),
+    "a sample rate of 0": ("prepare tone.wav --sample-rate 0 --out new", "--sample-rate 0"),
+    "an unknown channel": ("prepare tone.wav --channel both --out new", "--channel"),
+    "a corpus that exists": ("prepare tone.wav --out taken", "taken: already exists"),
+    "forcing over a strange folder": ("prepare tone.wav --out taken --force", "was not made by this command"),
+    "a missing option": ("prepare tone.wav", "--out"),
+    "an unknown preset": ("train corpus --out new --preset slahs", "did you mean 'slash'"),
+    "a mistyped key": (
+        "train corpus --out new --set training.batchsize=8",
+        "did you mean 'training.batch_size'",
+    ),
+    "a value of the wrong type": ("train corpus --out new --set model.width=wide", "model.width"),
+    "another sample rate": ("train corpus --out new --preset tiny --set audio.sample_rate=8000", "8000 Hz"),
+    "not a corpus": ("train empty --out new", "empty: is not a corpus"),
+    "no GPU": ("train corpus --out new --preset tiny --device cuda:77", "--device cuda:77: cannot be used"),
+    "a device that is none": (
+        "train corpus --out new --preset tiny --device gpu",
+        "--device gpu: cannot be used",
+    ),
+    "no steps": ("train corpus --out new --preset tiny --steps 0", "--steps"),
+    "a run that exists": ("train corpus --out taken --preset tiny --steps 1", "taken: already exists"),
+    "resuming what is no run": ("train corpus --out empty --resume", "empty: is not a run"),
+    "resuming with changes": ("train corpus --out run --resume --set model.width=3", "takes neither --set"),
+    "exporting what is no run": ("export empty --out new", "empty: is not a run"),
+    "an unknown checkpoint": ("export run --out new --checkpoint step-3", "step-3: is not a checkpoint"),
+    "a bundle that exists": ("export run --out taken", "taken: already exists"),
+    "an altered graph": ("generate altered --out new.wav", "sample_tier.onnx: was altered"),
+    "benching an altered graph": ("bench altered", "sample_tier.onnx: was altered"),
+    "not a bundle": ("generate empty --out new.wav", "empty: is not a bundle"),
+    "a clip that exists": ("generate bundle --out taken.wav", "taken.wav: already exists"),
+    "a folder that exists": ("generate bundle --out taken -n 2", "taken: already exists"),
+    "several clips in one file": ("generate bundle --out new.wav -n 2", "give a folder"),
+    "no clips": ("generate bundle --out new.wav -n 0", "-n 0: must be from 1"),
+    "no length": ("generate bundle --out new.wav --seconds 0", "--seconds 0.0: must be over 0"),
+    "a length that is none": ("generate bundle --out new.wav --seconds nan", "--seconds nan"),
+    "a temperature of 0": (
+        "generate bundle --out new.wav --temperature 0",
+        "--temperature 0.0: must be from",
+    ),
+    "a negative seed": ("generate bundle --out new.wav --seed -1", "seed -1"),
+    "an unknown format": ("generate bundle --out new.mp3", ".mp3 is not written"),
+    "a parent that is a file": ("generate bundle --out taken.wav/new.wav", "is a file, not a folder"),
+    "no batch": ("bench bundle -n 1,x", "-n 1,x: must be numbers"),
+    "info on nothing": ("info empty", "empty: is not a corpus, a run or a bundle"),
+    "an unknown command": ("play", "No such command"),
+}
+
+
+@pytest.mark.parametrize(("command", "says"), CASES.values(), ids=CASES.keys())
+def test_bad_input_is_answered_by_one_line(place: Path, command: str, says: str) -> None:
+    before = _everything(place)
+    done = _slash(place, command)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("slash: ") and says in done.stderr
+    assert _everything(place) == before
+
+
+def test_a_corpus_shorter_than_one_window(place: Path) -> None:
+    assert _slash(place, "prepare short.wav --out tiny-corpus").returncode == 0
+    before = _everything(place)
+    done = _slash(place, "train tiny-corpus --out new --preset tiny")
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    assert "less than one window of 256; add recordings or lower training.window" in done.stderr
+    assert _everything(place) == before
+
+
+def _slash(place: Path, command: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "slash_infer", *command.split()]
+    return subprocess.run(program, cwd=place, capture_output=True, text=True, check=False)
+
+
+def _everything(place: Path) -> dict[str, int]:
+    return {str(path): path.lstat().st_mtime_ns for path in place.rglob("*") if not path.is_dir()} | {
+        str(path): 0 for path in place.rglob("*") if path.is_dir()
+    }
+
+
+def _flac(folder: Path, samples: np.ndarray) -> bytes:
+    path = folder / "whole.flac"
+    soundfile.write(path, samples, 16_000)
+    return path.read_bytes()

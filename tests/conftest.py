@@ -1,0 +1,72 @@
+"""Real input for the tests: a synthetic corpus, a model trained on it, and its bundle, made once per session."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from slash_export.bundle_writer import export
+from slash_infer.bundle import Bundle
+from slash_train import loop
+from slash_train.config import Preset, load_preset
+from slash_train.corpus import Corpus
+from slash_train.guitar import record
+from slash_train.prepare import prepare
+from slash_train.run import Run
+
+SHARED_AUDIO = Path(__file__).resolve().parents[2] / "shared" / "audio"
+CPU = torch.device("cpu")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+
+
+@pytest.fixture(scope="session")
+def shared_audio() -> Path:
+    """Real recordings, where a checkout has them beside it."""
+    if not SHARED_AUDIO.is_dir():
+        pytest.skip(f"no real recordings at {SHARED_AUDIO}")
+    return SHARED_AUDIO
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four short takes of synthetic guitar."""
+    folder = tmp_path_factory.mktemp("recordings")
+    record(folder, minutes=0.4, seed=1, takes=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The takes, prepared at 16 kHz."""
+    out = tmp_path_factory.mktemp("corpus") / "corpus"
+    prepare([recordings], out)
+    return Corpus(out)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Preset:
+    return load_preset("tiny")
+
+
+@pytest.fixture(scope="session")
+def run(corpus: Corpus, tiny: Preset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A tiny model, trained briefly."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    return loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(150), device=CPU).run
+
+
+@pytest.fixture(scope="session")
+def bundle(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny model, exported."""
+    out = tmp_path_factory.mktemp("bundle") / "bundle"
+    export(run, out)
+    return Bundle(out)

@@ -1,0 +1,197 @@
+"""The exported graphs compute what the model computes, for every shape of model, and a fault is noticed."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from slash_export import bundle_writer, folding
+from slash_export.bundle_writer import export
+from slash_export.errors import ParityError
+from slash_export.folding import fold
+from slash_export.graphs import frame_tier_graph, sample_tier_graph
+from slash_export.parity import check_parity
+from slash_infer.bundle import MANIFEST, Bundle, describe_file
+from slash_infer.engine import CpuEngine
+from slash_infer.files import read_json, write_json
+from slash_train import loop
+from slash_train.config import load_preset
+from slash_train.corpus import Corpus
+from slash_train.model import SampleRNN
+from slash_train.run import Run
+
+SHAPES = {
+    "two tiers": ["model.frame_sizes=[8]", "model.rnn_layers=3"],
+    "three tiers": ["model.frame_sizes=[2,8]"],
+    "four tiers, no hidden layer": ["model.frame_sizes=[2,4,16]", "model.mlp_layers=2"],
+    "five hidden layers, 100 linear codes": [
+        "model.mlp_layers=6",
+        "audio.codec.levels=100",
+        "audio.codec.kind=linear",
+    ],
+}
+
+
+@pytest.mark.parametrize("overrides", SHAPES.values(), ids=SHAPES.keys())
+def test_every_shape_of_model_exports_with_identical_codes(
+    corpus: Corpus, tmp_path: Path, overrides: list[str]
+) -> None:
+    preset = load_preset("tiny", overrides)
+    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(25), device=torch.device("cpu"))
+    manifest = export(done.run, tmp_path / "bundle")
+    assert manifest.parity is not None and manifest.parity.samples >= 1000
+    assert manifest.parity.max_logit_difference < 1e-4
+    assert manifest.codec == preset.audio.codec
+
+
+def test_the_bundle_says_where_it_comes_from(bundle: Bundle, run: Run) -> None:
+    source = bundle.manifest.provenance
+    progress = run.checkpoints.find("best").progress()
+    assert (source.preset, source.step) == ("tiny", progress["step"])
+    assert source.valid_bits == progress["valid_bits"]
+
+
+def test_perturbing_one_weight_fails_the_check(run: Run, tmp_path: Path) -> None:
+    """Whichever weight it is: one entry in each initializer of each graph, by a twentieth of its range."""
+    model, _ = run.load_model("best")
+    frame_tiers, sample_tier = fold(model)
+    graphs = {f"frame_tier_{k}": frame_tier_graph(tier, k, 256) for k, tier in enumerate(frame_tiers, 1)}
+    graphs["sample_tier"] = sample_tier_graph(sample_tier)
+    perturbed = 0
+    for name, graph in graphs.items():
+        for weight in graph.graph.initializer:
+            if weight.data_type != onnx.TensorProto.FLOAT or not weight.name.endswith(("weight", "W", "R", "table")):
+                continue
+            export(run, tmp_path / "bundle", force=True)
+            _perturb(tmp_path / "bundle", name, weight.name)
+            with pytest.raises(ParityError, match="logits differ"):
+                check_parity(Bundle(tmp_path / "bundle"), model)
+            perturbed += 1
+    assert perturbed >= 8
+
+
+def test_a_failed_export_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fold is given a fault; the export must notice and take its half-made bundle away."""
+    genuine = folding.fold
+
+    def faulty(model: SampleRNN) -> object:
+        frame_tiers, sample_tier = genuine(model)
+        sample_tier.output[1][3] += 0.01
+        return frame_tiers, sample_tier
+
+    monkeypatch.setattr(bundle_writer, "fold", faulty)
+    with pytest.raises(ParityError):
+        export(run, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_graphs_are_plain_self_contained_and_signed_as_documented(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    width = manifest.width
+    lowest, top = (onnx.load_from_string(bundle.read(tier.graph)) for tier in manifest.frame_tiers)
+    sample = onnx.load_from_string(bundle.read(manifest.sample_tier.graph))
+    assert _signature(lowest) == {
+        "frame": ("INT32", ["batch", 4]),
+        "conditioning": ("FLOAT", ["batch", width]),
+        "h": ("FLOAT", [1, "batch", width]),
+        "c": ("FLOAT", [1, "batch", width]),
+        "conditioning_out": ("FLOAT", ["batch", 4, width]),
+        "h_out": ("FLOAT", [1, "batch", width]),
+        "c_out": ("FLOAT", [1, "batch", width]),
+    }
+    assert _signature(top).keys() == _signature(lowest).keys() - {"conditioning"}
+    assert _signature(sample) == {
+        "history": ("INT32", ["batch", 4]),
+        "conditioning": ("FLOAT", ["batch", 4, width]),
+        "uniform": ("FLOAT", ["batch", 4]),
+        "temperature": ("FLOAT", ["batch"]),
+        "codes": ("INT32", ["batch", 4]),
+        "nll": ("FLOAT", ["batch", 4]),
+    }
+    for model in (lowest, top, sample):
+        assert {node.op_type for node in model.graph.node}.isdisjoint({"Loop", "Scan", "If"})
+        assert all(node.domain == "" for node in model.graph.node)
+        assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
+
+
+def test_export_is_deterministic(run: Run, bundle: Bundle, tmp_path: Path) -> None:
+    again = export(run, tmp_path / "again")
+    assert again.files() == bundle.manifest.files()
+
+
+def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: Run) -> None:
+    """The graph's likelihoods against the PyTorch sample tier's, one temperature per clip."""
+    model, _ = run.load_model("best")
+    steps = bundle.manifest.sample_tier.history
+    rng = np.random.default_rng(0)
+    temperature = np.array([0.5, 1.0, 2.0], np.float32)
+    history = rng.integers(0, 256, (3, steps), dtype=np.int32)
+    frame = rng.integers(0, 256, (3, 16), dtype=np.int32)
+    engine = CpuEngine(bundle)
+    engine.reset(3)
+    top = engine.step(2, frame, None)
+    folded = engine.step(1, history, top[:, 0])
+    codes, nll = engine.sample(history, folded, rng.random((3, steps), dtype=np.float32), temperature)
+    assert nll.shape == codes.shape == (3, steps)
+
+    with torch.inference_mode():
+        tiers = model.tiers()
+        top_frames = torch.from_numpy(frame)[:, None].float() * (4.0 / 255) - 2.0
+        low_frames = torch.from_numpy(history)[:, None].float() * (4.0 / 255) - 2.0
+        above, _ = tiers[1](top_frames, None, tiers[1].initial_state(3))
+        conditioning, _ = tiers[0](low_frames, above[:, :1], tiers[0].initial_state(3))
+        window = torch.from_numpy(np.concatenate([history, codes[:, :-1]], axis=1)).long()
+        logits = model.sample_tier(window, conditioning) / torch.from_numpy(temperature)[:, None, None]
+        expected = -logits.log_softmax(-1).gather(-1, torch.from_numpy(codes).long()[..., None])[..., 0]
+    assert np.abs(nll - expected.numpy()).max() < 1e-4
+
+
+def test_draws_follow_the_distribution(bundle: Bundle) -> None:
+    """First codes of many clips, from one state, against the probabilities their likelihoods claim."""
+    clips, steps = 20_000, bundle.manifest.sample_tier.history
+    rng = np.random.default_rng(1)
+    conditioning = np.repeat(rng.standard_normal((1, steps, bundle.manifest.width), np.float32), clips, axis=0)
+    history = np.full((clips, steps), 128, np.int32)
+    uniform = ((np.arange(clips) + 0.5) / clips).astype(np.float32)  # stratified: every quantile once
+    codes, nll = CpuEngine(bundle).sample(
+        history, conditioning, np.repeat(uniform[:, None], steps, axis=1), np.ones(clips, np.float32)
+    )
+    assert (np.diff(codes[:, 0]) >= 0).all()  # inverse CDF: monotone in the uniform
+    claimed = {int(code): float(np.exp(-n)) for code, n in zip(codes[:, 0], nll[:, 0], strict=True)}
+    counts = np.bincount(codes[:, 0], minlength=256)
+    for code, probability in claimed.items():
+        assert counts[code] == pytest.approx(clips * probability, abs=2)
+    assert sum(claimed.values()) == pytest.approx(1, abs=0.02)
+
+
+def _perturb(folder: Path, graph: str, weight: str) -> None:
+    """Change one weight of an exported graph and sign the bundle anew, as an export with a fault would."""
+    path = folder / f"{graph}.onnx"
+    model = onnx.load(path)
+    (tensor,) = [t for t in model.graph.initializer if t.name == weight]
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    flat = values.reshape(-1)
+    flat[_used_entry(weight, values)] += 0.05 + 0.05 * np.ptp(flat)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, weight))
+    onnx.save(model, path)
+    content = read_json(folder / MANIFEST, "a manifest")
+    for entry in (*content["frame_tiers"], content["sample_tier"]):
+        if entry["graph"]["file"] == path.name:
+            entry["graph"] = describe_file(path).model_dump()
+    write_json(folder / MANIFEST, content)
+
+
+def _used_entry(weight: str, values: np.ndarray) -> int:
+    """Pick an entry that generation is sure to read: in the table, the row of silence at the first position."""
+    return 128 * values.shape[-1] if weight == "table" else 0
+
+
+def _signature(model: onnx.ModelProto) -> dict[str, tuple[str, list[int | str]]]:
+    signature = {}
+    for value in (*model.graph.input, *model.graph.output):
+        tensor = value.type.tensor_type
+        shape = [axis.dim_param or axis.dim_value for axis in tensor.shape.dim]
+        signature[value.name] = (onnx.TensorProto.DataType.Name(tensor.elem_type), shape)
+    return signature

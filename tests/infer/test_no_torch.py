@@ -1,0 +1,44 @@
+"""Generation needs no PyTorch: proved in a process where importing it fails."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from slash_infer.bundle import Bundle
+
+PROGRAM = """
+import importlib, pkgutil, sys
+for name in ("torch", "onnx", "onnxscript"):
+    sys.modules[name] = None  # importing it now raises ImportError
+import slash_infer
+for module in pkgutil.walk_packages(slash_infer.__path__, "slash_infer."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+from slash_infer.cli import main
+sys.argv[1:] = ["generate", sys.argv[1], "--out", sys.argv[2], "--seconds", "0.1"]
+main()
+"""
+
+
+def test_generate_runs_where_torch_cannot_be_imported(bundle: Bundle, tmp_path: Path) -> None:
+    out = tmp_path / "clip.wav"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, bundle.path, out], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert out.exists()
+
+
+def test_generate_never_imports_torch_where_it_could(bundle: Bundle, tmp_path: Path) -> None:
+    out = tmp_path / "clip.wav"
+    command = ["generate", bundle.path, "--out", out, "--seconds", "0.1"]
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "slash_infer", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert "onnxruntime" in imported
+    assert not {name for name in imported if name.split(".")[0] in ("torch", "onnx", "slash_train")}

@@ -1,0 +1,54 @@
+"""Presets are strict, and a slip of the hand is answered with the nearest right name."""
+
+import pytest
+
+from slash_infer.errors import UserError
+from slash_train.config import load_preset, parse_preset, preset_names
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_and_survives_json(name: str) -> None:
+    preset = load_preset(name)
+    assert parse_preset(preset.model_dump(mode="json"), source="json") == preset
+
+
+def test_overrides() -> None:
+    preset = load_preset("tiny", ["training.batch_size=3", "model.frame_sizes=[8]", "audio.codec.kind=linear"])
+    assert preset.training.batch_size == 3
+    assert preset.model.frame_sizes == (8,)
+    assert preset.audio.codec.kind == "linear"
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("training.batchsize=8", "did you mean 'training.batch_size'"),
+        ("batch_size=8", "did you mean 'training.batch_size'"),
+        ("training.batch_size", "write it as key=value"),
+        ("training.batch_size=many", "training.batch_size: Input should be a valid integer"),
+        ("training.batch_size=0", "greater than or equal to 1"),
+        ("training.batch_size=true", "valid integer"),
+        ("training.window=1000", "multiple of the top frame size"),
+        ("model.frame_sizes=[3,16]", "each dividing the next"),
+        ("model.frame_sizes=[]", "at least 1 item"),
+        ("training.learning_rate=nan", "finite"),
+        ("audio.codec.kind=a-law", "'mu-law' or 'linear'"),
+        ("audio.codec.levels=1", "greater than or equal to 2"),
+    ],
+)
+def test_bad_overrides(override: str, says: str) -> None:
+    with pytest.raises(UserError) as fault:
+        load_preset("tiny", [override])
+    assert says in str(fault.value)
+
+
+def test_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'live'"):
+        load_preset("life")
+    with pytest.raises(UserError, match="choose from"):
+        load_preset("../../etc/passwd")
+
+
+def test_unknown_key_in_a_file_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"model\.widht: no such key; did you mean 'model\.width'"):
+        parse_preset({"model": {"widht": 3}}, source="x.toml")

@@ -1,0 +1,155 @@
+"""Training on real files: it learns, stops when told, and goes on as if it had not stopped."""
+
+import json
+import math
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+
+from slash_infer.errors import UserError
+from slash_train import loop
+from slash_train.config import Preset, load_preset
+from slash_train.corpus import Corpus
+from slash_train.evaluate import bits_per_sample
+from slash_train.metrics import Metrics
+from slash_train.model import SampleRNN
+from slash_train.prepare import prepare
+from slash_train.run import Run
+
+CPU = torch.device("cpu")
+
+
+def test_training_lowers_the_loss_on_a_real_file(shared_audio: Path, tmp_path: Path) -> None:
+    prepare([shared_audio / "solos" / "solo-01.flac"], tmp_path / "corpus")
+    preset = load_preset("tiny", ["training.checkpoint_every=100"])
+    done = loop.train(
+        Corpus(tmp_path / "corpus"), tmp_path / "run", "tiny", preset, limits=loop.Limits(200), device=CPU
+    )
+    first, *_, last = [m for m in done.run.metrics() if m.valid_bits is not None]
+    assert last.valid_bits is not None and first.valid_bits is not None
+    assert last.valid_bits < first.valid_bits < 8.0
+    assert done.best_bits == last.valid_bits
+
+
+def test_a_run_logs_everything(run: Run, tiny: Preset) -> None:
+    metrics = list(run.metrics())
+    assert [m.step for m in metrics] == [25, 50, 75, 100, 125, 150]
+    assert [m.step for m in metrics if m.valid_bits is not None] == [50, 100, 150]
+    assert metrics[-1].samples == 150 * tiny.training.batch_size * tiny.training.window
+    assert metrics[-1].train_bits < metrics[0].train_bits < 8.5
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    assert [e.step for e in events.Scalars("bits_per_sample/valid")] == [50, 100, 150]
+    assert run.preset == tiny
+
+
+def test_the_best_checkpoint_scores_what_it_says(run: Run, corpus: Corpus) -> None:
+    model, checkpoint = run.load_model("best")
+    progress = checkpoint.progress()
+    again = bits_per_sample(model, run.preset, corpus, "valid", at_most_seconds=run.preset.training.valid_seconds)
+    assert again == pytest.approx(progress["valid_bits"], abs=1e-5)
+    assert progress["valid_bits"] == min(m.valid_bits for m in run.metrics() if m.valid_bits is not None)
+
+
+def test_resuming_is_bit_exact(corpus: Corpus, tiny: Preset, run: Run, tmp_path: Path) -> None:
+    """150 steps at once (the fixture) against 60 and 90 more: weights, moments, state and metrics."""
+    out = tmp_path / "run"
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(60), device=CPU)
+    loop.resume(corpus, out, limits=loop.Limits(150), device=CPU)
+    resumed = Run(out)
+    for name in ("model", "optimiser", "state"):
+        expected = load_file(run.checkpoints.find("last").path / f"{name}.safetensors")
+        actual = load_file(resumed.checkpoints.find("last").path / f"{name}.safetensors")
+        assert expected.keys() == actual.keys()
+        assert all(torch.equal(expected[key], actual[key]) for key in expected), name
+    scored = [[m.valid_bits for m in r.metrics() if m.step in (100, 150)] for r in (run, resumed)]
+    assert scored[0] == scored[1]
+    assert [m.step for m in resumed.metrics()] == [25, 50, 60, 75, 100, 125, 150]
+
+
+def test_resuming_forgets_what_was_logged_after_the_checkpoint(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), device=CPU)
+    (stray,) = [m for m in done.run.metrics() if m.step == 50]
+    done.run.log(stray.model_copy(update={"step": 75}))
+    loop.resume(corpus, out, limits=loop.Limits(60), device=CPU)
+    assert [m.step for m in Run(out).metrics()] == [25, 50, 60]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops(corpus: Corpus, tiny: Preset, tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "run"
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
+    timer.start()
+    done = loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(10**6), device=CPU)
+    assert done.stopped_by == number
+    assert Run(out).checkpoints.find("last").progress()["step"] == done.step > 0
+    assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
+
+
+def test_minutes_stop_a_run(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
+    done = loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(10**6, minutes=0.01), device=CPU)
+    assert done.step > 0 and done.run.checkpoints.find("last").progress()["seconds"] < 10
+
+
+def test_without_a_validation_split_the_last_is_the_best(recordings: Path, tiny: Preset, tmp_path: Path) -> None:
+    prepare([recordings], tmp_path / "corpus", valid=0, test=0)
+    done = loop.train(Corpus(tmp_path / "corpus"), tmp_path / "run", "tiny", tiny, limits=loop.Limits(60), device=CPU)
+    assert done.best_bits is None
+    assert done.run.checkpoints.find("best").path.name == "step-00000060"
+
+
+def test_divergence_is_reported_and_the_last_good_checkpoint_kept(
+    corpus: Corpus, tiny: Preset, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), device=CPU)
+    page = json.loads((out / "run.json").read_text())
+    page["preset"]["training"]["learning_rate"] = 1e30
+    (out / "run.json").write_text(json.dumps(page))
+    with pytest.raises(UserError, match="training diverged: the loss at step 75"):
+        loop.resume(corpus, out, limits=loop.Limits(100), device=CPU)
+    checkpoint = Run(out).checkpoints.find("last")
+    assert checkpoint.path.name == "step-00000050"
+    assert all(tensor.isfinite().all() for tensor in load_file(checkpoint.path / "model.safetensors").values())
+
+
+def test_a_corpus_that_does_not_fit_is_refused_before_anything_is_made(corpus: Corpus, tmp_path: Path) -> None:
+    for override, says in (
+        ("audio.sample_rate=8000", "is at 16000 Hz and the preset at 8000 Hz"),
+        ("training.window=1600000", "less than one window of 1600000"),
+    ):
+        with pytest.raises(UserError, match=says):
+            loop.train(
+                corpus,
+                tmp_path / "run",
+                "tiny",
+                load_preset("tiny", [override]),
+                limits=loop.Limits(1),
+                device=CPU,
+            )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bits_per_sample_is_the_mean_over_every_sample(corpus: Corpus, tiny: Preset) -> None:
+    """A model whose logits are constant costs exactly the cross-entropy of that constant distribution."""
+    torch.manual_seed(0)
+    model = SampleRNN(tiny.model, 256)
+    torch.nn.init.zeros_(model.sample_tier.output.weight)
+    model.sample_tier.output.bias.data = torch.randn(256)
+    log2_p = model.sample_tier.output.bias.log_softmax(0).double() / math.log(2)
+    (region,) = corpus.regions("valid")
+    codes = tiny.audio.codec.encode_pcm16(corpus.pcm[region.start : region.start + region.length])
+    expected = -log2_p[torch.from_numpy(codes).long()].mean().item()
+    assert bits_per_sample(model, tiny, corpus, "valid") == pytest.approx(expected, abs=1e-5)
+
+
+def test_metrics_lines_are_strict() -> None:
+    with pytest.raises(ValueError, match="extra"):
+        Metrics.model_validate_json('{"step": 1, "surprise": 2}')

@@ -1,0 +1,133 @@
+"""From recordings of every kind to a corpus."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from slash_infer.errors import UserError
+from slash_train.corpus import SPLITS, Corpus
+from slash_train.prepare import TARGET_PEAK, prepare
+from slash_train.recordings import SourceStats, decode, find_recordings
+from slash_train.splits import divide
+
+
+def _tone(
+    path: Path, *, rate: int = 16_000, seconds: float = 1.0, channels: int = 1, how: dict[str, str] | None = None
+) -> None:
+    """Write a 440 Hz tone, each further channel half as loud as the one before."""
+    t = np.arange(round(seconds * rate)) / rate
+    tone = 0.5 * np.sin(2 * np.pi * 440 * t)
+    soundfile.write(path, np.stack([tone / 2**c for c in range(channels)], axis=1), rate, **(how or {}))
+
+
+def _strongest(pcm: np.ndarray, rate: int) -> float:
+    spectrum = np.abs(np.fft.rfft(pcm * np.hanning(len(pcm))))
+    return float(np.argmax(spectrum) * rate / len(pcm))
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels", "how"),
+    [
+        ("a.wav", 44_100, 2, {"subtype": "PCM_24"}),
+        ("a.wav", 8_000, 1, {"subtype": "PCM_U8"}),
+        ("a.wav", 48_000, 6, {"subtype": "FLOAT"}),
+        ("a.flac", 96_000, 2, {"subtype": "PCM_24"}),
+        ("a.ogg", 44_100, 2, {}),
+        ("a.MP3", 44_100, 1, {"format": "MP3"}),
+    ],
+)
+def test_any_rate_depth_and_channel_count(
+    tmp_path: Path, name: str, rate: int, channels: int, how: dict[str, str]
+) -> None:
+    _tone(tmp_path / name, rate=rate, channels=channels, how=how)
+    prepare([tmp_path / name], tmp_path / "corpus", valid=0, test=0)
+    corpus = Corpus(tmp_path / "corpus")
+    assert corpus.pcm.dtype == np.int16
+    assert corpus.length("train") == pytest.approx(16_000, rel=0.05)  # lossy codecs pad
+    assert _strongest(corpus.pcm, 16_000) == pytest.approx(440, abs=2)
+    assert np.abs(corpus.pcm).max() / 32768 == pytest.approx(TARGET_PEAK, abs=1e-3)
+
+
+def test_channels(tmp_path: Path) -> None:
+    _tone(tmp_path / "a.wav", channels=2, how={"subtype": "FLOAT"})
+    peaks = {}
+    for channel in ("mix", "left", "right"):
+        blocks = list(decode(tmp_path / "a.wav", 16_000, channel, SourceStats()))
+        peaks[channel] = np.abs(np.concatenate(blocks)).max()
+    assert peaks["left"] == pytest.approx(0.5, abs=0.01)
+    assert peaks["right"] == pytest.approx(0.25, abs=0.01)
+    assert peaks["mix"] == pytest.approx(0.375, abs=0.01)
+    _tone(tmp_path / "mono.wav")
+    with pytest.raises(UserError, match=r"mono.wav: is mono"):
+        list(decode(tmp_path / "mono.wav", 16_000, "right", SourceStats()))
+
+
+def test_decoding_in_blocks_equals_decoding_at_once(tmp_path: Path) -> None:
+    """A recording longer than one block is resampled without a seam."""
+    _tone(tmp_path / "long.wav", rate=44_100, seconds=4.0)
+    heard = np.concatenate(list(decode(tmp_path / "long.wav", 16_000, "mix", SourceStats())))
+    assert len(heard) == pytest.approx(64_000, abs=2)
+    t = np.arange(len(heard)) / 16_000
+    inside = slice(800, -800)
+    assert np.abs(heard - 0.5 * np.sin(2 * np.pi * 440 * t))[inside].max() < 2e-3
+
+
+def test_loudness_is_set_once_for_the_whole_corpus(tmp_path: Path) -> None:
+    _tone(tmp_path / "loud.wav")
+    soundfile.write(tmp_path / "quiet.wav", 0.1 * soundfile.read(tmp_path / "loud.wav")[0], 16_000)
+    page = prepare([tmp_path], tmp_path / "corpus", valid=0, test=0)
+    pcm = Corpus(tmp_path / "corpus").pcm
+    assert [r.name for r in page.recordings] == ["loud.wav", "quiet.wav"]
+    assert np.abs(pcm[16_000:]).max() / np.abs(pcm[:16_000]).max() == pytest.approx(0.1, rel=0.01)
+
+
+def test_clipping_and_silence_are_counted(tmp_path: Path) -> None:
+    samples = np.zeros(16_000)
+    samples[:8000] = np.clip(3 * np.sin(np.arange(8000)), -1, 1)
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    (recording,) = prepare([tmp_path], tmp_path / "corpus", valid=0, test=0).recordings
+    assert recording.clipped == np.count_nonzero(np.abs(samples) >= 32767 / 32768) > 1000
+    assert recording.silent_seconds == pytest.approx(0.5, abs=0.05)
+
+
+def test_folders_are_searched_and_hidden_files_left_out(tmp_path: Path) -> None:
+    (tmp_path / "deep" / ".trash").mkdir(parents=True)
+    for name in ("b.wav", "deep/a.flac", "._b.wav", "deep/.trash/c.wav", "cover.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    found = find_recordings([tmp_path, tmp_path / "b.wav"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["b.wav", "deep/a.flac"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 12, 100])
+def test_splits_cover_everything_once_and_hold_out_whole_files(count: int) -> None:
+    lengths = [1000 + 37 * (i * 7919 % 101) for i in range(count)]
+    divided = divide([f"{i}.wav" for i in range(count)], lengths, 0.1, 0.1)
+    regions = [region for recording in divided for region in recording]
+    assert regions[0].start == 0
+    assert all(a.start + a.length == b.start for a, b in itertools.pairwise(regions))
+    total = sum(lengths)
+    assert sum(region.length for region in regions) == total
+    shares = {split: sum(r.length for r in regions if r.split == split) / total for split in SPLITS}
+    assert all(share > 0 for share in shares.values())
+    assert shares["train"] >= 0.3
+    if count >= 12:
+        assert shares["valid"] == pytest.approx(0.1, abs=0.06)
+        assert shares["test"] == pytest.approx(0.1, abs=0.06)
+    if count >= 3:
+        assert all(len(recording) == 1 for recording in divided)
+
+
+def test_splits_do_not_depend_on_the_order_of_equal_files() -> None:
+    names = [f"{i}.wav" for i in range(10)]
+    forward = divide(names, [100] * 10, 0.2, 0.2)
+    backward = divide(names[::-1], [100] * 10, 0.2, 0.2)
+    assert [r[0].split for r in forward] == [r[0].split for r in backward[::-1]]
+
+
+def test_the_real_recordings(shared_audio: Path, tmp_path: Path) -> None:
+    page = prepare([shared_audio / "mixed"], tmp_path / "corpus")
+    assert {recording.source_rate for recording in page.recordings} == {44_100, 48_000}
+    assert sum(page.length(split) for split in SPLITS) / 16_000 > 30

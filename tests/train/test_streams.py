@@ -1,0 +1,62 @@
+"""The feed of the training loop: every sample once an epoch, clips from silence, nothing past their ends."""
+
+import numpy as np
+
+from slash_train.config import Preset
+from slash_train.corpus import Corpus
+from slash_train.streams import NO_TARGET, Position, TrainingStream, WindowReader, cut_clips, read_once
+
+
+def test_clips_tile_their_regions(corpus: Corpus) -> None:
+    clips = cut_clips(corpus, "train", 2.0)
+    assert sum(clip.length for clip in clips) == corpus.length("train")
+    assert max(clip.length for clip in clips) <= 32_000
+    assert len({clip.start for clip in clips}) == len(clips)
+
+
+def test_reading_once_predicts_every_sample_once(corpus: Corpus, tiny: Preset) -> None:
+    clips = cut_clips(corpus, "valid", 0.7)
+    reader = WindowReader(corpus, tiny.audio.codec, 16, 256)
+    predicted = np.concatenate([w.targets.ravel() for w in read_once(clips, reader, 3, 256)])
+    predicted = predicted[predicted != NO_TARGET]
+    heard = np.concatenate([corpus.pcm[c.start : c.start + c.length] for c in clips])
+    expected = tiny.audio.codec.encode_pcm16(heard)
+    assert np.array_equal(np.bincount(predicted, minlength=256), np.bincount(expected, minlength=256))
+
+
+def test_windows_continue_their_clip_and_start_from_silence(corpus: Corpus, tiny: Preset) -> None:
+    stream = TrainingStream(corpus, tiny)
+    silence, top = tiny.audio.codec.silence, tiny.model.top_frame
+    before = stream.next()
+    assert before.starting.all()
+    for _ in range(200):
+        for lane in np.flatnonzero(before.starting):
+            assert (before.codes[lane, :top] == silence).all()
+        inside = before.targets != NO_TARGET
+        assert np.array_equal(before.codes[:, top:][inside], before.targets[inside])
+        after = stream.next()
+        for lane in np.flatnonzero(~after.starting):
+            assert np.array_equal(after.codes[lane, :top], before.codes[lane, -top:])
+        before = after
+
+
+def test_an_epoch_hands_out_every_clip_once_in_a_new_order(corpus: Corpus, tiny: Preset) -> None:
+    stream = TrainingStream(corpus, tiny)
+    count = len(cut_clips(corpus, "train", tiny.training.clip_seconds))
+    drawn = [clip for clip, _ in stream.position.lanes]
+    while len(drawn) < 3 * count:
+        stream.next()
+        drawn += [clip for clip, offset in stream.position.lanes if offset == 0]
+    epochs = [drawn[count * epoch : count * (epoch + 1)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_a_stream_goes_on_from_its_position(corpus: Corpus, tiny: Preset) -> None:
+    stream = TrainingStream(corpus, tiny)
+    for _ in range(137):
+        stream.next()
+    again = TrainingStream(corpus, tiny, Position.from_json(stream.position.to_json()))
+    for _ in range(300):
+        a, b = stream.next(), again.next()
+        assert np.array_equal(a.codes, b.codes) and np.array_equal(a.starting, b.starting)

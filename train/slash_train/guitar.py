@@ -1,0 +1,84 @@
+"""A guitarist in numpy: plucked strings through an overdriven amp, playing pentatonic phrases.
+
+Makes the small corpus of the demo and the tests, so that nothing needs to be downloaded. The string is
+Karplus and Strong's, "Digital synthesis of plucked-string and drum timbres" (1983).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+RATE = 48_000  # Hz; high, so that string periods are nearly in tune and the distortion aliases little
+OPEN_E = 82.41  # Hz, the lowest string
+PENTATONIC = (0, 3, 5, 7, 10)  # semitones of the minor pentatonic scale
+OCTAVES = 3
+BEAT = 60 / 108  # seconds, at 108 beats a minute
+DRIVE = 9.0  # gain into the amp's soft clipping
+HISS = 10 ** (-62 / 20)  # the amp's noise, so that pauses are quiet but not digital silence
+
+Samples = npt.NDArray[np.float64]
+
+
+def record(folder: Path, minutes: float, seed: int = 0, takes: int = 6) -> list[Path]:
+    """Record `takes` improvisations, `minutes` long in all, as 16-bit WAVs in `folder`.
+
+    Returns:
+        the files, which depend on the arguments alone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for take in range(takes):
+        files.append(folder / f"take-{take + 1}.wav")
+        soundfile.write(files[-1], improvise(60 * minutes / takes, [seed, take]), RATE, subtype="PCM_16")
+    return files
+
+
+def improvise(seconds: float, seed: list[int]) -> npt.NDArray[np.float32]:
+    """Play one take: phrases that wander over the scale, separated by breaths. Returns float32 [samples]."""
+    rng = np.random.default_rng(seed)
+    strings = np.zeros(round(seconds * RATE))
+    scale = [12 * octave + step for octave in range(OCTAVES) for step in PENTATONIC]
+    degree, now = len(scale) // 2, 0.0
+    while now < seconds:
+        for _ in range(rng.integers(4, 10)):
+            degree = int(np.clip(degree + rng.choice([-2, -1, -1, 1, 1, 2]), 0, len(scale) - 1))
+            length = BEAT * rng.choice([0.25, 0.5, 0.5, 1.0, 2.0])
+            _add(strings, now, pluck(OPEN_E * 2 ** (scale[degree] / 12), length, rng))
+            now += length
+        now += BEAT * rng.choice([0.5, 1.0])
+    return amplify(strings, rng).astype(np.float32)
+
+
+def pluck(frequency: float, seconds: float, rng: np.random.Generator) -> Samples:
+    """Return one plucked note: a burst of noise going round a delay line, softened at every turn."""
+    period = max(2, round(RATE / frequency - 0.5))  # the averaging below delays by half a sample
+    noise = rng.uniform(-1, 1, period)
+    turn = np.convolve(noise, np.ones(8) / 8, mode="same")  # a finger is softer than noise
+    sustain = 0.5 * 0.001 ** (1 / (frequency * 4.0))  # 60 dB in 4 seconds, besides what averaging takes
+    turns, last = [turn], 0.0
+    for _ in range(int(seconds * RATE / period)):
+        delayed = np.concatenate(([last], turn[:-1]))
+        last, turn = turn[-1], sustain * (turn + delayed)
+        turns.append(turn)
+    note = np.concatenate(turns)[: round(seconds * RATE)]
+    fade = min(len(note), RATE // 200)  # the finger stops the string within 5 ms
+    note[len(note) - fade :] *= np.linspace(1, 0, fade)
+    return note
+
+
+def amplify(strings: Samples, rng: np.random.Generator) -> Samples:
+    """Overdrive softly, then let a loudspeaker cut the highs."""
+    driven = np.tanh(DRIVE * strings)
+    taps = np.arange(-64, 65) / RATE
+    speaker = np.sinc(2 * 5000 * taps) * np.hanning(129)  # low-pass at 5 kHz
+    heard = np.convolve(driven, speaker / speaker.sum(), mode="same")
+    return 0.7 * heard + HISS * rng.standard_normal(len(strings))
+
+
+def _add(track: Samples, start: float, note: Samples) -> None:
+    """Mix `note` into `track` at `start` seconds, cut off at the track's end."""
+    first = round(start * RATE)
+    room = track[first : first + len(note)]
+    room += note[: len(room)]
