@@ -8,6 +8,7 @@ validation split, which favours the baselines.
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,7 @@ def main(
     write_json(
         json_file,
         {
-            "machine": describe_machine(),
+            "machine": asdict(describe_machine()),
             "minutes": {split: opened.length(split) / opened.sample_rate / 60 for split in ("train", *HELD_OUT)},
             "preset": trained.preset_name,
             "checkpoint": checkpoint,
@@ -85,13 +86,13 @@ def baselines(corpus: Corpus, codec: Codec) -> dict[str, dict[str, float]]:
 def _order_0(counts: npt.NDArray[np.float64], constant: float) -> npt.NDArray[np.float64]:
     """Return what each code costs in bits, [Q]."""
     smoothed = counts + constant
-    return -np.log2(smoothed / smoothed.sum())
+    return np.asarray(-np.log2(smoothed / smoothed.sum()))
 
 
 def _order_1(counts: npt.NDArray[np.float64], constant: float) -> npt.NDArray[np.float64]:
     """Return what each code costs in bits after each code, [Q, Q]."""
     smoothed = counts + constant
-    return -np.log2(smoothed / smoothed.sum(axis=1, keepdims=True))
+    return np.asarray(-np.log2(smoothed / smoothed.sum(axis=1, keepdims=True)))
 
 
 def _recordings(corpus: Corpus, codec: Codec, split: Split) -> Iterator[npt.NDArray[np.int32]]:

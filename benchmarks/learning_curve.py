@@ -20,14 +20,12 @@ def main(
 ) -> None:
     """Draw training and validation bits per sample against minutes."""
     metrics = list(Run(run).metrics())
-    scored = [m for m in metrics if m.valid_bits is not None]
+    scored = [(m.seconds / 60, m.valid_bits) for m in metrics if m.valid_bits is not None]
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
     minutes = [m.seconds / 60 for m in metrics]
     axes.plot(minutes, [m.train_bits for m in metrics], linewidth=0.6, alpha=0.6, label="training windows")
-    axes.plot(
-        [m.seconds / 60 for m in scored], [m.valid_bits for m in scored], marker=".", label="validation recording"
-    )
+    axes.plot([at for at, _ in scored], [bits for _, bits in scored], marker=".", label="validation recording")
     baselines = read_json(scores, "a result of held_out_bits.py")["bits_per_sample"]
     for name, style in (("order 0", ":"), ("order 1", "--")):
         axes.axhline(baselines[name]["valid"], linestyle=style, color="grey", label=f"{name} histogram, validation")

@@ -2,31 +2,44 @@
 
 import os
 import platform
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("slash-audio", "numpy", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "tensorrt-rtx")
 
 
-def describe_machine() -> dict[str, object]:
-    """Return processor, cores, system and package versions, ready for JSON."""
+@dataclass(frozen=True)
+class Machine:
+    """A machine and what is installed on it."""
+
+    processor: str
+    cores: int
+    """That this process may use."""
+    system: str
+    python: str
+    versions: dict[str, str]
+    """Of the packages that matter to speed."""
+
+
+def describe_machine() -> Machine:
+    """Describe the machine this runs on."""
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return {
-        "processor": _processor(),
-        "cores": usable_cores(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": versions,
-    }
+    return Machine(
+        processor=_processor(),
+        cores=_usable_cores(),
+        system=platform.platform(),
+        python=platform.python_version(),
+        versions=versions,
+    )
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may run on."""
+def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -31,7 +31,7 @@ def test_generate_runs_where_torch_cannot_be_imported(bundle: Bundle, tmp_path: 
 
 def test_generate_never_imports_torch_where_it_could(bundle: Bundle, tmp_path: Path) -> None:
     out = tmp_path / "clip.wav"
-    command = ["generate", bundle.path, "--out", out, "--seconds", "0.1"]
+    command = ["generate", str(bundle.path), "--out", str(out), "--seconds", "0.1"]
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "slash_infer", *command],
         capture_output=True,

@@ -240,7 +240,7 @@ def _write_scalars(board: SummaryWriter, metrics: Metrics) -> None:
     }
     for name, value in scalars.items():
         if value is not None:
-            board.add_scalar(name, value, metrics.step)  # type: ignore[no-untyped-call]
+            board.add_scalar(name, value, metrics.step)
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class _SumOfRows(torch.autograd.Function):
         return functional.embedding_bag(rows, table, mode="sum")
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
         (rows,) = ctx.saved_tensors  # type: ignore[attr-defined]
         (grad,) = grads
         table_grad = grad.new_zeros(ctx.table_rows, grad.shape[1])  # type: ignore[attr-defined]

@@ -91,5 +91,5 @@ def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -
 def _one_channel(block: npt.NDArray[np.float32], channel: Channel) -> npt.NDArray[np.float32]:
     """Reduce [n, channels] to [n]."""
     if channel == "mix":
-        return np.mean(block, axis=1, dtype=np.float32)
+        return np.asarray(np.mean(block, axis=1), np.float32)
     return np.ascontiguousarray(block[:, 0 if channel == "left" else 1])

@@ -36,7 +36,7 @@ def _version(show: bool) -> None:
 def _slash(
     version: Annotated[bool, typer.Option("--version", callback=_version, help="Show the version and exit.")] = False,
 ) -> None:
-    r"""Learn to play from recordings: train a SampleRNN on a folder of audio and generate more of it.
+    """Learn to play from recordings: train a SampleRNN on a folder of audio and generate more of it.
 
     \b
     slash prepare recordings/ --out corpus

@@ -1,12 +1,16 @@
 """`slash bench`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slash_infer.cli.console import optional_packages, stderr, stdout, table
 from slash_infer.errors import UserError
+
+if TYPE_CHECKING:
+    from slash_infer.bench import Speed
+    from slash_infer.bundle import Bundle
 
 
 def bench(
@@ -16,18 +20,15 @@ def bench(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing --json file.")] = False,
 ) -> None:
-    r"""Measure generation speed against realtime: the median of five interleaved runs after a warm-up.
+    """Measure generation speed against realtime: the median of five interleaved runs after a warm-up.
 
     \b
     slash bench bundle
     slash bench bundle -n 1,4 --seconds 5 --json speed.json
     """
     with optional_packages("bench"):
-        from slash_infer.bench import RUNS, measure
         from slash_infer.bundle import Bundle
     from dataclasses import asdict
-
-    from rich.progress import Progress
 
     from slash_infer.files import refuse_to_overwrite, write_json
     from slash_infer.machine import describe_machine
@@ -38,12 +39,25 @@ def bench(
     if json_file is not None:
         refuse_to_overwrite(json_file, force=force)
     opened = Bundle(bundle)
+    speeds = measure_and_print(opened, batches, seconds)
+    if json_file is not None:
+        provenance = opened.manifest.provenance.model_dump(mode="json")
+        speed_lines = [asdict(speed) for speed in speeds]
+        write_json(json_file, {"machine": asdict(describe_machine()), "bundle": provenance, "speeds": speed_lines})
+
+
+def measure_and_print(bundle: "Bundle", batches: list[int], seconds: float) -> "list[Speed]":
+    """Measure a bundle behind a progress bar and print the table, with the machine and the versions."""
+    from rich.progress import Progress
+
+    from slash_infer.bench import RUNS, measure
+    from slash_infer.machine import describe_machine
+
     with Progress(console=stderr(), transient=True) as progress:
         task = progress.add_task("measuring", total=RUNS * len(batches))
-        speeds = measure(opened, batches, seconds=seconds, advance=lambda: progress.update(task, advance=1))
-    machine = describe_machine()
-    title = f"{bundle}: {machine['processor']}, {machine['cores']} cores, ONNX Runtime CPU"
-    rows = table(title, "clips", "samples/s", "slowest-fastest", "x realtime, one clip", "x realtime, batch")
+        speeds = measure(bundle, batches, seconds=seconds, advance=lambda: progress.update(task, advance=1))
+    columns = ("samples/s", "slowest-fastest", "x realtime, one clip", "x realtime, batch")
+    rows = table(f"{bundle.path}: ONNX Runtime CPU, median of {RUNS} runs", "clips", *columns)
     for speed in speeds:
         rows.add_row(
             str(speed.clips),
@@ -53,10 +67,10 @@ def bench(
             f"{speed.realtime_batch:.2f}",
         )
     stdout().print(rows)
-    if json_file is not None:
-        provenance = opened.manifest.provenance.model_dump(mode="json")
-        result = {"machine": machine, "bundle": provenance, "speeds": [asdict(speed) for speed in speeds]}
-        write_json(json_file, result)
+    machine = describe_machine()
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    stdout().print(f"{machine.processor}, {machine.cores} cores; Python {machine.python}; {versions}")
+    return speeds
 
 
 def _batches(text: str) -> list[int]:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from slash_infer.cli import bench, export, generate, prepare, train
+from slash_infer.cli import export, generate, prepare, train
+from slash_infer.cli.bench import measure_and_print
 from slash_infer.cli.console import optional_packages, stdout
 from slash_infer.files import refuse_to_overwrite
 
@@ -19,7 +20,7 @@ def demo(
     preset: Annotated[str, typer.Option(help="Model to train.")] = "live",
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo.")] = False,
 ) -> None:
-    r"""Record a synthetic guitarist, train on it, export, generate clips and draw them.
+    """Record a synthetic guitarist, train on it, export, generate clips and draw them.
 
     \b
     slash demo
@@ -28,11 +29,13 @@ def demo(
     with optional_packages("demo"):
         from slash_infer.bundle import Bundle
         from slash_infer.spectrogram import draw_spectrogram
+        from slash_train.config import load_preset
         from slash_train.guitar import record
 
     from slash_infer.files import whole_directory
 
     console = stdout()
+    load_preset(preset)  # refused now, if at all, and not after minutes of work
     refuse_to_overwrite(out, force=force, marker="demo.txt")
     with whole_directory(out) as folder:
         (folder / "demo.txt").write_text("Made by slash demo; slash demo --force replaces it.\n", encoding="utf-8")
@@ -51,8 +54,11 @@ def demo(
         draw_spectrogram(wav, wav.with_suffix(".png"), f"{wav.stem}: generated")
     take = out / "recordings" / "take-1.wav"
     draw_spectrogram(take, out / "recordings" / "take-1.png", "take-1: recorded")
-    bench.bench(out / "bundle")
-    bits = Bundle(out / "bundle").manifest.provenance.valid_bits
-    console.print(f"Listen: {clips}/*.wav, each with its spectrogram beside it as .png")
-    console.print(f"The model needs {bits:.3f} bits/sample for recordings it never heard; knowing nothing needs 8.")
-    console.print(f"More: slash generate {out / 'bundle'} --out more.wav --seconds 30")
+    bundle = Bundle(out / "bundle")
+    one, *_ = measure_and_print(bundle, [1, 8], seconds=1.0)
+    console.print(f"Listen:  {clips}/*.wav, each with its spectrogram beside it as .png")
+    console.print(
+        f"Learned: {bundle.manifest.provenance.valid_bits:.3f} bits/sample on takes it never heard (8 know nothing)"
+    )
+    console.print(f"Speed:   {one.realtime_clip:.2f} x realtime for one clip, without PyTorch")
+    console.print(f"More:    slash generate {bundle.path} --out more.wav --seconds 30")

@@ -15,7 +15,7 @@ def export(
     checkpoint: Annotated[str, typer.Option(help="best, last, or the path of a checkpoint.")] = "best",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
 ) -> None:
-    r"""Export a trained model as ONNX graphs, checked sample by sample against PyTorch.
+    """Export a trained model as ONNX graphs, checked sample by sample against PyTorch.
 
     \b
     slash export run --out bundle

@@ -32,7 +32,7 @@ def generate(
     audio_format: Annotated[Format, typer.Option("--format", help="Of the files in a folder.")] = Format.wav,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
-    r"""Generate audio from a bundle. Needs no PyTorch.
+    """Generate audio from a bundle. Needs no PyTorch.
 
     \b
     slash generate bundle --out clip.wav --seconds 10

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A corpus, a run or a bundle.")]) -> None:
-    r"""Say what a corpus, a run or a bundle holds.
+    """Say what a corpus, a run or a bundle holds.
 
     \b
     slash info corpus

@@ -29,7 +29,7 @@ def prepare(
     test: Annotated[float, typer.Option(help="Fraction held out for testing.")] = 0.1,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing corpus.")] = False,
 ) -> None:
-    r"""Make a corpus from WAV, FLAC, OGG and MP3 recordings of any rate, depth and channel count.
+    """Make a corpus from WAV, FLAC, OGG and MP3 recordings of any rate, depth and channel count.
 
     \b
     slash prepare solos/ --out corpus

@@ -28,7 +28,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
 ) -> None:
-    r"""Train a SampleRNN on a corpus. Ctrl-C saves and stops; --resume goes on.
+    """Train a SampleRNN on a corpus. Ctrl-C saves and stops; --resume goes on.
 
     \b
     slash train corpus --out run --preset live --minutes 30
