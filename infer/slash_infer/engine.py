@@ -29,10 +29,10 @@ class CpuEngine:
         self._frame_tiers = [_session(bundle, tier.graph) for tier in manifest.frame_tiers]
         self._sample_tier = _session(bundle, manifest.sample_tier.graph)
         self._initial = [bundle.initial_state(tier) for tier in manifest.frame_tiers]
-        self.reset(1)
+        self._state: list[list[Float32]] = []
 
     def reset(self, batch: int) -> None:
-        """Put `batch` clips at the learned initial state."""
+        """Put `batch` clips at the learned initial state. Called before the first step."""
         self._state = [
             [np.repeat(half[:, np.newaxis], batch, axis=1) for half in initial] for initial in self._initial
         ]

@@ -123,8 +123,8 @@ class CheckpointStore:
         if best or "best" not in index:
             index["best"] = name
         write_json(index_path, index)
-        for old in self._folder.glob("step-*"):
-            if old.name not in index.values():
+        for old in self._folder.iterdir():
+            if old.is_dir() and old.name not in index.values():  # also what a killed process left half-made
                 shutil.rmtree(old)
 
 

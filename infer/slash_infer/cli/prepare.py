@@ -21,7 +21,7 @@ class Channel(StrEnum):
 
 
 def prepare(
-    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Audio files, or folders to search.")],
+    sources: Annotated[list[Path], typer.Argument(metavar="SRC", help="Audio files, or folders to search.")],
     out: Annotated[Path, typer.Option(help="The corpus to make, a folder.")],
     sample_rate: Annotated[int, typer.Option(help="Sample rate of the corpus in Hz.")] = 16_000,
     channel: Annotated[Channel, typer.Option(help="Which channel of a recording to take.")] = Channel.mix,
@@ -40,11 +40,12 @@ def prepare(
         from slash_train.recordings import find_recordings
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    recordings = find_recordings(sources)
     columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, TimeRemainingColumn(), console=stderr(), transient=True) as progress:
-        task = progress.add_task("", total=len(find_recordings(sources)))
+        task = progress.add_task("", total=len(recordings))
         page = make_corpus(
-            sources,
+            recordings,
             out,
             sample_rate=sample_rate,
             channel=channel.value,
