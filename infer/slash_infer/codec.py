@@ -3,7 +3,7 @@
 Everything else (training, export, generation) turns audio into codes here, so no two parts can disagree.
 """
 
-from functools import cached_property
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -56,16 +56,21 @@ class Codec(BaseModel):
 
     def encode_pcm16(self, pcm: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
         """Turn int16 PCM, any shape, into codes by table look-up: the same as `encode(pcm / 32768)`."""
-        codes: npt.NDArray[np.int32] = self._pcm16_codes[pcm.view(np.uint16)]
-        return codes
+        return _pcm16_codes(self)[pcm.view(np.uint16)]
 
-    @cached_property
+    @property
     def silence(self) -> int:
         """The code of a zero sample: what comes before the first sample of every clip."""
         return int(self.encode(0.0))
 
-    @cached_property
-    def _pcm16_codes(self) -> npt.NDArray[np.int32]:
-        """The code of each int16 value, indexed by its bits read as uint16."""
-        every_pcm = np.arange(65536, dtype=np.uint16).view(np.int16)
-        return self.encode(every_pcm / PCM16_SCALE)
+
+def to_pcm16(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
+    """Turn real samples, any shape, into int16 PCM: the nearest v / 32768, the ends of the range clipped."""
+    return np.asarray(np.clip(np.rint(samples * PCM16_SCALE), -32768, 32767), np.int16)
+
+
+@cache
+def _pcm16_codes(codec: Codec) -> npt.NDArray[np.int32]:
+    """Return the code of each int16 value, indexed by its bits read as uint16."""
+    every_pcm = np.arange(65536, dtype=np.uint16).view(np.int16)
+    return codec.encode(every_pcm / PCM16_SCALE)

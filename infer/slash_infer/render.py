@@ -11,6 +11,7 @@ import soundfile
 
 from slash_infer import __version__
 from slash_infer.bundle import MANIFEST, Bundle
+from slash_infer.codec import to_pcm16
 from slash_infer.engine import CpuEngine
 from slash_infer.files import whole_file, write_json
 from slash_infer.sampler import Sampler
@@ -93,7 +94,7 @@ def render(
             ]
             for block in sampler.stream(seconds):
                 for sink, samples in zip(sinks, block, strict=True):
-                    sink.write(samples)
+                    sink.write(to_pcm16(samples))
                 step = block.size / bundle.manifest.sample_rate
                 made += step
                 advance(step, made / (time.perf_counter() - batch_start))

@@ -20,13 +20,13 @@ def draw_spectrogram(audio: Path, png: Path, title: str) -> None:
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     wave, spectrum = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
     wave.plot(np.arange(len(mono)) / rate, mono, linewidth=0.3)
-    wave.set(ylim=(-1, 1), xlim=(0, seconds), ylabel="amplitude", title=title)
+    wave.set(ylim=(-1, 1), ylabel="amplitude", title=title)
     window = min(len(mono), 1 << round(np.log2(WINDOW_SECONDS * rate)))
     with np.errstate(divide="ignore"):  # digital silence is -inf dB, drawn as the floor
         _, _, _, image = spectrum.specgram(
             mono, NFFT=window, Fs=rate, noverlap=window * 3 // 4, cmap="magma", vmin=FLOOR_DB, vmax=-20
         )
-    spectrum.set(ylabel="kHz", xlabel="seconds")
+    spectrum.set(ylabel="kHz", xlabel="seconds", xlim=(0, seconds))
     spectrum.yaxis.set_major_formatter(lambda hertz, _: f"{hertz / 1000:g}")
     figure.colorbar(image, ax=spectrum, label="dB", pad=0.01)
     with whole_file(png) as part:

@@ -95,7 +95,6 @@ def test_help_imports_nothing_slow() -> None:
         "numpy",
         "torch",
         "onnxruntime",
-        "pydantic",
         "soundfile",
         "matplotlib",
         "rich.console",

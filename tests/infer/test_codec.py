@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from slash_infer.codec import Codec
+from slash_infer.codec import Codec, to_pcm16
 
 CODECS = [
     Codec(kind=kind, levels=levels) for kind in ("mu-law", "linear") for levels in (2, 3, 255, 256, 1024, 65536)
@@ -65,3 +65,15 @@ def _compress(x: float, codec: Codec) -> float:
         return x
     mu = codec.levels - 1
     return math.copysign(math.log1p(mu * abs(x)) / math.log1p(mu), x)
+
+
+def test_codecs_that_were_used_still_compare() -> None:
+    codec = CODECS[0]
+    codec.encode_pcm16(EVERY_PCM)
+    assert codec == Codec(kind=codec.kind, levels=codec.levels)
+    assert codec != CODECS[-1]
+
+
+def test_pcm_is_the_nearest_and_clipped_at_the_ends() -> None:
+    assert to_pcm16(np.array([-2.0, -1.0, 0.0, 0.6 / 32768, 1.0])).tolist() == [-32768, -32768, 0, 1, 32767]
+    assert np.array_equal(to_pcm16(EVERY_PCM / 32768), EVERY_PCM)

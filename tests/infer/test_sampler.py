@@ -8,6 +8,7 @@ import soundfile
 
 from slash_infer.bench import measure
 from slash_infer.bundle import Bundle
+from slash_infer.codec import to_pcm16
 from slash_infer.files import read_json
 from slash_infer.render import render
 from slash_infer.sampler import Sampler
@@ -65,9 +66,9 @@ def test_files_hold_what_the_sampler_makes(bundle: Bundle, tmp_path: Path, suffi
     files = [tmp_path / f"{i}{suffix}" for i in range(18)]  # more than one batch
     render(bundle, files, seconds=0.05, seed=9, temperature=0.9)
     expected = Sampler(bundle, [17], seed=9, temperature=0.9).generate(0.05)[0]
-    heard, rate = soundfile.read(files[17])
+    heard, rate = soundfile.read(files[17], dtype="int16")
     assert rate == bundle.manifest.sample_rate
-    assert np.abs(heard - expected).max() <= 1 / 32768
+    assert np.array_equal(heard, to_pcm16(expected))
     sidecar = read_json(tmp_path / "17.json", "a sidecar")
     assert (sidecar["seed"], sidecar["clip"], sidecar["temperature"]) == (9, 17, 0.9)
     assert len(list(tmp_path.iterdir())) == 36

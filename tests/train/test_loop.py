@@ -5,7 +5,9 @@ import math
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from slash_infer.errors import UserError
-from slash_train import loop
+from slash_train import evaluate, loop
 from slash_train.config import Preset, load_preset
 from slash_train.corpus import Corpus
 from slash_train.evaluate import bits_per_sample
@@ -21,6 +23,7 @@ from slash_train.metrics import Metrics
 from slash_train.model import SampleRNN
 from slash_train.prepare import prepare
 from slash_train.run import Run
+from slash_train.streams import Clip, Window, cut_clips, read_once
 
 CPU = torch.device("cpu")
 
@@ -153,3 +156,20 @@ def test_bits_per_sample_is_the_mean_over_every_sample(corpus: Corpus, tiny: Pre
 def test_metrics_lines_are_strict() -> None:
     with pytest.raises(ValueError, match="extra"):
         Metrics.model_validate_json('{"step": 1, "surprise": 2}')
+
+
+def test_scoring_part_of_a_split_leaves_out_no_more_than_it_must(corpus: Corpus, tiny: Preset) -> None:
+    model = SampleRNN(tiny.model, 256)
+    clips = len(cut_clips(corpus, "train", tiny.training.clip_seconds))
+    seconds = corpus.length("train") / corpus.sample_rate
+    counted: list[int] = []
+
+    def counting(kept: list[Clip], *rest: Any) -> Iterator[Window]:
+        counted.append(len(kept))
+        return read_once(kept, *rest)
+
+    for at_most in (seconds, seconds * 0.99, seconds / 2, 0.001):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(evaluate, "read_once", counting)
+            bits_per_sample(model, tiny, corpus, "train", at_most_seconds=at_most)
+    assert counted == [clips, clips - 1, clips // 2, 1]

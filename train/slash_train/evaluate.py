@@ -48,7 +48,7 @@ def bits_per_sample(
 
 
 def _spread(clips: list[Clip], at_most: float) -> list[Clip]:
-    """Keep every n-th clip so that at most `at_most` samples remain, and at least one clip."""
+    """Keep clips evenly over the split: about `at_most` samples in all, and at least one clip."""
     total = sum(clip.length for clip in clips)
-    stride = max(1, math.ceil(total / at_most))
-    return clips[::stride]
+    kept = len(clips) if total <= at_most else max(1, int(len(clips) * at_most / total))
+    return [clips[len(clips) * i // kept] for i in range(kept)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from slash_infer.codec import PCM16_SCALE
+from slash_infer.codec import to_pcm16
 from slash_infer.errors import UserError
 from slash_infer.files import refuse_to_overwrite, whole_directory, write_json
 from slash_train.corpus import PAGE, SAMPLES, CorpusPage, Recording
@@ -143,8 +143,7 @@ def _write_pcm(decoded: Path, out: Path, gain: float) -> None:
     with decoded.open("rb") as source, out.open("wb") as target:
         np.lib.format.write_array_header_1_0(target, header)
         while block := source.read(4 * COPY_SAMPLES):
-            scaled = np.frombuffer(block, np.float32) * (gain * PCM16_SCALE)
-            target.write(np.rint(scaled).astype("<i2").tobytes())
+            target.write(to_pcm16(np.frombuffer(block, np.float32) * gain).astype("<i2").tobytes())
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

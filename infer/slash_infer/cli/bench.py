@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slash_infer.cli.console import optional_packages, stderr, stdout, table
+from slash_infer.cli.console import optional_packages, progress_bar, stdout, table
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,12 +48,10 @@ def bench(
 
 def measure_and_print(bundle: "Bundle", batches: list[int], seconds: float) -> "list[Speed]":
     """Measure a bundle behind a progress bar and print the table, with the machine and the versions."""
-    from rich.progress import Progress
-
     from slash_infer.bench import RUNS, measure
     from slash_infer.machine import describe_machine
 
-    with Progress(console=stderr(), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("measuring", total=RUNS * len(batches))
         speeds = measure(bundle, batches, seconds=seconds, advance=lambda: progress.update(task, advance=1))
     columns = ("samples/s", "slowest-fastest", "x realtime, one clip", "x realtime, batch")

@@ -8,6 +8,7 @@ from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
     from rich.table import Table
 
 OPTIONAL_PACKAGES = {
@@ -42,6 +43,14 @@ def stderr() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def progress_bar(*columns: "ProgressColumn") -> "Progress":
+    """Return a progress display that vanishes when it is done, and stays silent where stderr is no terminal."""
+    from rich.progress import Progress
+
+    console = stderr()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def stdout() -> "Console":

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from slash_infer.cli.console import duration, optional_packages, stderr, stdout
+from slash_infer.cli.console import duration, optional_packages, progress_bar, stdout
 from slash_infer.errors import UserError
 
 MAX_SECONDS = 24 * 3600.0
@@ -41,7 +41,7 @@ def generate(
     with optional_packages("generate"):
         from slash_infer.bundle import Bundle
         from slash_infer.render import render
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
     if not 1 <= clips <= MAX_CLIPS:
         raise UserError(f"-n {clips}: must be from 1 to {MAX_CLIPS}")
@@ -53,7 +53,7 @@ def generate(
     opened = Bundle(bundle)
     chosen = secrets.randbelow(2**32) if seed is None else seed
     columns = (TextColumn("generating"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=stderr(), transient=True) as progress:
+    with progress_bar(*columns) as progress:
         task = progress.add_task("", total=seconds * clips)
         rendered = render(
             opened,

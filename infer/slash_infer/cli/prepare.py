@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slash_infer.cli.console import duration, optional_packages, stderr, stdout, table
+from slash_infer.cli.console import duration, optional_packages, progress_bar, stdout, table
 
 if TYPE_CHECKING:
     from slash_train.corpus import CorpusPage
@@ -38,11 +38,11 @@ def prepare(
     with optional_packages("prepare"):
         from slash_train.prepare import prepare as make_corpus
         from slash_train.recordings import find_recordings
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     recordings = find_recordings(sources)
     columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeRemainingColumn(), console=stderr(), transient=True) as progress:
+    with progress_bar(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=len(recordings))
         page = make_corpus(
             recordings,

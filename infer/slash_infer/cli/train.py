@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slash_infer.cli.console import duration, optional_packages, stderr, stdout
+from slash_infer.cli.console import duration, optional_packages, progress_bar, stdout
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def train(
         from slash_train.config import load_preset
         from slash_train.corpus import Corpus
         from slash_train.run import Run, choose_device
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
 
     if resume and (overrides or force):
         raise UserError("--resume: goes on with the run as it is, so it takes neither --set nor --force")
@@ -51,7 +51,7 @@ def train(
     limits = loop.Limits(steps, math.inf if minutes is None else minutes)
     opened, place = Corpus(corpus), choose_device(device)
     columns = (TextColumn("training"), BarColumn(), TextColumn("{task.percentage:.0f}%  {task.description}"))
-    with Progress(*columns, console=stderr(), transient=True) as progress:
+    with progress_bar(*columns) as progress:
         report = _Report(progress, progress.add_task("", total=1.0))
         if resume:
             outcome = loop.resume(opened, out, limits=limits, device=place, report=report)
