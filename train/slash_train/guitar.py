@@ -16,7 +16,7 @@ PENTATONIC = (0, 3, 5, 7, 10)  # semitones of the minor pentatonic scale
 OCTAVES = 3
 BEAT = 60 / 108  # seconds, at 108 beats a minute
 DRIVE = 9.0  # gain into the amp's soft clipping
-HISS = 10 ** (-62 / 20)  # the amp's noise, so that pauses are quiet but not digital silence
+HISS = 10 ** (-50 / 20)  # the amp's noise
 
 Samples = npt.NDArray[np.float64]
 
@@ -36,18 +36,21 @@ def record(folder: Path, minutes: float, seed: int = 0, takes: int = 6) -> list[
 
 
 def improvise(seconds: float, seed: list[int]) -> npt.NDArray[np.float32]:
-    """Play one take: phrases that wander over the scale, separated by breaths. Returns float32 [samples]."""
+    """Play one take: phrases that wander over the scale and end on a held note. Returns float32 [samples].
+
+    There are no pauses. A model that has trained for a few minutes falls silent in the first one it makes: how
+    long a pause lasts is far beyond what it has learned by then.
+    """
     rng = np.random.default_rng(seed)
     strings = np.zeros(round(seconds * RATE))
     scale = [12 * octave + step for octave in range(OCTAVES) for step in PENTATONIC]
     degree, now = len(scale) // 2, 0.0
     while now < seconds:
-        for _ in range(rng.integers(4, 10)):
+        lengths = [*rng.choice([0.25, 0.5, 0.5, 1.0], rng.integers(4, 10)), 2.0]
+        for length in BEAT * np.array(lengths):
             degree = int(np.clip(degree + rng.choice([-2, -1, -1, 1, 1, 2]), 0, len(scale) - 1))
-            length = BEAT * rng.choice([0.25, 0.5, 0.5, 1.0, 2.0])
             _add(strings, now, pluck(OPEN_E * 2 ** (scale[degree] / 12), length, rng))
             now += length
-        now += BEAT * rng.choice([0.5, 1.0])
     return amplify(strings, rng).astype(np.float32)
 
 
@@ -56,7 +59,7 @@ def pluck(frequency: float, seconds: float, rng: np.random.Generator) -> Samples
     period = max(2, round(RATE / frequency - 0.5))  # the averaging below delays by half a sample
     noise = rng.uniform(-1, 1, period)
     turn = np.convolve(noise, np.ones(8) / 8, mode="same")  # a finger is softer than noise
-    sustain = 0.5 * 0.001 ** (1 / (frequency * 4.0))  # 60 dB in 4 seconds, besides what averaging takes
+    sustain = 0.5 * 0.001 ** (1 / (frequency * 8.0))  # 60 dB in 8 seconds, besides what averaging takes
     turns, last = [turn], 0.0
     for _ in range(int(seconds * RATE / period)):
         delayed = np.concatenate(([last], turn[:-1]))
