@@ -11,12 +11,13 @@ import numpy.typing as npt
 import soundfile
 
 RATE = 48_000  # Hz; high, so that string periods are nearly in tune and the distortion aliases little
-OPEN_E = 82.41  # Hz, the lowest string
+LOWEST_NOTE = 164.81  # Hz, E3: solos keep to the upper strings
 PENTATONIC = (0, 3, 5, 7, 10)  # semitones of the minor pentatonic scale
-OCTAVES = 3
+OCTAVES = 2
 BEAT = 60 / 108  # seconds, at 108 beats a minute
-DRIVE = 9.0  # gain into the amp's soft clipping
-HISS = 10 ** (-50 / 20)  # the amp's noise
+DRIVE = 4.0  # gain into the amp's soft clipping
+SPEAKER_TAPS = 25  # of the loudspeaker's gentle low-pass: 6 dB down at 2 kHz, silent above 4 kHz
+HISS = 10 ** (-60 / 20)  # the amp's noise
 
 Samples = npt.NDArray[np.float64]
 
@@ -49,7 +50,7 @@ def improvise(seconds: float, seed: list[int]) -> npt.NDArray[np.float32]:
         lengths = [*rng.choice([0.25, 0.5, 0.5, 1.0], rng.integers(4, 10)), 2.0]
         for length in BEAT * np.array(lengths):
             degree = int(np.clip(degree + rng.choice([-2, -1, -1, 1, 1, 2]), 0, len(scale) - 1))
-            _add(strings, now, pluck(OPEN_E * 2 ** (scale[degree] / 12), length, rng))
+            _add(strings, now, pluck(LOWEST_NOTE * 2 ** (scale[degree] / 12), length, rng))
             now += length
     return amplify(strings, rng).astype(np.float32)
 
@@ -57,8 +58,9 @@ def improvise(seconds: float, seed: list[int]) -> npt.NDArray[np.float32]:
 def pluck(frequency: float, seconds: float, rng: np.random.Generator) -> Samples:
     """Return one plucked note: a burst of noise going round a delay line, softened at every turn."""
     period = max(2, round(RATE / frequency - 0.5))  # the averaging below delays by half a sample
-    noise = rng.uniform(-1, 1, period)
-    turn = np.convolve(noise, np.ones(8) / 8, mode="same")  # a finger is softer than noise
+    turn = np.convolve(rng.uniform(-1, 1, period), np.ones(8), mode="same")  # a finger is softer than noise
+    turn -= turn.mean()  # a constant would go round for ever
+    turn *= 0.5 / np.abs(turn).max()
     sustain = 0.5 * 0.001 ** (1 / (frequency * 8.0))  # 60 dB in 8 seconds, besides what averaging takes
     turns, last = [turn], 0.0
     for _ in range(int(seconds * RATE / period)):
@@ -74,8 +76,7 @@ def pluck(frequency: float, seconds: float, rng: np.random.Generator) -> Samples
 def amplify(strings: Samples, rng: np.random.Generator) -> Samples:
     """Overdrive softly, then let a loudspeaker cut the highs."""
     driven = np.tanh(DRIVE * strings)
-    taps = np.arange(-64, 65) / RATE
-    speaker = np.sinc(2 * 5000 * taps) * np.hanning(129)  # low-pass at 5 kHz
+    speaker = np.hanning(SPEAKER_TAPS)
     heard = np.convolve(driven, speaker / speaker.sum(), mode="same")
     return 0.7 * heard + HISS * rng.standard_normal(len(strings))
 

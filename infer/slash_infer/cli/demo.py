@@ -17,7 +17,7 @@ CLIPS, CLIP_SECONDS = 4, 5.0
 def demo(
     out: Annotated[Path, typer.Option(help="A folder for everything the demo makes.")] = Path("demo"),
     minutes: Annotated[float, typer.Option(min=0.01, help="Training time.")] = 4.0,
-    preset: Annotated[str, typer.Option(help="Model to train.")] = "live",
+    preset: Annotated[str, typer.Option(help="Model to train.")] = "demo",
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo.")] = False,
 ) -> None:
     """Record a synthetic guitarist, train on it, export, generate clips and draw them.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def train(
     corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="A folder made by slash prepare.")],
     out: Annotated[Path, typer.Option(help="The run to make, a folder.")],
-    preset: Annotated[str, typer.Option(help="Model and recipe: slash, live or tiny.")] = "slash",
+    preset: Annotated[str, typer.Option(help="Model and recipe: slash, live, demo or tiny.")] = "slash",
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the preset.")
     ] = None,
