@@ -47,8 +47,8 @@ def main(
             "minutes": {split: opened.length(split) / opened.sample_rate / 60 for split in ("train", *HELD_OUT)},
             "preset": trained.preset_name,
             "checkpoint": checkpoint,
-            "step": progress["step"],
-            "training_minutes": progress["seconds"] / 60,
+            "step": progress.step,
+            "training_minutes": progress.seconds / 60,
             "bits_per_sample": scores,
         },
     )

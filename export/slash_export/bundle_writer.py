@@ -12,6 +12,7 @@ from slash_export.graphs import frame_tier_graph, sample_tier_graph
 from slash_export.parity import check_parity
 from slash_infer import __version__
 from slash_infer.bundle import (
+    MADE_BY,
     MANIFEST,
     Bundle,
     FileEntry,
@@ -21,7 +22,7 @@ from slash_infer.bundle import (
     SampleTierEntry,
     describe_file,
 )
-from slash_infer.files import refuse_to_overwrite, whole_directory, write_json
+from slash_infer.files import check_directory_output, whole_directory, write_json
 from slash_train.run import Run
 
 
@@ -41,7 +42,7 @@ def export(run: Run, out: Path, *, checkpoint: str = "best", force: bool = False
         UserError: no such checkpoint, or `out` exists.
         ParityError: the graphs do not compute what the model computes.
     """
-    refuse_to_overwrite(out, force=force, marker=MANIFEST)
+    check_directory_output(out, force=force, page=MANIFEST, made_by=MADE_BY, inputs=[run.path])
     model, source = run.load_model(checkpoint)
     codec = run.preset.audio.codec
     frame_tiers, sample_tier = fold(model)
@@ -65,8 +66,8 @@ def export(run: Run, out: Path, *, checkpoint: str = "best", force: bool = False
                 torch_version=torch.__version__,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 preset=run.preset_name,
-                step=progress["step"],
-                valid_bits=progress["valid_bits"],
+                step=progress.step,
+                valid_bits=progress.valid_bits,
             ),
         )
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))

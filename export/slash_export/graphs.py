@@ -28,8 +28,8 @@ def frame_tier_graph(tier: FoldedFrameTier, k: int, levels: int) -> onnx.ModelPr
     inputs = op.Sub(op.Mul(op.Cast(frame, to=FLOAT), 4.0 / (levels - 1)), 2.0)  # codes as reals in [-2, 2]
     if not tier.is_top:
         inputs = op.Concat(inputs, builder.input("conditioning", FLOAT, [BATCH, width]), axis=1)
-    h = _layers(op, builder.input("h", FLOAT, [layers, BATCH, width]), layers)
-    c = _layers(op, builder.input("c", FLOAT, [layers, BATCH, width]), layers)
+    h = _parts(op, builder.input("h", FLOAT, [layers, BATCH, width]), layers, axis=0)
+    c = _parts(op, builder.input("c", FLOAT, [layers, BATCH, width]), layers, axis=0)
     hidden = op.Unsqueeze(inputs, [0])  # a sequence of one step: [1, B, inputs]
     for i, weights in enumerate(tier.layers):
         hidden, c[i] = _lstm(op, weights, hidden, h[i], c[i], f"layer_{i}")
@@ -59,8 +59,7 @@ def sample_tier_graph(tier: FoldedSampleTier) -> onnx.ModelProto:
     sharpness = op.Unsqueeze(op.Reciprocal(builder.input("temperature", FLOAT, [BATCH])), [1])
     table = _weight(op, "table", tier.table.reshape(-1, width))
     offsets = _weight(op, "table_offsets", np.arange(steps, dtype=np.int32) * np.int32(levels))
-    codes: list[Any] = list(op.Split(history, axis=1, num_outputs=steps, _outputs=steps))
-    uniforms = op.Split(uniform, axis=1, num_outputs=steps, _outputs=steps)
+    codes, uniforms = _parts(op, history, steps, axis=1), _parts(op, uniform, steps, axis=1)
     likelihoods = []
     for i in range(steps):
         rows = op.Gather(table, op.Add(op.Concat(*codes[i:], axis=1), offsets))  # [B, FS, D]
@@ -126,9 +125,9 @@ def _weight(op: Any, name: str, value: npt.NDArray[Any]) -> Any:
     return known[name] if name in known else op.builder.initializer(ir.tensor(value, name=name))
 
 
-def _layers(op: Any, state: Any, layers: int) -> list[Any]:
-    """Split a state [L, B, D] into its layers, each [1, B, D]."""
-    return [state] if layers == 1 else list(op.Split(state, axis=0, num_outputs=layers, _outputs=layers))
+def _parts(op: Any, value: Any, count: int, axis: int) -> list[Any]:
+    """Split a value into `count` parts of size 1 along an axis."""
+    return [value] if count == 1 else list(op.Split(value, axis=axis, num_outputs=count, _outputs=count))
 
 
 def _stacked(op: Any, layers: list[Any]) -> Any:

@@ -7,17 +7,18 @@ manifest's, and what was compared is what is used: the bytes are read once.
 import hashlib
 import io
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from slash_infer.codec import Codec
 from slash_infer.errors import UserError
 from slash_infer.files import read_json
 
 MANIFEST = "manifest.json"
+MADE_BY: Literal["slash export"] = "slash export"
 SCHEMA_VERSION = 1
 
 Basename = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
@@ -82,6 +83,7 @@ class Provenance(_Strict):
 class Manifest(_Strict):
     """The contents of `manifest.json`. Sample rate and codec are stated here and nowhere else."""
 
+    made_by: Literal["slash export"] = MADE_BY
     schema_version: Literal[1]
     sample_rate: Annotated[int, Field(ge=1000, le=192_000)]
     codec: Codec
@@ -93,6 +95,17 @@ class Manifest(_Strict):
     parity: Parity | None
     """None only while the export that is making the bundle has yet to check it."""
     provenance: Provenance
+
+    @model_validator(mode="after")
+    def _clocks_fit_together(self) -> Self:
+        below = 1
+        for tier in self.frame_tiers:
+            if tier.frame_size != below * tier.upsampling:
+                raise ValueError("each frame_size must be upsampling times the one below")
+            below = tier.frame_size
+        if self.sample_tier.history != self.frame_tiers[0].frame_size:
+            raise ValueError("sample_tier.history must be the lowest frame_size")
+        return self
 
     @property
     def top_frame(self) -> int:
@@ -118,6 +131,7 @@ class Bundle:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.manifest = _read_manifest(path / MANIFEST)
+        self.manifest_sha256 = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
         self._contents = {entry.file: self._checked(entry) for entry in self.manifest.files()}
 
     def read(self, entry: FileEntry) -> bytes:
@@ -126,12 +140,15 @@ class Bundle:
 
     def initial_state(self, tier: FrameTierEntry) -> npt.NDArray[np.float32]:
         """Return a frame tier's learned h0 and c0, float32 [2, L, D]."""
-        state: npt.NDArray[np.float32] = np.load(io.BytesIO(self.read(tier.initial_state)), allow_pickle=False)
+        path = self.path / tier.initial_state.file
+        try:
+            state: npt.NDArray[np.float32] = np.load(io.BytesIO(self.read(tier.initial_state)), allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise UserError(f"{path}: is not a .npy array ({error}); export the bundle again") from None
         expected = (2, tier.layers, self.manifest.width)
         if state.shape != expected or state.dtype != np.float32:
             raise UserError(
-                f"{self.path / tier.initial_state.file}: holds {state.dtype} {state.shape}, not float32 {expected}; "
-                "export the bundle again"
+                f"{path}: holds {state.dtype} {state.shape}, not float32 {expected}; export the bundle again"
             )
         return state
 

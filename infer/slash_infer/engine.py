@@ -26,8 +26,9 @@ class CpuEngine:
     def __init__(self, bundle: Bundle) -> None:
         manifest = bundle.manifest
         self._bundle = bundle
-        self._frame_tiers = [_session(bundle, tier.graph) for tier in manifest.frame_tiers]
-        self._sample_tier = _session(bundle, manifest.sample_tier.graph)
+        self._frame_tiers = [_session(bundle, t.graph, "frame", t.frame_size) for t in manifest.frame_tiers]
+        sample = manifest.sample_tier
+        self._sample_tier = _session(bundle, sample.graph, "history", sample.history)
         self._initial = [bundle.initial_state(tier) for tier in manifest.frame_tiers]
         self._state: list[list[Float32]] = []
 
@@ -79,13 +80,18 @@ class CpuEngine:
         return np.asarray(codes, np.int32), np.asarray(nll, np.float32)
 
 
-def _session(bundle: Bundle, graph: FileEntry) -> ort.InferenceSession:
+def _session(bundle: Bundle, graph: FileEntry, codes_input: str, codes: int) -> ort.InferenceSession:
+    """Open a graph and check that its input of codes is as wide as the manifest says."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # frames are too short for threads to pay for their hand-over
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
     try:
-        return ort.InferenceSession(bundle.read(graph), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(bundle.read(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         reason = str(error).splitlines()[0]
         raise UserError(f"{bundle.path / graph.file}: ONNX Runtime cannot load it ({reason})") from error
+    widths = {value.name: value.shape[-1] for value in session.get_inputs()}
+    if widths.get(codes_input) != codes:
+        raise UserError(f"{bundle.path / graph.file}: does not fit the manifest; export the bundle again")
+    return session

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,29 +12,61 @@ from typing import Any
 from slash_infer.errors import UserError
 
 
-def refuse_to_overwrite(out: Path, *, force: bool, marker: str | None = None) -> None:
-    """Check, before any work is done, that `out` may be written.
+def check_file_output(out: Path, *, force: bool, made_by: str | None = None) -> None:
+    """Check, before any work is done, that the file `out` may be written.
 
     Args:
-        out: the file or directory about to be made.
+        out: the file about to be made.
         force: whether the user said `--force`.
-        marker: for a directory, the file that shows Slash made it. Without the marker a directory is never
-            replaced, so that a slip of the hand cannot delete somebody's folder.
+        made_by: for a JSON file, what its `made_by` must say for `--force` to replace it.
 
     Raises:
         UserError: `out` exists and may not be replaced, or its parent is not a directory.
     """
-    if out.parent.exists() and not out.parent.is_dir():
-        raise UserError(f"{out}: {out.parent} is a file, not a folder; choose another --out")
+    _check_place(out, force=force)
+    if out.exists() and not out.is_file():
+        raise UserError(f"{out}: is not a file, and a file is to be written; choose another --out")
+    if made_by is not None and (out.exists() and not _says(out, made_by)):
+        raise UserError(f"{out}: was not made by {made_by}, so --force does not replace it; move it away yourself")
+
+
+def check_directory_output(out: Path, *, force: bool, page: str, made_by: str, inputs: Sequence[Path] = ()) -> None:
+    """Check, before any work is done, that the directory `out` may be made, in place of one that stands there.
+
+    Args:
+        out: the directory about to be made.
+        force: whether the user said `--force`.
+        page: the JSON file such a directory holds.
+        made_by: what the page's `made_by` says. A directory without it is never replaced, so that a slip of the
+            hand cannot delete somebody's folder.
+        inputs: what the command reads; none of it may lie in the directory it would replace.
+
+    Raises:
+        UserError: `out` exists and may not be replaced, or its parent is not a directory.
+    """
+    _check_place(out, force=force)
     if not (out.exists() or out.is_symlink()):
         return
-    if not force:
+    if out.is_symlink() or not out.is_dir() or not _says(out / page, made_by):
+        raise UserError(f"{out}: was not made by {made_by}, so --force does not replace it; move it away yourself")
+    for path in inputs:
+        if path.resolve().is_relative_to(out.resolve()):
+            raise UserError(f"{out}: holds {path}, which is to be read; choose another --out")
+
+
+def _check_place(out: Path, *, force: bool) -> None:
+    if out.parent.exists() and not out.parent.is_dir():
+        raise UserError(f"{out}: {out.parent} is a file, not a folder; choose another --out")
+    if (out.exists() or out.is_symlink()) and not force:
         raise UserError(f"{out}: already exists; choose another --out or pass --force to replace it")
-    if marker is None:
-        if out.is_dir():
-            raise UserError(f"{out}: is a folder and a file is to be written; choose another --out")
-    elif out.is_symlink() or not out.is_dir() or not (out / marker).is_file():
-        raise UserError(f"{out}: was not made by this command, so --force does not replace it; remove it yourself")
+
+
+def _says(page: Path, made_by: str) -> bool:
+    """Return whether a JSON file says it was made by a command."""
+    try:
+        return read_json(page, "a page").get("made_by") == made_by
+    except UserError:
+        return False
 
 
 @contextmanager
@@ -53,35 +85,45 @@ def whole_file(out: Path) -> Iterator[Path]:
 def whole_directory(out: Path) -> Iterator[Path]:
     """Yield a temporary directory beside `out` that becomes `out` on success and vanishes on failure.
 
-    What stood at `out` is moved aside for the swap and then removed, so a failure at any point leaves
-    either the old directory or the new one.
+    What stood at `out` is moved aside for the swap, moved back if the swap fails, and removed after it.
     """
     with _parent(out):
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
         part.chmod(0o755)
         try:
             yield part
-            if out.exists():
-                old = part.with_suffix(".old")
-                out.replace(old)
-                part.replace(out)
-                shutil.rmtree(old)
-            else:
-                part.replace(out)
+            _swap_in(part, out)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
 
+def _swap_in(part: Path, out: Path) -> None:
+    if not out.exists():
+        part.replace(out)
+        return
+    old = part.with_suffix(".old")
+    try:
+        out.replace(old)
+        part.replace(out)
+    except BaseException:
+        if old.exists() and not out.exists():
+            old.replace(out)
+        raise
+    shutil.rmtree(old)
+
+
 @contextmanager
 def _parent(out: Path) -> Iterator[None]:
-    """Make the folder `out` goes into; when the body fails, take it away again if it was made and is empty."""
-    existed = out.parent.exists()
+    """Make the folder `out` goes into; when the body fails, take away again what was made and is empty."""
+    made = [folder for folder in out.parents if not folder.exists()]  # the innermost first
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        if not existed and not any(out.parent.iterdir()):
-            out.parent.rmdir()
+        for folder in made:
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
         raise
 
 
@@ -101,7 +143,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path.parent}: is not {what} (it has no {path.name})") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as {what} ({error})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: cannot be read as {what} (not a JSON object)")

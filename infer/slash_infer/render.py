@@ -1,21 +1,24 @@
 """Generates clips into audio files, each with a JSON sidecar that says how to make it again."""
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from slash_infer import __version__
-from slash_infer.bundle import MANIFEST, Bundle
+from slash_infer.bundle import Bundle
 from slash_infer.codec import to_pcm16
 from slash_infer.engine import CpuEngine
+from slash_infer.errors import UserError
 from slash_infer.files import whole_file, write_json
 from slash_infer.sampler import Sampler
 
+MADE_BY = "slash generate"
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 SUBTYPE = "PCM_16"
 BATCH = 16  # clips made side by side: enough to fill the processor, few enough to hear the first ones soon
@@ -58,7 +61,7 @@ def render(
 ) -> Rendered:
     """Generate clip i into `files[i]` and describe it in a .json file of the same name.
 
-    A file appears when its clip is finished; an interruption loses only the clips under way.
+    Files appear when the clips made side by side are finished; an interruption loses only those under way.
 
     Args:
         bundle: the exported model.
@@ -70,6 +73,9 @@ def render(
 
     Returns:
         the files and how long it took.
+
+    Raises:
+        UserError: a file cannot be written, because the disk is full for example.
     """
     engine = CpuEngine(bundle)
     start = time.perf_counter()
@@ -93,8 +99,8 @@ def render(
                 for clip, part in zip(clips, parts, strict=True)
             ]
             for block in sampler.stream(seconds):
-                for sink, samples in zip(sinks, block, strict=True):
-                    sink.write(to_pcm16(samples))
+                for file, sink, samples in zip(files[clips.start : clips.stop], sinks, block, strict=True):
+                    _write(file, sink, to_pcm16(samples))
                 step = block.size / bundle.manifest.sample_rate
                 made += step
                 advance(step, made / (time.perf_counter() - batch_start))
@@ -106,9 +112,17 @@ def render(
     return Rendered(list(files), seconds * len(files), time.perf_counter() - start, min(BATCH, len(files)))
 
 
+def _write(file: Path, sink: soundfile.SoundFile, pcm: npt.NDArray[np.int16]) -> None:
+    try:
+        sink.write(pcm)
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{file}: cannot be written ({error.error_string}); is the disk full?") from None
+
+
 def _describe(bundle: Bundle, clip: int, seconds: float, seed: int, temperature: float) -> dict[str, object]:
     """Return everything a clip is a function of."""
     return {
+        "made_by": MADE_BY,
         "seed": seed,
         "clip": clip,
         "temperature": temperature,
@@ -116,6 +130,6 @@ def _describe(bundle: Bundle, clip: int, seconds: float, seed: int, temperature:
         "sample_rate": bundle.manifest.sample_rate,
         "engine": "onnxruntime cpu",
         "slash_version": __version__,
-        "manifest_sha256": hashlib.sha256((bundle.path / MANIFEST).read_bytes()).hexdigest(),
+        "manifest_sha256": bundle.manifest_sha256,
         "provenance": bundle.manifest.provenance.model_dump(mode="json"),
     }

@@ -39,7 +39,7 @@ def test_held_out_bits_and_learning_curve(run: Run, corpus: Corpus, tmp_path: Pa
     content = json.loads(scores.read_text())
     bits = content["bits_per_sample"]
     assert bits["order 1"]["test"] < bits["order 0"]["test"] < 8.5
-    assert content["step"] == run.checkpoints.find("best").progress()["step"]
+    assert content["step"] == run.checkpoints.find("best").progress().step
     assert curve.read_bytes().startswith(b"\x89PNG")
 
 

@@ -18,7 +18,7 @@ from slash_train.run import Run
 def _place(tmp_path: Path, corpus: Corpus, run: Run, bundle: Bundle) -> Path:
     """A folder with one of everything, good and bad."""
     for name, path in (("corpus", corpus.path), ("run", run.path), ("bundle", bundle.path)):
-        (tmp_path / name).symlink_to(path)
+        shutil.copytree(path, tmp_path / name)
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.wav").write_text("this is not audio\n")
     soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16_000)
@@ -34,6 +34,7 @@ def _place(tmp_path: Path, corpus: Corpus, run: Run, bundle: Bundle) -> Path:
     (tmp_path / "altered" / "sample_tier.onnx").write_bytes(graph)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken.wav").write_bytes(b"precious")
+    (tmp_path / "song.json").write_text("{}")
     return tmp_path
 
 
@@ -55,7 +56,7 @@ CASES = {
     "a sample rate of 0": ("prepare tone.wav --sample-rate 0 --out new", "--sample-rate 0"),
     "an unknown channel": ("prepare tone.wav --channel both --out new", "--channel"),
     "a corpus that exists": ("prepare tone.wav --out taken", "taken: already exists"),
-    "forcing over a strange folder": ("prepare tone.wav --out taken --force", "was not made by this command"),
+    "forcing over a strange folder": ("prepare tone.wav --out taken --force", "was not made by slash prepare"),
     "a missing option": ("prepare tone.wav", "--out"),
     "an unknown preset": ("train corpus --out new --preset slahs", "did you mean 'slash'"),
     "a mistyped key": (
@@ -71,6 +72,8 @@ CASES = {
         "--device gpu: cannot be used",
     ),
     "no steps": ("train corpus --out new --preset tiny --steps 0", "--steps"),
+    "no minutes": ("train corpus --out new --preset tiny --minutes 0", "--minutes"),
+    "a width beyond all machines": ("train corpus --out new --set model.width=1000000", "model.width"),
     "a run that exists": ("train corpus --out taken --preset tiny --steps 1", "taken: already exists"),
     "resuming what is no run": ("train corpus --out empty --resume", "empty: is not a run"),
     "resuming with changes": ("train corpus --out run --resume --set model.width=3", "takes neither --set"),
@@ -84,7 +87,7 @@ CASES = {
     "a folder that exists": ("generate bundle --out taken -n 2", "taken: already exists"),
     "several clips in one file": ("generate bundle --out new.wav -n 2", "give a folder"),
     "no clips": ("generate bundle --out new.wav -n 0", "-n 0: must be from 1"),
-    "no length": ("generate bundle --out new.wav --seconds 0", "--seconds 0.0: must be over 0"),
+    "no length": ("generate bundle --out new.wav --seconds 0", "--seconds 0.0: must be at least 0.01"),
     "a length that is none": ("generate bundle --out new.wav --seconds nan", "--seconds nan"),
     "a temperature of 0": (
         "generate bundle --out new.wav --temperature 0",
@@ -92,6 +95,7 @@ CASES = {
     ),
     "a negative seed": ("generate bundle --out new.wav --seed -1", "seed -1"),
     "an unknown format": ("generate bundle --out new.mp3", ".mp3 is not written"),
+    "forcing over a strange sidecar": ("generate bundle --out song.wav --force", "song.json: was not made by slash"),
     "a parent that is a file": ("generate bundle --out taken.wav/new.wav", "is a file, not a folder"),
     "no batch": ("bench bundle -n 1,x", "-n 1,x: must be numbers"),
     "info on nothing": ("info empty", "empty: is not a corpus, a run or a bundle"),

@@ -83,6 +83,19 @@ def test_help_explains_itself_with_an_example(command: str) -> None:
     assert f"slash {command}" in done.stdout.split("Options:")[0].replace("Usage: slash", "")
 
 
+def test_slash_alone_shows_its_help() -> None:
+    done = slash()
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) > 10
+
+
+def test_names_are_printed_as_they_are(recordings: Path, tmp_path: Path) -> None:
+    """Brackets are markup to the library that prints."""
+    out = tmp_path / "o[/b][bold]x"
+    done = slash("prepare", recordings, "--out", out)
+    assert done.returncode == 0 and str(out) in done.stdout, done.stderr
+
+
 def test_help_imports_nothing_slow() -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "slash_infer", "train", "--help"],

@@ -24,6 +24,7 @@ from slash_train.run import Run
 
 SHAPES = {
     "two tiers": ["model.frame_sizes=[8]", "model.rnn_layers=3"],
+    "frames of one sample": ["model.frame_sizes=[1,4]"],
     "three tiers": ["model.frame_sizes=[2,8]"],
     "four tiers, no hidden layer": ["model.frame_sizes=[2,4,16]", "model.mlp_layers=2"],
     "five hidden layers, 100 linear codes": [
@@ -49,8 +50,8 @@ def test_every_shape_of_model_exports_with_identical_codes(
 def test_the_bundle_says_where_it_comes_from(bundle: Bundle, run: Run) -> None:
     source = bundle.manifest.provenance
     progress = run.checkpoints.find("best").progress()
-    assert (source.preset, source.step) == ("tiny", progress["step"])
-    assert source.valid_bits == progress["valid_bits"]
+    assert (source.preset, source.step) == ("tiny", progress.step)
+    assert source.valid_bits == progress.valid_bits
 
 
 def test_perturbing_one_weight_fails_the_check(run: Run, tmp_path: Path) -> None:

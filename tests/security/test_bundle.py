@@ -75,7 +75,7 @@ def test_a_newer_schema(folder: Path) -> None:
     _refused(folder, "schema version 2, newer than this Slash reads; upgrade")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 1}', "\x00", "{" * 100_000])
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 1}', "\x00", "[" * 100_000])
 def test_a_manifest_that_is_none(folder: Path, text: str) -> None:
     (folder / MANIFEST).write_text(text)
     _refused(folder, MANIFEST)
@@ -84,3 +84,11 @@ def test_a_manifest_that_is_none(folder: Path, text: str) -> None:
 def test_an_unknown_field(folder: Path) -> None:
     _edit(folder, lambda content: content.update(surprise=1))
     _refused(folder, "surprise")
+
+
+def test_clocks_that_do_not_fit_together(folder: Path) -> None:
+    _edit(folder, lambda content: content["frame_tiers"][0].update(upsampling=3))
+    _refused(folder, "upsampling times the one below")
+    _edit(folder, lambda content: content["frame_tiers"][0].update(upsampling=4))
+    _edit(folder, lambda content: content["sample_tier"].update(history=8))
+    _refused(folder, "sample_tier.history must be the lowest")

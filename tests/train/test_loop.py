@@ -56,8 +56,8 @@ def test_the_best_checkpoint_scores_what_it_says(run: Run, corpus: Corpus) -> No
     model, checkpoint = run.load_model("best")
     progress = checkpoint.progress()
     again = bits_per_sample(model, run.preset, corpus, "valid", at_most_seconds=run.preset.training.valid_seconds)
-    assert again == pytest.approx(progress["valid_bits"], abs=1e-5)
-    assert progress["valid_bits"] == min(m.valid_bits for m in run.metrics() if m.valid_bits is not None)
+    assert again == pytest.approx(progress.valid_bits, abs=1e-5)
+    assert progress.valid_bits == min(m.valid_bits for m in run.metrics() if m.valid_bits is not None)
 
 
 def test_resuming_is_bit_exact(corpus: Corpus, tiny: Preset, run: Run, tmp_path: Path) -> None:
@@ -92,13 +92,13 @@ def test_a_signal_saves_and_stops(corpus: Corpus, tiny: Preset, tmp_path: Path, 
     timer.start()
     done = loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(10**6), device=CPU)
     assert done.stopped_by == number
-    assert Run(out).checkpoints.find("last").progress()["step"] == done.step > 0
+    assert Run(out).checkpoints.find("last").progress().step == done.step > 0
     assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
 
 
 def test_minutes_stop_a_run(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
     done = loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(10**6, minutes=0.01), device=CPU)
-    assert done.step > 0 and done.run.checkpoints.find("last").progress()["seconds"] < 10
+    assert done.step > 0 and done.run.checkpoints.find("last").progress().seconds < 10
 
 
 def test_without_a_validation_split_the_last_is_the_best(recordings: Path, tiny: Preset, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_divergence_is_reported_and_the_last_good_checkpoint_kept(
     page = json.loads((out / "run.json").read_text())
     page["preset"]["training"]["learning_rate"] = 1e30
     (out / "run.json").write_text(json.dumps(page))
-    with pytest.raises(UserError, match="training diverged: the loss at step 75"):
+    with pytest.raises(UserError, match=r"training diverged: the (loss|gradient) at step 75"):
         loop.resume(corpus, out, limits=loop.Limits(100), device=CPU)
     checkpoint = Run(out).checkpoints.find("last")
     assert checkpoint.path.name == "step-00000050"
@@ -173,3 +173,54 @@ def test_scoring_part_of_a_split_leaves_out_no_more_than_it_must(corpus: Corpus,
             patch.setattr(evaluate, "read_once", counting)
             bits_per_sample(model, tiny, corpus, "train", at_most_seconds=at_most)
     assert counted == [clips, clips - 1, clips // 2, 1]
+
+
+def test_a_signal_between_two_checkpoints_still_saves(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
+    """The signal comes while a report is made, when no checkpoint is due."""
+
+    def report(metrics: Metrics, *_: object) -> None:
+        if metrics.step == 25:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    done = loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(10**6), device=CPU, report=report)
+    assert done.stopped_by == signal.SIGTERM and done.step == 25
+    assert Run(tmp_path / "run").checkpoints.find("last").progress().step == 25
+
+
+def test_a_run_that_diverges_at_once_is_never_saved(corpus: Corpus, tmp_path: Path) -> None:
+    preset = load_preset("tiny", ["training.learning_rate=1e30"])
+    with pytest.raises(UserError, match="training diverged"):
+        loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(3), device=CPU)
+    with pytest.raises(UserError, match="train it first"):
+        Run(tmp_path / "run").checkpoints.find("best")
+
+
+def test_resuming_on_another_corpus_is_refused(
+    corpus: Corpus, recordings: Path, tiny: Preset, tmp_path: Path
+) -> None:
+    loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(25), device=CPU)
+    prepare([recordings], tmp_path / "again")
+    assert Corpus(tmp_path / "again").fingerprint() == corpus.fingerprint()
+    prepare([recordings], tmp_path / "other", sample_rate=16_000, channel="left", valid=0)
+    with pytest.raises(UserError, match="is not the corpus the run was started on"):
+        loop.resume(Corpus(tmp_path / "other"), tmp_path / "run", limits=loop.Limits(50), device=CPU)
+
+
+def test_a_line_cut_short_by_a_crash_does_not_stop_a_resume(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), device=CPU)
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 75, "sam')
+    loop.resume(corpus, out, limits=loop.Limits(60), device=CPU)
+    assert [m.step for m in Run(out).metrics()] == [25, 50, 60]
+
+
+@pytest.mark.parametrize("name", ["progress.json", "state.safetensors", "optimiser.safetensors", "model.safetensors"])
+def test_a_damaged_checkpoint_is_refused_by_name(corpus: Corpus, tiny: Preset, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "run"
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(25), device=CPU)
+    path = out / "checkpoints" / "step-00000025" / name
+    for content in (b"{}", b"", path.read_bytes()[:-7]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"{name}: "):
+            loop.resume(corpus, out, limits=loop.Limits(50), device=CPU)

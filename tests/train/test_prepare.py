@@ -1,6 +1,7 @@
 """From recordings of every kind to a corpus."""
 
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,35 @@ def test_the_real_recordings(shared_audio: Path, tmp_path: Path) -> None:
     page = prepare([shared_audio / "mixed"], tmp_path / "corpus")
     assert {recording.source_rate for recording in page.recordings} == {44_100, 48_000}
     assert sum(page.length(split) for split in SPLITS) / 16_000 > 30
+
+
+def test_a_file_named_twice_goes_in_once(tmp_path: Path) -> None:
+    _tone(tmp_path / "a.wav")
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    found = find_recordings([tmp_path, tmp_path / "a.wav", tmp_path / "link" / "a.wav"])
+    assert found == [tmp_path / "a.wav"]
+
+
+def test_sources_inside_the_output_are_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "sources").mkdir()
+    _tone(tmp_path / "sources" / "a.wav")
+    prepare([tmp_path / "sources"], tmp_path / "corpus", valid=0, test=0)
+    (tmp_path / "sources").rename(tmp_path / "corpus" / "mine")
+    with pytest.raises(UserError, match="which is to be read"):
+        prepare([tmp_path / "corpus" / "mine"], tmp_path / "corpus", force=True)
+    assert (tmp_path / "corpus" / "mine" / "a.wav").exists()
+
+
+@pytest.mark.parametrize(("level", "says"), [(1e-30, "every recording is silent"), (1e30, "not finite, or absurd")])
+def test_levels_no_recording_has(tmp_path: Path, level: float, says: str) -> None:
+    soundfile.write(tmp_path / "a.wav", level * np.sin(np.arange(4000)), 16_000, subtype="FLOAT")
+    with pytest.raises(UserError, match=says):
+        prepare([tmp_path], tmp_path / "corpus")
+
+
+def test_names_in_an_old_encoding(tmp_path: Path) -> None:
+    _tone(tmp_path / "a.wav")
+    (tmp_path / "a.wav").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    page = prepare([tmp_path], tmp_path / "corpus", valid=0, test=0)
+    assert [r.name for r in page.recordings] == ["caf\ufffd.wav"]
+    assert Corpus(tmp_path / "corpus").page == page

@@ -56,7 +56,7 @@ def test_a_stream_goes_on_from_its_position(corpus: Corpus, tiny: Preset) -> Non
     stream = TrainingStream(corpus, tiny)
     for _ in range(137):
         stream.next()
-    again = TrainingStream(corpus, tiny, Position.from_json(stream.position.to_json()))
+    again = TrainingStream(corpus, tiny, Position.model_validate_json(stream.position.model_dump_json()))
     for _ in range(300):
         a, b = stream.next(), again.next()
         assert np.array_equal(a.codes, b.codes) and np.array_equal(a.starting, b.starting)

@@ -5,12 +5,14 @@ best. A directory is complete before the index names it and the index is replace
 process dies, what the index names can be loaded.
 """
 
+import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -18,13 +20,30 @@ from torch import Tensor
 from slash_infer.errors import UserError
 from slash_infer.files import read_json, whole_directory, write_json
 from slash_train.model import SampleRNN, State
+from slash_train.streams import Position
 
 INDEX = "index.json"
 WEIGHTS = "model.safetensors"
 OPTIMISER = "optimiser.safetensors"
 STATE = "state.safetensors"
 PROGRESS = "progress.json"
+OURS = re.compile(r"step-\d{8,}|\.step-\d{8,}\..*\.(part|old)")  # with what a killed process left half-made
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+class Progress(BaseModel):
+    """The JSON half of a checkpoint: how far the run is and where its data stands."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: int = Field(ge=0)
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+    """Wall-clock time of the run so far."""
+    best_bits: float | None = Field(allow_inf_nan=False)
+    """The best bits per sample on the validation split so far."""
+    valid_bits: float | None = Field(allow_inf_nan=False)
+    """Those of this checkpoint, where it was scored."""
+    position: Position
 
 
 @dataclass(frozen=True)
@@ -33,9 +52,13 @@ class Checkpoint:
 
     path: Path
 
-    def progress(self) -> dict[str, Any]:
-        """The JSON half: step, seconds, data position, scores."""
-        return read_json(self.path / PROGRESS, "a checkpoint")
+    def progress(self) -> Progress:
+        """Read the JSON half."""
+        content = read_json(self.path / PROGRESS, "a checkpoint")
+        try:
+            return Progress.model_validate(content)
+        except ValidationError:
+            raise UserError(f"{self.path / PROGRESS}: is damaged; restore it from a copy of the run") from None
 
     def load_weights(self, model: SampleRNN) -> None:
         """Copy the saved weights into `model`.
@@ -50,26 +73,31 @@ class Checkpoint:
 
     def load_optimiser(self, model: SampleRNN, optimiser: torch.optim.Optimizer) -> None:
         """Restore Adam's moments of every parameter of `model`."""
-        saved = self._tensors(OPTIMISER)
-        content = optimiser.state_dict()
         names = [name for name, _ in model.named_parameters()]
+        saved = self._tensors(OPTIMISER, [f"{moment}.{name}" for name in names for moment in ADAM_MOMENTS])
+        content = optimiser.state_dict()
         content["state"] = {
             i: {moment: saved[f"{moment}.{name}"] for moment in ADAM_MOMENTS} for i, name in enumerate(names)
         }
         optimiser.load_state_dict(content)
 
-    def load_state(self, device: torch.device) -> State:
-        """Return the lanes' carried LSTM state."""
-        saved = self._tensors(STATE)
-        return [(saved[f"h.{k}"].to(device), saved[f"c.{k}"].to(device)) for k in range(1, len(saved) // 2 + 1)]
+    def load_state(self, model: SampleRNN, device: torch.device) -> State:
+        """Return the lanes' carried LSTM state of every frame tier of `model`."""
+        tiers = range(1, len(model.tiers()) + 1)
+        saved = self._tensors(STATE, [f"{letter}.{k}" for k in tiers for letter in "hc"])
+        return [(saved[f"h.{k}"].to(device), saved[f"c.{k}"].to(device)) for k in tiers]
 
-    def _tensors(self, name: str) -> dict[str, Tensor]:
+    def _tensors(self, name: str, expected: Sequence[str] = ()) -> dict[str, Tensor]:
+        path = self.path / name
         try:
-            return load_file(self.path / name)
+            tensors = load_file(path)
         except FileNotFoundError:
-            raise UserError(f"{self.path / name}: is missing; choose another --checkpoint") from None
+            raise UserError(f"{path}: is missing; restore it from a copy of the run") from None
         except SafetensorError as error:
-            raise UserError(f"{self.path / name}: is damaged ({error}); choose another --checkpoint") from None
+            raise UserError(f"{path}: is damaged ({error}); restore it from a copy of the run") from None
+        if not tensors.keys() >= set(expected):
+            raise UserError(f"{path}: is damaged (tensors are missing); restore it from a copy of the run")
+        return tensors
 
 
 class CheckpointStore:
@@ -98,7 +126,7 @@ class CheckpointStore:
         model: SampleRNN,
         optimiser: torch.optim.Optimizer,
         state: State,
-        progress: dict[str, Any],
+        progress: Progress,
         *,
         best: bool,
     ) -> None:
@@ -108,15 +136,15 @@ class CheckpointStore:
             model: whose weights to save.
             optimiser: Adam over `model.parameters()`, in their order.
             state: the lanes' LSTM state.
-            progress: JSON content; its `step` names the directory.
+            progress: its `step` names the directory.
             best: whether this is the best so far.
         """
-        name = f"step-{progress['step']:08d}"
+        name = f"step-{progress.step:08d}"
         with whole_directory(self._folder / name) as folder:
-            save_file(_saveable(model.state_dict()), folder / WEIGHTS)
-            save_file(_saveable(_moments(model, optimiser)), folder / OPTIMISER)
-            save_file(_saveable(_named(state)), folder / STATE)
-            write_json(folder / PROGRESS, progress)
+            _save_tensors(model.state_dict(), folder / WEIGHTS)
+            _save_tensors(_moments(model, optimiser), folder / OPTIMISER)
+            _save_tensors(_named(state), folder / STATE)
+            write_json(folder / PROGRESS, progress.model_dump(mode="json"))
         index_path = self._folder / INDEX
         index = read_json(index_path, "a checkpoint index") if index_path.exists() else {}
         index["last"] = name
@@ -124,12 +152,20 @@ class CheckpointStore:
             index["best"] = name
         write_json(index_path, index)
         for old in self._folder.iterdir():
-            if old.is_dir() and old.name not in index.values():  # also what a killed process left half-made
+            if OURS.fullmatch(old.name) and old.name not in index.values():
                 shutil.rmtree(old)
 
 
-def _saveable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors from any device.
+
+    Raises:
+        UserError: the disk is full, or cannot be written.
+    """
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:
+        raise UserError(f"{path}: cannot be written ({error}); make room and go on with --resume") from None
 
 
 def _moments(model: SampleRNN, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

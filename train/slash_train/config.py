@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from slash_infer.codec import Codec
 from slash_infer.errors import UserError
 
-PositiveInt = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=65536)]  # far beyond what any machine holds: catches slips of the hand
+Layers = Annotated[int, Field(ge=1, le=64)]
+Steps = Annotated[int, Field(ge=1, le=2**40)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -29,15 +32,15 @@ class AudioConfig(_Strict):
 class ModelConfig(_Strict):
     """The shape of a SampleRNN (arXiv 1612.07837)."""
 
-    frame_sizes: tuple[PositiveInt, ...] = Field(default=(16,), min_length=1, strict=False)
+    frame_sizes: tuple[Count, ...] = Field(default=(16,), min_length=1, strict=False)
     """FS(k) in samples of frame tier k = 1, 2, ..., the lowest tier first; each divides the next."""
-    rnn_layers: PositiveInt = 3
+    rnn_layers: Layers = 3
     """LSTM layers in every frame tier."""
-    width: PositiveInt = 1024
+    width: Count = 1024
     """D: units of every LSTM layer, MLP layer and conditioning vector."""
-    embedding: PositiveInt = 256
+    embedding: Count = 256
     """E: width of a code's embedding in the sample tier."""
-    mlp_layers: Annotated[int, Field(ge=2)] = 3
+    mlp_layers: Annotated[int, Field(ge=2, le=64)] = 3
     """Layers of the sample tier before its output layer; the first has no activation."""
 
     @model_validator(mode="after")
@@ -56,20 +59,20 @@ class ModelConfig(_Strict):
 class TrainingConfig(_Strict):
     """The recipe: truncated back-propagation through time with Adam."""
 
-    batch_size: PositiveInt = 64
+    batch_size: Count = 64
     """Clips trained in parallel, each with its own carried LSTM state."""
-    window: PositiveInt = 1024
+    window: Annotated[int, Field(ge=1, le=2**22)] = 1024
     """Samples of each clip per step: the length of truncated BPTT. A multiple of the top frame size."""
-    clip_seconds: PositiveFloat = 8.0
+    clip_seconds: Seconds = 8.0
     """Recordings are cut into clips of this length; the state is reset at a clip's start."""
     learning_rate: PositiveFloat = 1e-3
     clip_norm: PositiveFloat = 1.25
     """Largest global norm of the gradient."""
-    steps: PositiveInt = 100_000
+    steps: Steps = 100_000
     """Optimiser steps when neither --steps nor --minutes is given."""
-    checkpoint_every: PositiveInt = 1000
+    checkpoint_every: Steps = 1000
     """Steps between validations, each followed by a checkpoint."""
-    valid_seconds: PositiveFloat = 60.0
+    valid_seconds: Seconds = 60.0
     """At most this much of the validation split is scored at each checkpoint."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Fixes the initial weights and the order of the clips."""

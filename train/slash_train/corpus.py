@@ -4,12 +4,14 @@
 corpus's sample rate and not yet quantised, so that one corpus serves every codec.
 """
 
+import hashlib
+from itertools import accumulate
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from slash_infer.errors import UserError
 from slash_infer.files import read_json
@@ -17,6 +19,7 @@ from slash_infer.files import read_json
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 PAGE = "corpus.json"
+MADE_BY: Literal["slash prepare"] = "slash prepare"
 SAMPLES = "samples.npy"
 
 
@@ -56,12 +59,21 @@ class CorpusPage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    made_by: Literal["slash prepare"] = MADE_BY
     schema_version: Literal[1] = 1
-    sample_rate: int
+    sample_rate: int = Field(ge=1000, le=192_000)
     channel: Literal["mix", "left", "right"]
     gain_db: float
     """The one gain applied to every recording."""
     recordings: tuple[Recording, ...]
+
+    @model_validator(mode="after")
+    def _regions_tile_the_samples(self) -> Self:
+        regions = [region for recording in self.recordings for region in recording.regions]
+        starts = accumulate((region.length for region in regions), initial=0)
+        if any(region.start != start for region, start in zip(regions, starts, strict=False)):
+            raise ValueError("regions must follow one another without gap or overlap")
+        return self
 
     def regions(self, split: Split) -> list[Region]:
         """The regions of a split, in the order of the recordings."""
@@ -93,11 +105,15 @@ class Corpus:
             raise UserError(f"{path / PAGE}: {where}: {fault['msg']}; prepare the corpus again") from None
         try:
             self.pcm: npt.NDArray[np.int16] = np.load(path / SAMPLES, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{path / SAMPLES}: cannot be read ({error}); prepare the corpus again") from None
         expected = sum(self.page.length(split) for split in SPLITS)
         if self.pcm.dtype != np.int16 or self.pcm.shape != (expected,):
             raise UserError(f"{path / SAMPLES}: does not match {PAGE}; prepare the corpus again")
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of `corpus.json`: the same for the same recordings prepared the same way."""
+        return hashlib.sha256((self.path / PAGE).read_bytes()).hexdigest()
 
     @property
     def sample_rate(self) -> int:

@@ -8,20 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
 from slash_infer.errors import UserError
-from slash_infer.files import refuse_to_overwrite
+from slash_infer.files import check_directory_output
+from slash_train.checkpoint import Progress
 from slash_train.config import Preset
 from slash_train.corpus import Corpus
 from slash_train.evaluate import bits_per_sample
 from slash_train.metrics import Metrics
 from slash_train.model import SampleRNN, State
-from slash_train.run import PAGE, TENSORBOARD, Run
+from slash_train.run import MADE_BY, PAGE, TENSORBOARD, Run
 from slash_train.streams import NO_TARGET, Position, TrainingStream, Window
 
 LOG_EVERY = 25  # steps between lines of metrics: often enough to watch, rarely enough to cost nothing
@@ -86,29 +86,37 @@ class Training:
             UserError: the loss is not finite: training has diverged.
         """
         bits = torch.stack(self._nats).mean().item() / math.log(2)
+        norm = self._norm.item()
         steps = len(self._nats)
         self._nats.clear()
-        if not math.isfinite(bits):
-            raise UserError(
-                f"training diverged: the loss at step {self.step} is {bits}; lower training.learning_rate and resume"
-            )
+        self.require_finite("loss", bits)
+        self.require_finite("gradient", norm)
         return Metrics(
             step=self.step,
             samples=self.step * samples_per_step,
             seconds=self.seconds,
             train_bits=bits,
             samples_per_second=steps * samples_per_step / seconds,
-            gradient_norm=self._norm.item(),
+            gradient_norm=norm,
         )
 
-    def progress(self) -> dict[str, Any]:
-        """The JSON half of a checkpoint: what it takes to go on."""
-        return {
-            "step": self.step,
-            "seconds": self.seconds,
-            "best_bits": self.best_bits,
-            "position": self.stream.position.to_json(),
-        }
+    def require_finite(self, name: str, value: float) -> None:
+        """Stop a run that has diverged, before anything of it is saved."""
+        if not math.isfinite(value):
+            raise UserError(
+                f"training diverged: the {name} at step {self.step} is {value}; "
+                "start a new run with a lower training.learning_rate"
+            )
+
+    def progress(self, valid_bits: float | None = None) -> Progress:
+        """Return the JSON half of a checkpoint; `valid_bits` is its score, where it was scored."""
+        return Progress(
+            step=self.step,
+            seconds=self.seconds,
+            best_bits=self.best_bits,
+            valid_bits=valid_bits,
+            position=self.stream.position,
+        )
 
 
 def window_loss(model: SampleRNN, window: Window, state: State) -> tuple[torch.Tensor, State]:
@@ -143,9 +151,9 @@ def train(
     Raises:
         UserError: `out` exists, or corpus and preset do not fit each other.
     """
-    refuse_to_overwrite(out, force=force, marker=PAGE)
+    check_directory_output(out, force=force, page=PAGE, made_by=MADE_BY, inputs=[corpus.path])
     training = _start(corpus, preset, device)
-    run = Run.create(out, preset_name, preset, corpus.path)
+    run = Run.create(out, preset_name, preset, corpus)
     return _continue(run, corpus, training, limits, report)
 
 
@@ -160,12 +168,14 @@ def resume(
     run = Run(out)
     checkpoint = run.checkpoints.find("last")
     progress = checkpoint.progress()
-    training = _start(corpus, run.preset, device, Position.from_json(progress["position"]))
+    if run.page.get("corpus_sha256") != corpus.fingerprint():
+        raise UserError(f"{corpus.path}: is not the corpus the run was started on; use {run.page.get('corpus')}")
+    training = _start(corpus, run.preset, device, progress.position)
     checkpoint.load_weights(training.model)
     checkpoint.load_optimiser(training.model, training.optimiser)
-    training.state = checkpoint.load_state(device)
-    training.step, training.seconds = progress["step"], progress["seconds"]
-    training.best_bits = progress["best_bits"]
+    training.state = checkpoint.load_state(training.model, device)
+    training.step, training.seconds = progress.step, progress.seconds
+    training.best_bits = progress.best_bits
     run.forget_metrics_after(training.step)
     return _continue(run, corpus, training, limits, report)
 
@@ -190,7 +200,7 @@ def _continue(run: Run, corpus: Corpus, training: Training, limits: Limits, repo
     samples_per_step = recipe.batch_size * recipe.window
     session_start, seconds_before = time.perf_counter(), training.seconds
     log_start = session_start
-    done = limits.done(training.step, 0.0)
+    done, saved = limits.done(training.step, 0.0), training.step
     with (
         _stop_signals() as stop,
         SummaryWriter(str(run.path / TENSORBOARD), purge_step=training.step + 1) as board,
@@ -200,35 +210,35 @@ def _continue(run: Run, corpus: Corpus, training: Training, limits: Limits, repo
             now = time.perf_counter()
             training.seconds = seconds_before + now - session_start
             done = limits.done(training.step, now - session_start)
-            save = done >= 1 or bool(stop) or training.step % recipe.checkpoint_every == 0
-            if not save and training.step % LOG_EVERY:
+            validate = done >= 1 or training.step % recipe.checkpoint_every == 0
+            if not validate and training.step % LOG_EVERY:
                 continue
             metrics = training.measure(samples_per_step, now - log_start)
-            if save:
-                metrics = _validate_and_save(run, corpus, training, metrics, in_a_hurry=bool(stop))
+            if validate:
+                metrics = _validate_and_save(run, corpus, training, metrics)
+                saved = training.step
             run.log(metrics)
             _write_scalars(board, metrics)
             report(metrics, done, training.stream.position.epoch)
             log_start = time.perf_counter()
+        if training.step > saved:  # a signal came in between
+            run.checkpoints.save(training.model, training.optimiser, training.state, training.progress(), best=False)
     return Outcome(run, training.step, training.best_bits, stop[0] if stop else None)
 
 
-def _validate_and_save(
-    run: Run, corpus: Corpus, training: Training, metrics: Metrics, *, in_a_hurry: bool
-) -> Metrics:
-    """Save a checkpoint, after scoring the validation split unless it is empty or a signal waits."""
-    recipe = run.preset.training
-    best, bits = False, None
-    if corpus.length("valid") and not in_a_hurry:
-        bits = bits_per_sample(training.model, run.preset, corpus, "valid", at_most_seconds=recipe.valid_seconds)
+def _validate_and_save(run: Run, corpus: Corpus, training: Training, metrics: Metrics) -> Metrics:
+    """Score the validation split, where there is one, and save a checkpoint."""
+    bits = None
+    best = True  # with nothing to compare by, the last is the best known
+    if corpus.length("valid"):
+        at_most = run.preset.training.valid_seconds
+        bits = bits_per_sample(training.model, run.preset, corpus, "valid", at_most_seconds=at_most)
+        training.require_finite("validation score", bits)
         best = training.best_bits is None or bits < training.best_bits
         if best:
             training.best_bits = bits
-        metrics = metrics.model_copy(update={"valid_bits": bits})
-    best |= not corpus.length("valid")  # nothing to compare by: the last is the best known
-    progress = training.progress() | {"valid_bits": bits}
-    run.checkpoints.save(training.model, training.optimiser, training.state, progress, best=best)
-    return metrics
+    run.checkpoints.save(training.model, training.optimiser, training.state, training.progress(bits), best=best)
+    return metrics.model_copy(update={"valid_bits": bits})
 
 
 def _write_scalars(board: SummaryWriter, metrics: Metrics) -> None:
@@ -245,9 +255,10 @@ def _write_scalars(board: SummaryWriter, metrics: Metrics) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[signal.Signals]]:
-    """Turn the first SIGINT or SIGTERM into an entry of the yielded list; a second one acts at once."""
+    """Turn the first SIGINT, SIGTERM or SIGHUP into an entry of the yielded list; a second one acts at once."""
     received: list[signal.Signals] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}  # nohup
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(signal.Signals(number))

@@ -4,6 +4,7 @@ Two passes: the first decodes every recording to a temporary float32 file and ta
 applies one gain to all of them and writes int16.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import numpy.typing as npt
 
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import UserError
-from slash_infer.files import refuse_to_overwrite, whole_directory, write_json
-from slash_train.corpus import PAGE, SAMPLES, CorpusPage, Recording
+from slash_infer.files import check_directory_output, whole_directory, write_json
+from slash_train.corpus import MADE_BY, PAGE, SAMPLES, CorpusPage, Recording
 from slash_train.recordings import Channel, SourceStats, decode, find_recordings
 from slash_train.splits import divide
 
 TARGET_PEAK = 10 ** (-1 / 20)  # the corpus's loudest sample ends up at -1 dBFS
+SILENT_PEAK = 10 ** (-120 / 20)  # under this, a recording is rounding noise and no gain makes it audio
 SILENCE = 10 ** (-60 / 20)  # a block whose peak is under -60 dBFS counts as silent
 SILENCE_BLOCKS_PER_SECOND = 20
 COPY_SAMPLES = 1 << 20
@@ -59,8 +61,8 @@ def prepare(
         raise UserError(f"--valid {valid} --test {test}: each must be at least 0 and both together under 1")
     if not 1000 <= sample_rate <= 192_000:
         raise UserError(f"--sample-rate {sample_rate}: must be from 1000 to 192000 Hz")
-    refuse_to_overwrite(out, force=force, marker=PAGE)
     paths = find_recordings(sources)
+    check_directory_output(out, force=force, page=PAGE, made_by=MADE_BY, inputs=paths)
     with whole_directory(out) as folder:
         decoded = folder / "decoded.float32"
         measured = []
@@ -69,7 +71,7 @@ def prepare(
                 measured.append(_decode_and_measure(path, sample_rate, channel, sink.write))
                 advance(path.name)
         peak = max(m.peak for m in measured)
-        if peak == 0:
+        if peak < SILENT_PEAK:
             raise UserError(f"{sources[0]}: every recording is silent; nothing can be learned from it")
         gain = TARGET_PEAK / peak
         _write_pcm(decoded, folder / SAMPLES, gain)
@@ -152,4 +154,4 @@ def _names(paths: Sequence[Path]) -> list[str]:
         names = ["/".join(path.parts[-depth:]) for path in paths]
         if len(set(names)) == len(names):
             break
-    return names
+    return [os.fsencode(name).decode("utf-8", errors="replace") for name in names]  # old disks hold other encodings

@@ -1,5 +1,6 @@
 """Finds recordings on disk and decodes them as a stream of mono blocks at the wanted rate."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ Channel = Literal["mix", "left", "right"]
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 BLOCK_FRAMES = 1 << 16  # decoded at once: bounds the memory of one file, however long it is
+ABSURD = 1e6  # times full scale: no recording, whatever its float format allows
 FULL_SCALE = 32767 / 32768  # a source sample this loud is at the end of the 16-bit range: clipped
 
 
@@ -27,20 +29,22 @@ def find_recordings(sources: Sequence[Path]) -> list[Path]:
     Raises:
         UserError: a source does not exist, or nothing was found.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for source in sources:
         if source.is_dir():
             inside = (path.relative_to(source) for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
             visible = sorted(path for path in inside if not any(part.startswith(".") for part in path.parts))
-            found.update(dict.fromkeys(source / path for path in visible if (source / path).is_file()))
+            files = [source / path for path in visible if (source / path).is_file()]
         elif source.is_file():
-            found[source] = None
+            files = [source]
         else:
             raise UserError(f"{source}: no such file or folder; check the path")
+        for file in files:
+            found.setdefault(file.resolve(), file)  # the same file twice could be in two splits
     if not found:
         kinds = ", ".join(sorted(suffix[1:].upper() for suffix in SUFFIXES))
         raise UserError(f"{sources[0]}: holds no recordings; put {kinds} files there or name another folder")
-    return list(found)
+    return list(found.values())
 
 
 @dataclass
@@ -65,20 +69,22 @@ def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -
         stats: filled in as the file is read.
 
     Raises:
-        UserError: not audio, damaged, empty, not finite, or without a right channel when that was asked for.
+        UserError: not audio, damaged, empty, not finite numbers, or without a right channel when that was asked for.
     """
     try:
-        with soundfile.SoundFile(path) as file:
+        path.open("rb").close()  # libsndfile does not say why it cannot open a file
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # names in old encodings, too
             stats.rate = file.samplerate
             if channel == "right" and file.channels < 2:
                 raise UserError(f"{path}: is mono and has no right channel; use --channel mix or left")
             resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
             while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                if not np.isfinite(block).all():
-                    raise UserError(f"{path}: holds samples that are not finite numbers; repair or remove it")
+                mono = _one_channel(block, channel)
+                if not np.abs(mono).max() < ABSURD:  # not so for NaN, either
+                    raise UserError(f"{path}: holds samples that are not finite, or absurd; repair or remove it")
                 stats.frames += len(block)
                 stats.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
-                yield resampler.resample_chunk(_one_channel(block, channel))
+                yield resampler.resample_chunk(mono)
             if stats.frames == 0:
                 raise UserError(f"{path}: holds no audio; remove it")
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)

@@ -11,10 +11,13 @@ from slash_infer.errors import UserError
 from slash_infer.files import read_json, whole_directory, whole_file, write_json
 from slash_train.checkpoint import Checkpoint, CheckpointStore
 from slash_train.config import Preset, parse_preset
+from slash_train.corpus import Corpus
 from slash_train.metrics import Metrics
 from slash_train.model import SampleRNN
 
 PAGE = "run.json"
+MADE_BY = "slash train"
+SCHEMA_VERSION = 1
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 
@@ -29,18 +32,22 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.page = read_json(path / PAGE, "a run; make one with: slash train CORPUS --out RUN")
-        self.preset = parse_preset(self.page.get("preset", {}), source=str(path / PAGE))
+        if self.page.get("schema_version") != SCHEMA_VERSION or "preset" not in self.page:
+            raise UserError(f"{path / PAGE}: is damaged, or from another version of Slash; train anew")
+        self.preset = parse_preset(self.page["preset"], source=str(path / PAGE))
         self.checkpoints = CheckpointStore(path)
 
     @classmethod
-    def create(cls, path: Path, preset_name: str, preset: Preset, corpus: Path) -> "Run":
+    def create(cls, path: Path, preset_name: str, preset: Preset, corpus: Corpus) -> "Run":
         """Make the directory `path` for a new run, in place of what stands there."""
         content: dict[str, Any] = {
-            "schema_version": 1,
+            "made_by": MADE_BY,
+            "schema_version": SCHEMA_VERSION,
             "slash_version": __version__,
             "preset_name": preset_name,
             "preset": preset.model_dump(mode="json"),
-            "corpus": str(corpus.resolve()),
+            "corpus": str(corpus.path.resolve()),
+            "corpus_sha256": corpus.fingerprint(),
         }
         with whole_directory(path) as folder:
             write_json(folder / PAGE, content)
@@ -62,7 +69,7 @@ class Run:
         """Yield the logged metrics in order."""
         path = self.path / METRICS
         if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     yield Metrics.model_validate_json(line)
                 except ValueError:
@@ -74,7 +81,10 @@ class Run:
             file.write(metrics.model_dump_json(exclude_none=True) + "\n")
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drop what was logged after `step`: a resumed run will log it again."""
+        """Drop what was logged after `step`, and a last line cut short: a resumed run will log it again."""
+        path = self.path / METRICS
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
         kept = [metrics for metrics in self.metrics() if metrics.step <= step]
         with whole_file(self.path / METRICS) as part:
             part.write_text("".join(m.model_dump_json(exclude_none=True) + "\n" for m in kept), encoding="utf-8")
@@ -90,6 +100,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("only cpu and cuda devices train")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

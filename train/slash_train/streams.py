@@ -7,11 +7,11 @@ carried over, or starts one, from the initial state and a history of silence, as
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
 
 from slash_infer.codec import Codec
 from slash_infer.errors import UserError
@@ -77,25 +77,17 @@ class WindowReader:
         return Window(codes, targets, np.array([offset == 0 for _, offset in lanes]))
 
 
-@dataclass
-class Position:
+class Position(BaseModel):
     """Where the training data stands: enough to continue exactly there."""
+
+    model_config = ConfigDict(extra="forbid")
 
     epoch: int = 0
     """Passes over the clips begun, counted from 0."""
     drawn: int = 0
     """Clips handed out in this epoch."""
-    lanes: list[tuple[int, int]] = field(default_factory=list)
+    lanes: list[tuple[int, int]] = []
     """(clip number, offset in samples) of every lane's next window."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "Position":
-        """Read what `to_json` wrote."""
-        return cls(content["epoch"], content["drawn"], [(clip, offset) for clip, offset in content["lanes"]])
 
 
 class TrainingStream:
@@ -117,7 +109,7 @@ class TrainingStream:
         self._reader = WindowReader(corpus, preset.audio.codec, preset.model.top_frame, recipe.window)
         self._window = recipe.window
         self._seed = recipe.seed
-        self.position = position or Position()
+        self.position = position.model_copy(deep=True) if position else Position()
         self._order = self._shuffled(self.position.epoch)
         if not self.position.lanes:
             self.position.lanes = [(self._draw(), 0) for _ in range(recipe.batch_size)]

@@ -1,7 +1,7 @@
 """Assembles the commands and turns every way they can end into an exit code.
 
-0 done; 2 the input or the request is at fault (one line, no traceback); 130 and 143 stopped by a signal; 1 a
-defect of Slash. The modules of the commands import nothing slow at their top, so that help is fast.
+0 done; 2 the input or the request is at fault (one line, no traceback); 128 + n stopped by signal n; 1 a defect
+of Slash. The modules of the commands import nothing slow at their top, so that help is fast.
 """
 
 import signal
@@ -18,7 +18,6 @@ from slash_infer.errors import UserError
 
 app = typer.Typer(
     name="slash",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -32,9 +31,12 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _slash(
-    version: Annotated[bool, typer.Option("--version", callback=_version, help="Show the version and exit.")] = False,
+    context: typer.Context,
+    _version_option: Annotated[
+        bool, typer.Option("--version", callback=_version, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Learn to play from recordings: train a SampleRNN on a folder of audio and generate more of it.
 
@@ -45,6 +47,8 @@ def _slash(
     slash generate bundle --out clip.wav --seconds 10
     slash bench bundle
     """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 for command in (
@@ -61,7 +65,9 @@ for command in (
 
 def main() -> None:
     """Run the command line and exit."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, _terminate)
     try:
         code = app(standalone_mode=False)
     except UserError as error:

@@ -30,14 +30,14 @@ def bench(
         from slash_infer.bundle import Bundle
     from dataclasses import asdict
 
-    from slash_infer.files import refuse_to_overwrite, write_json
+    from slash_infer.files import check_file_output, write_json
     from slash_infer.machine import describe_machine
 
     batches = _batches(clips)
     if not 0 < seconds <= 3600:
         raise UserError(f"--seconds {seconds}: must be over 0 and at most 3600")
     if json_file is not None:
-        refuse_to_overwrite(json_file, force=force)
+        check_file_output(json_file, force=force)
     opened = Bundle(bundle)
     speeds = measure_and_print(opened, batches, seconds)
     if json_file is not None:

@@ -42,7 +42,7 @@ def stderr() -> "Console":
     """Return a console on stderr, for progress."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def progress_bar(*columns: "ProgressColumn") -> "Progress":
@@ -57,7 +57,7 @@ def stdout() -> "Console":
     """Return a console on stdout, for results."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def table(title: str, *columns: str) -> "Table":

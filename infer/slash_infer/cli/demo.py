@@ -8,10 +8,11 @@ import typer
 from slash_infer.cli import export, generate, prepare, train
 from slash_infer.cli.bench import measure_and_print
 from slash_infer.cli.console import optional_packages, stdout
-from slash_infer.files import refuse_to_overwrite
 
 RECORDED_MINUTES = 4.0
 CLIPS, CLIP_SECONDS = 4, 5.0
+TEMPERATURE = 0.8  # a model trained for minutes only is the clearer for being played safely
+PAGE, MADE_BY = "demo.json", "slash demo"
 
 
 def demo(
@@ -32,13 +33,13 @@ def demo(
         from slash_train.config import load_preset
         from slash_train.guitar import record
 
-    from slash_infer.files import whole_directory
+    from slash_infer.files import check_directory_output, whole_directory, write_json
 
     console = stdout()
     load_preset(preset)  # refused now, if at all, and not after minutes of work
-    refuse_to_overwrite(out, force=force, marker="demo.txt")
+    check_directory_output(out, force=force, page=PAGE, made_by=MADE_BY)
     with whole_directory(out) as folder:
-        (folder / "demo.txt").write_text("Made by slash demo; slash demo --force replaces it.\n", encoding="utf-8")
+        write_json(folder / PAGE, {"made_by": MADE_BY, "note": "slash demo --force replaces this folder"})
         console.print(f"1/5 recording {RECORDED_MINUTES:g} minutes of synthetic guitar")
         record(folder / "recordings", RECORDED_MINUTES)
     console.print("2/5 preparing the corpus")
@@ -49,7 +50,7 @@ def demo(
     export.export(out / "run", out=out / "bundle")
     console.print(f"5/5 generating {CLIPS} clips and measuring the speed")
     clips = out / "clips"
-    generate.generate(out / "bundle", out=clips, clips=CLIPS, seconds=CLIP_SECONDS, seed=1)
+    generate.generate(out / "bundle", out=clips, clips=CLIPS, seconds=CLIP_SECONDS, seed=1, temperature=TEMPERATURE)
     for wav in sorted(clips.glob("*.wav")):
         draw_spectrogram(wav, wav.with_suffix(".png"), f"{wav.stem}: generated")
     take = out / "recordings" / "take-1.wav"

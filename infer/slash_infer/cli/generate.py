@@ -11,6 +11,7 @@ import typer
 from slash_infer.cli.console import duration, optional_packages, progress_bar, stdout
 from slash_infer.errors import UserError
 
+MIN_SECONDS = 0.01
 MAX_SECONDS = 24 * 3600.0
 MAX_CLIPS = 1_000_000
 
@@ -45,14 +46,20 @@ def generate(
 
     if not 1 <= clips <= MAX_CLIPS:
         raise UserError(f"-n {clips}: must be from 1 to {MAX_CLIPS}")
-    if not 0 < seconds <= MAX_SECONDS:
-        raise UserError(f"--seconds {seconds}: must be over 0 and at most {MAX_SECONDS:.0f}")
+    if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+        raise UserError(f"--seconds {seconds}: must be at least {MIN_SECONDS} and at most {MAX_SECONDS:.0f}")
     if not (math.isfinite(temperature) and 0.01 <= temperature <= 100):
         raise UserError(f"--temperature {temperature}: must be from 0.01 to 100")
     files = _files(out, clips, audio_format, force=force)
     opened = Bundle(bundle)
     chosen = secrets.randbelow(2**32) if seed is None else seed
-    columns = (TextColumn("generating"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    description = TextColumn("{task.description}", markup=False)
+    columns = (
+        TextColumn("generating"),
+        BarColumn(),
+        description,
+        TimeRemainingColumn(),
+    )
     with progress_bar(*columns) as progress:
         task = progress.add_task("", total=seconds * clips)
         rendered = render(
@@ -73,8 +80,8 @@ def generate(
 
 def _files(out: Path, clips: int, audio_format: Format, *, force: bool) -> list[Path]:
     """Decide where each clip goes, refusing what exists."""
-    from slash_infer.files import refuse_to_overwrite
-    from slash_infer.render import FORMATS
+    from slash_infer.files import check_file_output
+    from slash_infer.render import FORMATS, MADE_BY
 
     known = ", ".join(FORMATS)
     if out.suffix.lower() in FORMATS and not out.is_dir():
@@ -85,9 +92,9 @@ def _files(out: Path, clips: int, audio_format: Format, *, force: bool) -> list[
         raise UserError(f"{out}: {out.suffix} is not written; choose {known}, or a folder")
     else:
         if out.exists() and (not force or not out.is_dir()):
-            refuse_to_overwrite(out, force=False)
+            check_file_output(out, force=False)
         files = [out / f"clip-{clip:04d}.{audio_format.value}" for clip in range(clips)]
     for file in files:
-        refuse_to_overwrite(file, force=force)
-        refuse_to_overwrite(file.with_suffix(".json"), force=force)
+        check_file_output(file, force=force)
+        check_file_output(file.with_suffix(".json"), force=force, made_by=MADE_BY)
     return files

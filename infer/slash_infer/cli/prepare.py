@@ -41,7 +41,13 @@ def prepare(
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     recordings = find_recordings(sources)
-    columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    description = TextColumn("{task.description}", markup=False)
+    columns = (
+        TextColumn("preparing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        description,
+    )
     with progress_bar(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=len(recordings))
         page = make_corpus(

@@ -23,7 +23,7 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the preset.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop when the run has this many steps.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this many minutes.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.001, help="Stop after this many minutes.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run from its last checkpoint.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
@@ -50,7 +50,12 @@ def train(
         steps = configuration.training.steps if minutes is None else 2**62
     limits = loop.Limits(steps, math.inf if minutes is None else minutes)
     opened, place = Corpus(corpus), choose_device(device)
-    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.percentage:.0f}%  {task.description}"))
+    description = TextColumn("{task.percentage:.0f}%  {task.description}", markup=False)
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        description,
+    )
     with progress_bar(*columns) as progress:
         report = _Report(progress, progress.add_task("", total=1.0))
         if resume:
