@@ -42,3 +42,21 @@ def test_generate_never_imports_torch_where_it_could(bundle: Bundle, tmp_path: P
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
     assert "onnxruntime" in imported
     assert not {name for name in imported if name.split(".")[0] in ("torch", "onnx", "slash_train")}
+
+
+MISSING = """
+import sys
+sys.modules["torch"] = None
+from slash_infer.cli import main
+sys.argv[1:] = ["train", "corpus", "--out", "run"]
+main()
+"""
+
+
+def test_a_missing_package_is_named_with_its_remedy(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", MISSING]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "slash: train needs torch, which is not installed; in Slash's folder: pip install '.[train]'"
+    ]

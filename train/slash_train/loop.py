@@ -222,6 +222,8 @@ def _continue(run: Run, corpus: Corpus, training: Training, limits: Limits, repo
             report(metrics, done, training.stream.position.epoch)
             log_start = time.perf_counter()
         if training.step > saved:  # a signal came in between
+            if training.step % LOG_EVERY:
+                run.log(training.measure(samples_per_step, time.perf_counter() - log_start))
             run.checkpoints.save(training.model, training.optimiser, training.state, training.progress(), best=False)
     return Outcome(run, training.step, training.best_bits, stop[0] if stop else None)
 

@@ -34,7 +34,7 @@ def optional_packages(command: str) -> Iterator[None]:
             raise
         extra = OPTIONAL_PACKAGES[package]
         raise UserError(
-            f"slash {command}: needs {package}, which is not installed; run: pip install 'slash-audio[{extra}]'"
+            f"{command} needs {package}, which is not installed; in Slash's folder: pip install '.[{extra}]'"
         ) from None
 
 
