@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -120,7 +122,7 @@ def test_stopping_a_training_saves_it(bundle: Bundle, recordings: Path, tmp_path
     assert slash("prepare", recordings, "--out", tmp_path / "corpus").returncode == 0
     arguments = ["train", tmp_path / "corpus", "--out", tmp_path / "run", "--preset", "tiny"]
     metrics = tmp_path / "run" / "metrics.jsonl"
-    process = subprocess.Popen([*SLASH, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    process = _start(*arguments, stdout=subprocess.PIPE, text=True)
     _wait_for(metrics)
     process.send_signal(number)
     stdout, _ = process.communicate(timeout=60)
@@ -133,7 +135,7 @@ def test_stopping_a_training_saves_it(bundle: Bundle, recordings: Path, tmp_path
 def test_stopping_a_generation_leaves_nothing_half_written(bundle: Bundle, tmp_path: Path, number: int) -> None:
     out = tmp_path / "clips"
     arguments = ["generate", bundle.path, "--out", out, "-n", "2", "--seconds", "3600"]
-    process = subprocess.Popen([*SLASH, *map(str, arguments)], stderr=subprocess.DEVNULL)
+    process = _start(*arguments, stderr=subprocess.DEVNULL)
     _wait_for(out)
     time.sleep(0.3)
     process.send_signal(number)
@@ -151,6 +153,12 @@ def test_the_demo(tmp_path: Path) -> None:
         assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 10_000
     again = slash("demo", "--out", out)
     assert again.returncode == 2 and "already exists" in again.stderr
+
+
+def _start(*arguments: object, **streams: Any) -> subprocess.Popen[str]:
+    """Start slash as a terminal would, which heeds SIGINT even where the tests themselves run in the background."""
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen([*SLASH, *map(str, arguments)], preexec_fn=heed, **streams)  # noqa: PLW1509
 
 
 def _wait_for(path: Path) -> None:

@@ -259,8 +259,10 @@ def _write_scalars(board: SummaryWriter, metrics: Metrics) -> None:
 def _stop_signals() -> Iterator[list[signal.Signals]]:
     """Turn the first SIGINT, SIGTERM or SIGHUP into an entry of the yielded list; a second one acts at once."""
     received: list[signal.Signals] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}  # nohup
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(signal.Signals(number))
