@@ -34,14 +34,11 @@ def frame_tier_graph(tier: FoldedFrameTier, k: int, levels: int) -> onnx.ModelPr
     for i, weights in enumerate(tier.layers):
         hidden, c[i] = _lstm(op, weights, hidden, h[i], c[i], f"layer_{i}")
         h[i] = hidden
-    flat = op.Add(
-        op.MatMul(op.Squeeze(hidden, [0]), _weight(op, "upsample.weight", tier.upsample_weight)),
-        _weight(op, "upsample.bias", tier.upsample_bias),
-    )
+    flat = _linear(op, "upsample", op.Squeeze(hidden, [0]), tier.upsample_weight, tier.upsample_bias)
     conditioning = op.Reshape(flat, [-1, tier.upsampling, width])
     builder.add_output(_typed(conditioning, FLOAT, [BATCH, tier.upsampling, width]), "conditioning_out")
     for name, state in (("h_out", h), ("c_out", c)):
-        builder.add_output(_typed(_stacked(op, state), FLOAT, [layers, BATCH, width]), name)
+        builder.add_output(_typed(op.Concat(*state, axis=0), FLOAT, [layers, BATCH, width]), name)
     return _finish(builder)
 
 
@@ -128,10 +125,6 @@ def _weight(op: Any, name: str, value: npt.NDArray[Any]) -> Any:
 def _parts(op: Any, value: Any, count: int, axis: int) -> list[Any]:
     """Split a value into `count` parts of size 1 along an axis."""
     return [value] if count == 1 else list(op.Split(value, axis=axis, num_outputs=count, _outputs=count))
-
-
-def _stacked(op: Any, layers: list[Any]) -> Any:
-    return op.Concat(*layers, axis=0)
 
 
 def _builder(name: str) -> onnxscript.GraphBuilder:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from slash_infer.codec import Codec
-from slash_infer.errors import UserError
+from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json
 
 MANIFEST = "manifest.json"
@@ -178,6 +178,4 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise UserError(f"{path}: {where}: {fault['msg']}; export the bundle again") from None
+        raise UserError(f"{path}: {first_fault(error)}; export the bundle again") from None

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from slash_infer.errors import UserError
+from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json
 
 Split = Literal["train", "valid", "test"]
@@ -100,9 +100,7 @@ class Corpus:
         try:
             self.page = CorpusPage.model_validate(content)
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            raise UserError(f"{path / PAGE}: {where}: {fault['msg']}; prepare the corpus again") from None
+            raise UserError(f"{path / PAGE}: {first_fault(error)}; prepare the corpus again") from None
         try:
             self.pcm: npt.NDArray[np.int16] = np.load(path / SAMPLES, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

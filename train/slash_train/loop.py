@@ -29,7 +29,7 @@ LOG_EVERY = 25  # steps between lines of metrics: often enough to watch, rarely 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop: after `steps` steps of the whole run, or `minutes` of this session, whichever is first."""
+    """When to stop: at `steps` steps of the whole run, or after `minutes` of this start or resumption."""
 
     steps: int
     minutes: float = math.inf
