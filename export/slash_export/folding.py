@@ -1,47 +1,54 @@
 """Folds a trained model's linear layers into each other: fewer products per sample, the same function.
 
-The sample tier has nothing nonlinear between embedding, L1 and L2, and nothing between the lowest frame tier's
-upsampling and L2; a lower frame tier has nothing between its input projection and the LSTM's input weights.
-Their products are taken here in float64 and rounded to float32 once.
+Weight norm goes into the weights. The sample tier has nothing nonlinear between embedding, L1 and L2, and nothing
+between the lowest frame tier's upsampling and L2; a lower frame tier has nothing between its input projection and
+its recurrent layers' input weights. All products are taken in float64 and rounded to float32 once.
 """
 
+import copy
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from slash_train.model import FrameTier, SampleRNN
+from slash_train.model import FrameTier, SampleRNN, SampleTier
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LstmLayer:
-    """One LSTM layer in PyTorch's gate order (input, forget, cell, output)."""
+class RecurrentLayer:
+    """One layer, its G gates in PyTorch's order: input, forget, cell, output for LSTM; reset, update, new for GRU."""
 
-    input_weight: Float32  # [4D, inputs]
-    hidden_weight: Float32  # [4D, D]
-    bias: Float32  # [4D], the sum of PyTorch's two
+    input_weight: Float32  # [G * D, inputs]
+    hidden_weight: Float32  # [G * D, D]
+    input_bias: Float32  # [G * D]
+    hidden_bias: Float32  # [G * D]
 
 
 @dataclass(frozen=True)
 class FoldedFrameTier:
     """A frame tier that reads frame values, with conditioning appended below the top."""
 
-    layers: list[LstmLayer]
-    upsample_weight: Float32  # [D, r * D]
-    upsample_bias: Float32  # [r * D]
-    h0: Float32  # [L, D]
-    c0: Float32  # [L, D]
+    cell: Literal["lstm", "gru"]
+    layers: list[RecurrentLayer]
+    skip: tuple[Float32, Float32] | None  # of all layers' outputs, one after another: weight [L * D, D], bias [D]
+    upsample: tuple[Float32, Float32]  # weight [D, r * made], bias [r * made]
+    initial: Float32  # [S, L, D]
     frame_size: int
+    hop: int
     upsampling: int
+    made: int  # numbers in each conditioning vector: D, or Q where there is no sample tier
     is_top: bool
 
     @property
     def width(self) -> int:
         """D."""
-        return int(self.h0.shape[1])
+        return int(self.initial.shape[2])
 
 
 @dataclass(frozen=True)
@@ -53,63 +60,79 @@ class FoldedSampleTier:
     output: tuple[Float32, Float32]  # weight [D, Q], bias [Q]
 
 
-def fold(model: SampleRNN) -> tuple[list[FoldedFrameTier], FoldedSampleTier]:
-    """Return the folded frame tiers, the lowest first, and the folded sample tier of a model on the CPU."""
-    parameters = {name: tensor.detach().double().numpy() for name, tensor in model.state_dict().items()}
-    frame_tiers = [
-        _fold_frame_tier(tier, _below(parameters, f"frame_tiers.{i}."), _below(parameters, "sample_tier."))
-        for i, tier in enumerate(model.tiers())
-    ]
-    return frame_tiers, _fold_sample_tier(_below(parameters, "sample_tier."), model.config.mlp_layers)
+def fold(model: SampleRNN) -> tuple[list[FoldedFrameTier], FoldedSampleTier | None]:
+    """Return the folded frame tiers, the lowest first, and the folded sample tier, if the model has one."""
+    plain = copy.deepcopy(model).cpu().double()
+    for module in plain.modules():
+        for name in list(getattr(module, "parametrizations", {})):
+            parametrize.remove_parametrizations(module, name)
+    sample_tier = plain.sample_tier
+    second = sample_tier.second() if sample_tier else None
+    tiers = [_fold_frame_tier(tier, second if tier.is_lowest else None) for tier in plain.tiers()]
+    return tiers, _fold_sample_tier(sample_tier) if sample_tier else None
 
 
-def _fold_sample_tier(own: dict[str, Float64], mlp_layers: int) -> FoldedSampleTier:
-    table = own["embedding.weight"] @ own["first"] @ own["hidden.0.weight"].T
+def _fold_sample_tier(tier: SampleTier) -> FoldedSampleTier:
+    table = _array(tier.embedding.weight) @ _array(tier.first) @ _array(tier.second().weight).T
     return FoldedSampleTier(
         table=_round(table),
-        hidden=[_linear(own, f"hidden.{i}") for i in range(1, mlp_layers - 1)],
-        output=_linear(own, "output"),
+        hidden=[_linear(cast("nn.Linear", layer)) for layer in tier.hidden[1:]],
+        output=_linear(tier.output),
     )
 
 
-def _fold_frame_tier(tier: FrameTier, own: dict[str, Float64], sample: dict[str, Float64]) -> FoldedFrameTier:
-    weight = own["upsample.weight"].T.reshape(-1, tier.upsampling, own["h0"].shape[1])  # [D, r, D]
-    bias = own["upsample.bias"].reshape(tier.upsampling, -1)  # [r, D]
-    if tier.is_lowest:
-        second = sample["hidden.0.weight"].T
-        weight, bias = weight @ second, bias @ second + sample["hidden.0.bias"]
+def _fold_frame_tier(tier: FrameTier, second: nn.Linear | None) -> FoldedFrameTier:
+    weight, bias = _array(tier.upsample.weight).T, _array(tier.upsample.bias)
+    if second is not None:
+        weight = weight.reshape(len(weight), tier.upsampling, -1) @ _array(second.weight).T  # [D, r, D]
+        weight = weight.reshape(len(weight), -1)
+        bias = (bias.reshape(tier.upsampling, -1) @ _array(second.weight).T + _array(second.bias)).reshape(-1)
+    skips = tier.recurrence.skips
     return FoldedFrameTier(
-        layers=_fold_lstm(tier, own),
-        upsample_weight=_round(weight.reshape(len(weight), -1)),
-        upsample_bias=_round(bias.reshape(-1)),
-        h0=_round(own["h0"]),
-        c0=_round(own["c0"]),
+        cell="lstm" if isinstance(tier.recurrence.rnns[0], nn.LSTM) else "gru",
+        layers=_fold_layers(tier),
+        skip=_fold_skips([cast("nn.Linear", skip) for skip in skips]) if skips is not None else None,
+        upsample=(_round(weight), _round(bias)),
+        initial=_round(_array(tier.initial)),
         frame_size=tier.frame_size,
+        hop=tier.hop,
         upsampling=tier.upsampling,
+        made=tier.made,
         is_top=tier.is_top,
     )
 
 
-def _fold_lstm(tier: FrameTier, own: dict[str, Float64]) -> list[LstmLayer]:
-    """Below the top, W_ih (W x + b + conditioning) = [W_ih W, W_ih] [x; conditioning] + W_ih b."""
+def _fold_layers(tier: FrameTier) -> list[RecurrentLayer]:
+    """Below the top, a layer that sees V = W x + b + conditioning is one that sees [x; conditioning].
+
+    W_ih [h; V] = [W_h, W_v W, W_v] [h; x; conditioning] + W_v b, with h, the layer below, where there is one.
+    """
     layers = []
-    for layer in range(tier.rnn.num_layers):
-        input_weight = own[f"rnn.weight_ih_l{layer}"]
-        bias = own[f"rnn.bias_ih_l{layer}"] + own[f"rnn.bias_hh_l{layer}"]
-        if layer == 0 and not tier.is_top:
-            bias = bias + input_weight @ own["input.bias"]
-            input_weight = np.hstack([input_weight @ own["input.weight"], input_weight])
-        layers.append(LstmLayer(_round(input_weight), _round(own[f"rnn.weight_hh_l{layer}"]), _round(bias)))
+    for rnn in (cast("nn.RNNBase", rnn) for rnn in tier.recurrence.rnns):
+        for i in range(rnn.num_layers):
+            weight, hidden_weight, bias, hidden_bias = (
+                _array(getattr(rnn, f"{kind}_l{i}")) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
+            sees_inputs = i == 0
+            if sees_inputs and tier.input is not None:
+                below, seen = np.split(weight, [weight.shape[1] - tier.input.out_features], axis=1)
+                bias = bias + seen @ _array(tier.input.bias)
+                weight = np.hstack([below, seen @ _array(tier.input.weight), seen])
+            layers.append(RecurrentLayer(_round(weight), _round(hidden_weight), _round(bias), _round(hidden_bias)))
     return layers
 
 
-def _linear(own: dict[str, Float64], name: str) -> tuple[Float32, Float32]:
+def _fold_skips(skips: list[nn.Linear]) -> tuple[Float32, Float32]:
+    return _round(np.vstack([_array(skip.weight).T for skip in skips])), _round(_array(skips[0].bias))
+
+
+def _linear(linear: nn.Linear) -> tuple[Float32, Float32]:
     """Return a linear layer's weight, to multiply from the right, and bias."""
-    return _round(own[f"{name}.weight"].T), _round(own[f"{name}.bias"])
+    return _round(_array(linear.weight).T), _round(_array(linear.bias))
 
 
-def _below(parameters: dict[str, Float64], prefix: str) -> dict[str, Float64]:
-    return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
+def _array(tensor: Tensor) -> Float64:
+    return np.asarray(tensor.detach().numpy())
 
 
 def _round(value: Float64) -> Float32:

@@ -4,6 +4,7 @@ Both kinds are plain feed-forward graphs: no Loop, Scan or If, which CUDA graphs
 makes a whole lowest frame per call, its steps unrolled, each drawing its code inside the graph.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,14 @@ import onnx
 import onnx_ir as ir
 import onnxscript
 
-from slash_export.folding import FoldedFrameTier, FoldedSampleTier, LstmLayer
+from slash_export.folding import FoldedFrameTier, FoldedSampleTier, RecurrentLayer
 
 OPSET = 18
 IR_VERSION = 10
 FLOAT, INT32, BATCH = ir.DataType.FLOAT, ir.DataType.INT32, "batch"
+STATE_NAMES = {"lstm": ("h", "c"), "gru": ("h",)}
+# Positions in PyTorch's order of the gates as ONNX orders them: input, output, forget, cell; update, reset, new.
+ONNX_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 
 
 def frame_tier_graph(tier: FoldedFrameTier, k: int, levels: int) -> onnx.ModelProto:
@@ -28,49 +32,80 @@ def frame_tier_graph(tier: FoldedFrameTier, k: int, levels: int) -> onnx.ModelPr
     inputs = op.Sub(op.Mul(op.Cast(frame, to=FLOAT), 4.0 / (levels - 1)), 2.0)  # codes as reals in [-2, 2]
     if not tier.is_top:
         inputs = op.Concat(inputs, builder.input("conditioning", FLOAT, [BATCH, width]), axis=1)
-    h = _parts(op, builder.input("h", FLOAT, [layers, BATCH, width]), layers, axis=0)
-    c = _parts(op, builder.input("c", FLOAT, [layers, BATCH, width]), layers, axis=0)
-    hidden = op.Unsqueeze(inputs, [0])  # a sequence of one step: [1, B, inputs]
+    names = STATE_NAMES[tier.cell]
+    states = {name: _parts(op, builder.input(name, FLOAT, [layers, BATCH, width]), layers, axis=0) for name in names}
+    seen = inputs = op.Unsqueeze(inputs, [0])  # a sequence of one step: [1, B, inputs]
+    outputs = []
     for i, weights in enumerate(tier.layers):
-        hidden, c[i] = _lstm(op, weights, hidden, h[i], c[i], f"layer_{i}")
-        h[i] = hidden
-    flat = _linear(op, "upsample", op.Squeeze(hidden, [0]), tier.upsample_weight, tier.upsample_bias)
-    conditioning = op.Reshape(flat, [-1, tier.upsampling, width])
-    builder.add_output(_typed(conditioning, FLOAT, [BATCH, tier.upsampling, width]), "conditioning_out")
-    for name, state in (("h_out", h), ("c_out", c)):
-        builder.add_output(_typed(op.Concat(*state, axis=0), FLOAT, [layers, BATCH, width]), name)
+        before = [states[name][i] for name in names]
+        after = _recurrent_step(op, tier.cell, weights, seen, before, f"layer_{i}")
+        for name, value in zip(names, after, strict=True):
+            states[name][i] = value
+        seen = states["h"][i] if tier.skip is None else op.Concat(states["h"][i], inputs, axis=2)
+        outputs.append(states["h"][i])
+    hidden = op.Squeeze(outputs[-1], [0])
+    if tier.skip is not None:
+        hidden = _linear(op, "skip", op.Squeeze(op.Concat(*outputs, axis=2), [0]), *tier.skip)
+    flat = _linear(op, "upsample", hidden, *tier.upsample)
+    conditioning = op.Reshape(flat, [-1, tier.upsampling, tier.made])
+    builder.add_output(_typed(conditioning, FLOAT, [BATCH, tier.upsampling, tier.made]), "conditioning_out")
+    for name in names:
+        joined = op.Concat(*states[name], axis=0)
+        builder.add_output(_typed(joined, FLOAT, [layers, BATCH, width]), f"{name}_out")
     return _finish(builder)
 
 
 def sample_tier_graph(tier: FoldedSampleTier) -> onnx.ModelProto:
     """FS samples: history, conditioning, uniforms and temperature to codes and their negative log-likelihoods.
 
-    The tensors `logits_0` .. `logits_{FS-1}`, [B, Q] before temperature, are named so that tools can read them.
+    Some tensors are named so that tools can reach them: `conditioning_0` .. `conditioning_{FS-1}`, [B, D], and
+    `logits_0` .. `logits_{FS-1}`, [B, Q] before temperature.
     """
     builder = _builder("sample_tier")
     op = builder.op
     steps, levels, width = tier.table.shape
     history = builder.input("history", INT32, [BATCH, steps])
     conditioning = builder.input("conditioning", FLOAT, [BATCH, steps, width])
-    uniform = builder.input("uniform", FLOAT, [BATCH, steps])
-    sharpness = op.Unsqueeze(op.Reciprocal(builder.input("temperature", FLOAT, [BATCH])), [1])
     table = _weight(op, "table", tier.table.reshape(-1, width))
     offsets = _weight(op, "table_offsets", np.arange(steps, dtype=np.int32) * np.int32(levels))
-    codes, uniforms = _parts(op, history, steps, axis=1), _parts(op, uniform, steps, axis=1)
-    likelihoods = []
-    for i in range(steps):
-        rows = op.Gather(table, op.Add(op.Concat(*codes[i:], axis=1), offsets))  # [B, FS, D]
+    heard = _parts(op, history, steps, axis=1)
+
+    def logits(i: int, drawn: list[Any]) -> Any:
+        latest = (heard + drawn)[-steps:]
+        rows = op.Gather(table, op.Add(op.Concat(*latest, axis=1), offsets))  # [B, FS, D]
         from_above = op.Gather(conditioning, i, axis=1)
+        from_above.name = f"conditioning_{i}"
         x = op.Relu(op.Add(op.ReduceSum(rows, [1], keepdims=0), from_above))
         for layer, (weight, bias) in enumerate(tier.hidden):
             x = op.Relu(_linear(op, f"hidden_{layer}", x, weight, bias))
-        logits = _linear(op, "output", x, *tier.output)
+        return _linear(op, "output", x, *tier.output)
+
+    return _draw_all(builder, steps, logits)
+
+
+def drawing_graph(samples: int, levels: int) -> onnx.ModelProto:
+    """The sample tier of a model that has none: its conditioning already is the logits of `samples` samples."""
+    builder = _builder("sample_tier")
+    conditioning = builder.input("conditioning", FLOAT, [BATCH, samples, levels])
+    return _draw_all(builder, samples, lambda i, _: builder.op.Gather(conditioning, i, axis=1))
+
+
+def _draw_all(
+    builder: onnxscript.GraphBuilder, steps: int, logits_of: Callable[[int, list[Any]], Any]
+) -> onnx.ModelProto:
+    """Draw `steps` codes, each from logits that may depend on the codes drawn before it."""
+    op = builder.op
+    uniforms = _parts(op, builder.input("uniform", FLOAT, [BATCH, steps]), steps, axis=1)
+    sharpness = op.Unsqueeze(op.Reciprocal(builder.input("temperature", FLOAT, [BATCH])), [1])
+    codes: list[Any] = []
+    likelihoods = []
+    for i in range(steps):
+        logits = logits_of(i, codes)
         logits.name = f"logits_{i}"
         code, likelihood = _draw(op, op.Mul(logits, sharpness), uniforms[i])
         codes.append(code)
         likelihoods.append(likelihood)
-    drawn = op.Concat(*codes[steps:], axis=1)
-    builder.add_output(_typed(drawn, INT32, [BATCH, steps]), "codes")
+    builder.add_output(_typed(op.Concat(*codes, axis=1), INT32, [BATCH, steps]), "codes")
     nll = op.Neg(op.Log(op.Concat(*likelihoods, axis=1)))
     builder.add_output(_typed(nll, FLOAT, [BATCH, steps]), "nll")
     return _finish(builder)
@@ -90,26 +125,29 @@ def _draw(op: Any, logits: Any, uniform: Any) -> tuple[Any, Any]:
     return code, op.GatherElements(probabilities, code, axis=1)
 
 
-def _lstm(op: Any, weights: LstmLayer, x: Any, h: Any, c: Any, name: str) -> tuple[Any, Any]:
-    """One step of an LSTM layer: x [1, B, inputs], h and c [1, B, D] to the new h and c."""
-    _, h, c = op.LSTM(
-        x,
-        _weight(op, f"{name}.W", _onnx_gates(weights.input_weight)[np.newaxis]),
-        _weight(op, f"{name}.R", _onnx_gates(weights.hidden_weight)[np.newaxis]),
-        _weight(op, f"{name}.B", np.hstack([_onnx_gates(weights.bias), np.zeros_like(weights.bias)])[np.newaxis]),
-        None,
-        h,
-        c,
-        hidden_size=weights.hidden_weight.shape[1],
-        _outputs=3,
-    )
-    return h, c
+def _recurrent_step(op: Any, cell: str, weights: RecurrentLayer, x: Any, state: list[Any], name: str) -> list[Any]:
+    """One step of a layer: x [1, B, inputs] and the state's tensors, [1, B, D] each, to the new state."""
+    gates = ONNX_GATES[cell]
+    parameters = [
+        _weight(op, f"{name}.W", _reorder(weights.input_weight, gates)[np.newaxis]),
+        _weight(op, f"{name}.R", _reorder(weights.hidden_weight, gates)[np.newaxis]),
+        _weight(
+            op,
+            f"{name}.B",
+            np.hstack([_reorder(weights.input_bias, gates), _reorder(weights.hidden_bias, gates)])[np.newaxis],
+        ),
+    ]
+    width = weights.hidden_weight.shape[1]
+    if cell == "lstm":
+        return list(op.LSTM(x, *parameters, None, *state, hidden_size=width, _outputs=3)[1:])
+    # PyTorch applies the reset gate after the recurrent product and its bias.
+    return [op.GRU(x, *parameters, None, *state, hidden_size=width, linear_before_reset=1, _outputs=2)[1]]
 
 
-def _onnx_gates(stacked: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Reorder gates stacked on axis 0 from PyTorch's input, forget, cell, output to ONNX's i, o, f, c."""
-    i, f, c, o = np.split(stacked, 4)
-    return np.concatenate([i, o, f, c])
+def _reorder(stacked: npt.NDArray[np.float32], gates: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Reorder gates stacked on axis 0."""
+    parts = np.split(stacked, len(gates))
+    return np.concatenate([parts[gate] for gate in gates])
 
 
 def _linear(op: Any, name: str, x: Any, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Any:

@@ -52,8 +52,8 @@ def check_parity(bundle: Bundle, model: SampleRNN) -> Parity:
 
 def _compare(bundle: Bundle, engine: "_LogitEngine", reference: SampleRNN, seed: int) -> Parity | None:
     """Return the comparison under one seed, or None when rounding decided a tie differently."""
-    top = bundle.manifest.top_frame
-    samples = -(-SAMPLES // top) * top
+    hop = bundle.manifest.top_hop
+    samples = -(-SAMPLES // hop) * hop
     engine.logits.clear()
     codes = Sampler(bundle, CLIPS, seed=seed, engine=engine).codes(samples)
     logits = np.concatenate(engine.logits, axis=1)  # [B, T, Q]
@@ -99,12 +99,13 @@ class _LogitEngine(CpuEngine):
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle)
         graph = onnx.load_from_string(bundle.read(bundle.manifest.sample_tier.graph))
-        self._names = [f"logits_{i}" for i in range(bundle.manifest.sample_tier.history)]
+        self._names = [f"logits_{i}" for i in range(bundle.manifest.frame_tiers[0].hop)]
+        self._inputs = {value.name for value in graph.graph.input}
         for name in self._names:
             graph.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
         self._probe = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         self.logits: list[npt.NDArray[np.float32]] = []
-        """One array [B, FS, Q] per call."""
+        """One array [B, r, Q] per call."""
 
     def sample(self, history: Any, conditioning: Any, uniform: Any, temperature: Any) -> Any:
         feed = {
@@ -113,5 +114,6 @@ class _LogitEngine(CpuEngine):
             "uniform": uniform,
             "temperature": temperature,
         }
+        feed = {name: value for name, value in feed.items() if name in self._inputs}
         self.logits.append(np.stack(self._probe.run(self._names, feed), axis=1))
         return super().sample(history, conditioning, uniform, temperature)

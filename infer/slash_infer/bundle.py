@@ -41,19 +41,27 @@ class FrameTierEntry(_Strict):
 
     frame_size: Annotated[int, Field(ge=1)]
     """FS(k), samples consumed per step."""
+    hop: Annotated[int, Field(ge=1)]
+    """Samples it moves on per step: frame_size, or 1 where frames overlap."""
     upsampling: Annotated[int, Field(ge=1)]
     """r, conditioning vectors made per step."""
+    cell: Literal["lstm", "gru"]
     layers: Annotated[int, Field(ge=1)]
     graph: FileEntry
     initial_state: FileEntry
-    """float32 .npy [2, L, D]: h0, then c0."""
+    """float32 .npy [S, L, D]: h0, and c0 of an LSTM."""
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The graph's state inputs; its outputs are the same with `_out`."""
+        return ("h", "c") if self.cell == "lstm" else ("h",)
 
 
 class SampleTierEntry(_Strict):
     """The sample tier."""
 
-    history: Annotated[int, Field(ge=1)]
-    """FS, codes it reads, and samples it makes per call."""
+    history: Annotated[int, Field(ge=0)]
+    """FS, codes it reads; 0 where its conditioning already is the logits, and it only draws."""
     graph: FileEntry
 
 
@@ -100,17 +108,24 @@ class Manifest(_Strict):
     def _clocks_fit_together(self) -> Self:
         below = 1
         for tier in self.frame_tiers:
-            if tier.frame_size != below * tier.upsampling:
-                raise ValueError("each frame_size must be upsampling times the one below")
-            below = tier.frame_size
-        if self.sample_tier.history != self.frame_tiers[0].frame_size:
-            raise ValueError("sample_tier.history must be the lowest frame_size")
+            if tier.hop != below * tier.upsampling:
+                raise ValueError("each hop must be upsampling times the one below")
+            if tier.frame_size < tier.hop or tier.frame_size > self.top_frame:
+                raise ValueError("each frame_size must be at least its hop, and the top one the largest")
+            below = tier.hop
+        if self.sample_tier.history not in (0, self.frame_tiers[0].frame_size):
+            raise ValueError("sample_tier.history must be 0 or the lowest frame_size")
         return self
 
     @property
     def top_frame(self) -> int:
-        """Samples made per step of the top tier: the granularity of generation."""
+        """Samples the top tier consumes per step: the history generation keeps."""
         return self.frame_tiers[-1].frame_size
+
+    @property
+    def top_hop(self) -> int:
+        """Samples made per step of the top tier: the granularity of generation."""
+        return self.frame_tiers[-1].hop
 
     def files(self) -> list[FileEntry]:
         """Every file the manifest names."""
@@ -139,13 +154,13 @@ class Bundle:
         return self._contents[entry.file]
 
     def initial_state(self, tier: FrameTierEntry) -> npt.NDArray[np.float32]:
-        """Return a frame tier's learned h0 and c0, float32 [2, L, D]."""
+        """Return a frame tier's learned initial state, float32 [S, L, D]."""
         path = self.path / tier.initial_state.file
         try:
             state: npt.NDArray[np.float32] = np.load(io.BytesIO(self.read(tier.initial_state)), allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise UserError(f"{path}: is not a .npy array ({error}); export the bundle again") from None
-        expected = (2, tier.layers, self.manifest.width)
+        expected = (len(tier.state_names), tier.layers, self.manifest.width)
         if state.shape != expected or state.dtype != np.float32:
             raise UserError(
                 f"{path}: holds {state.dtype} {state.shape}, not float32 {expected}; export the bundle again"

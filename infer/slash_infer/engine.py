@@ -1,4 +1,4 @@
-"""Runs a bundle's graphs on ONNX Runtime. The engine owns the LSTM state; nothing else does."""
+"""Runs a bundle's graphs on ONNX Runtime. The engine owns the RNN state; nothing else does."""
 
 from typing import Any
 
@@ -25,17 +25,19 @@ class CpuEngine:
 
     def __init__(self, bundle: Bundle) -> None:
         manifest = bundle.manifest
-        self._bundle = bundle
         self._frame_tiers = [_session(bundle, t.graph, "frame", t.frame_size) for t in manifest.frame_tiers]
+        self._state_names = [tier.state_names for tier in manifest.frame_tiers]
         sample = manifest.sample_tier
-        self._sample_tier = _session(bundle, sample.graph, "history", sample.history)
+        self._reads_history = sample.history > 0
+        hop = manifest.frame_tiers[0].hop
+        self._sample_tier = _session(bundle, sample.graph, "uniform", hop)
         self._initial = [bundle.initial_state(tier) for tier in manifest.frame_tiers]
         self._state: list[list[Float32]] = []
 
     def reset(self, batch: int) -> None:
         """Put `batch` clips at the learned initial state. Called before the first step."""
         self._state = [
-            [np.repeat(half[:, np.newaxis], batch, axis=1) for half in initial] for initial in self._initial
+            [np.repeat(part[:, np.newaxis], batch, axis=1) for part in initial] for initial in self._initial
         ]
 
     def step(self, k: int, frame: Int32, conditioning: Float32 | None) -> Float32:
@@ -47,10 +49,11 @@ class CpuEngine:
             conditioning: [B, D] from the tier above; None for the top tier.
 
         Returns:
-            conditioning for the tier below, [B, r, D].
+            conditioning for the tier below, [B, r, D]; where that is a sample tier without history, logits
+            [B, r, Q].
         """
-        h, c = self._state[k - 1]
-        feed: dict[str, npt.NDArray[Any]] = {"frame": frame, "h": h, "c": c}
+        state = zip(self._state_names[k - 1], self._state[k - 1], strict=True)
+        feed: dict[str, npt.NDArray[Any]] = {"frame": frame, **dict(state)}
         if conditioning is not None:
             feed["conditioning"] = conditioning
         conditioning_out, *self._state[k - 1] = self._frame_tiers[k - 1].run(None, feed)
@@ -59,29 +62,30 @@ class CpuEngine:
     def sample(
         self, history: Int32, conditioning: Float32, uniform: Float32, temperature: Float32
     ) -> tuple[Int32, Float32]:
-        """Draw one lowest frame.
+        """Draw the samples of one step of the lowest frame tier, r of them.
 
         Args:
             history: the last FS codes, [B, FS].
-            conditioning: [B, FS, D] from the lowest frame tier.
-            uniform: [B, FS], one draw per sample.
+            conditioning: [B, r, D] from the lowest frame tier.
+            uniform: [B, r], one draw per sample.
             temperature: [B]; logits are divided by it.
 
         Returns:
-            codes [B, FS], and each one's negative log-likelihood in nats at that temperature [B, FS].
+            codes [B, r], and each one's negative log-likelihood in nats at that temperature [B, r].
         """
-        feed = {
-            "history": history,
+        feed: dict[str, npt.NDArray[Any]] = {
             "conditioning": conditioning,
             "uniform": uniform,
             "temperature": temperature,
         }
+        if self._reads_history:
+            feed["history"] = history
         codes, nll = self._sample_tier.run(None, feed)
         return np.asarray(codes, np.int32), np.asarray(nll, np.float32)
 
 
-def _session(bundle: Bundle, graph: FileEntry, codes_input: str, codes: int) -> ort.InferenceSession:
-    """Open a graph and check that its input of codes is as wide as the manifest says."""
+def _session(bundle: Bundle, graph: FileEntry, checked_input: str, width: int) -> ort.InferenceSession:
+    """Open a graph and check that one of its inputs is as wide as the manifest says."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # frames are too short for threads to pay for their hand-over
     options.inter_op_num_threads = 1
@@ -92,6 +96,6 @@ def _session(bundle: Bundle, graph: FileEntry, codes_input: str, codes: int) -> 
         reason = str(error).splitlines()[0]
         raise UserError(f"{bundle.path / graph.file}: ONNX Runtime cannot load it ({reason})") from error
     widths = {value.name: value.shape[-1] for value in session.get_inputs()}
-    if widths.get(codes_input) != codes:
+    if widths.get(checked_input) != width:
         raise UserError(f"{bundle.path / graph.file}: does not fit the manifest; export the bundle again")
     return session

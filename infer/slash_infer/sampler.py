@@ -50,7 +50,7 @@ class Sampler:
         missing = count - self._ahead.shape[1]
         while missing > 0:
             frames.append(self._next_frame())
-            missing -= self._manifest.top_frame
+            missing -= self._manifest.top_hop
         made = np.concatenate(frames, axis=1)
         self._ahead = made[:, count:]
         return made[:, :count]
@@ -58,8 +58,8 @@ class Sampler:
     def stream(self, seconds: float) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the next `seconds` of every clip as blocks of samples in [-1, 1], float32 [clips, samples]."""
         remaining = round(seconds * self._manifest.sample_rate)
-        top = self._manifest.top_frame
-        block = max(1, round(BLOCK_SECONDS * self._manifest.sample_rate / top)) * top
+        hop = self._manifest.top_hop
+        block = max(1, round(BLOCK_SECONDS * self._manifest.sample_rate / hop)) * hop
         while remaining > 0:
             count = min(block, remaining)
             yield self._manifest.codec.decode(self.codes(count))
@@ -70,18 +70,19 @@ class Sampler:
         return np.concatenate([np.zeros((len(self._history), 0), np.float32), *self.stream(seconds)], axis=1)
 
     def _next_frame(self) -> npt.NDArray[np.int32]:
-        """Make one frame of the top tier, int32 [clips, top]."""
+        """Take one step of the top tier, and return the codes made, int32 [clips, hop]."""
         self._run(len(self._manifest.frame_tiers), None)
-        return self._history
+        return self._history[:, -self._manifest.top_hop :]
 
     def _run(self, k: int, conditioning: npt.NDArray[np.float32] | None) -> None:
-        """Step tier k once, and below it as often as its frame holds theirs; the sample tier is k = 0."""
-        frame_size = self._manifest.frame_tiers[k - 1].frame_size
-        below = self._engine.step(k, self._history[:, -frame_size:], conditioning)
+        """Step tier k once, and the tier below it r times; the sample tier is k = 0."""
+        tier = self._manifest.frame_tiers[k - 1]
+        frame = self._history[:, -tier.frame_size :]
+        below = self._engine.step(k, frame, conditioning)
         if k > 1:
             for i in range(below.shape[1]):
                 self._run(k - 1, below[:, i])
             return
-        uniform = self._uniforms.next(frame_size)
-        codes, _ = self._engine.sample(self._history[:, -frame_size:], below, uniform, self._temperature)
-        self._history = np.concatenate([self._history[:, frame_size:], codes], axis=1)
+        uniform = self._uniforms.next(tier.hop)
+        codes, _ = self._engine.sample(frame, below, uniform, self._temperature)
+        self._history = np.concatenate([self._history[:, tier.hop :], codes], axis=1)

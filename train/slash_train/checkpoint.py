@@ -25,10 +25,21 @@ from slash_train.streams import Position
 INDEX = "index.json"
 WEIGHTS = "model.safetensors"
 OPTIMISER = "optimiser.safetensors"
+AVERAGE = "average.safetensors"
 STATE = "state.safetensors"
 PROGRESS = "progress.json"
+FINISHED = re.compile(r"step-\d{8,}")
 OURS = re.compile(r"step-\d{8,}|\.step-\d{8,}\..*\.(part|old)")  # with what a killed process left half-made
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+class Unlogged(BaseModel):
+    """The training loss since the last line of metrics."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    nats: float = Field(default=0.0, allow_inf_nan=False)
+    samples: int = Field(default=0, ge=0)
 
 
 class Progress(BaseModel):
@@ -44,6 +55,7 @@ class Progress(BaseModel):
     valid_bits: float | None = Field(allow_inf_nan=False)
     """Those of this checkpoint, where it was scored."""
     position: Position
+    unlogged: Unlogged
 
 
 @dataclass(frozen=True)
@@ -61,15 +73,25 @@ class Checkpoint:
             raise UserError(f"{self.path / PROGRESS}: is damaged; restore it from a copy of the run") from None
 
     def load_weights(self, model: SampleRNN) -> None:
-        """Copy the saved weights into `model`.
+        """Copy the newest weights into `model`: those that training goes on with.
 
         Raises:
             UserError: the file is damaged or belongs to a model of another shape.
         """
+        self._load(model, WEIGHTS)
+
+    def load_average(self, model: SampleRNN) -> None:
+        """Copy the averaged weights into `model`: those that are scored, heard and exported.
+
+        Where the run keeps no average, they are the newest ones.
+        """
+        self._load(model, AVERAGE if (self.path / AVERAGE).exists() else WEIGHTS)
+
+    def _load(self, model: SampleRNN, name: str) -> None:
         try:
-            model.load_state_dict(self._tensors(WEIGHTS))
+            model.load_state_dict(self._tensors(name))
         except RuntimeError:
-            raise UserError(f"{self.path / WEIGHTS}: does not fit the run's configuration; was it moved?") from None
+            raise UserError(f"{self.path / name}: does not fit the run's configuration; was it moved?") from None
 
     def load_optimiser(self, model: SampleRNN, optimiser: torch.optim.Optimizer) -> None:
         """Restore Adam's moments of every parameter of `model`."""
@@ -81,11 +103,11 @@ class Checkpoint:
         }
         optimiser.load_state_dict(content)
 
-    def load_state(self, model: SampleRNN, device: torch.device) -> State:
-        """Return the lanes' carried LSTM state of every frame tier of `model`."""
-        tiers = range(1, len(model.tiers()) + 1)
-        saved = self._tensors(STATE, [f"{letter}.{k}" for k in tiers for letter in "hc"])
-        return [(saved[f"h.{k}"].to(device), saved[f"c.{k}"].to(device)) for k in tiers]
+    def load_state(self, model: SampleRNN) -> State:
+        """Return all lanes' carried RNN state of every frame tier of `model`, on the CPU."""
+        names = _tier_names(len(model.tiers()))
+        saved = self._tensors(STATE, names)
+        return [saved[name] for name in names]
 
     def _tensors(self, name: str, expected: Sequence[str] = ()) -> dict[str, Tensor]:
         path = self.path / name
@@ -106,6 +128,10 @@ class CheckpointStore:
     def __init__(self, run: Path) -> None:
         self._folder = run / "checkpoints"
 
+    def is_empty(self) -> bool:
+        """Whether no checkpoint has been finished yet."""
+        return not (self._folder / INDEX).exists()
+
     def find(self, which: str) -> Checkpoint:
         """Return the checkpoint called `best` or `last`, or the one whose directory is `which`.
 
@@ -124,26 +150,34 @@ class CheckpointStore:
     def save(
         self,
         model: SampleRNN,
+        average: SampleRNN | None,
         optimiser: torch.optim.Optimizer,
         state: State,
         progress: Progress,
         *,
         best: bool,
+        keep: int,
+        every: int,
     ) -> None:
-        """Write a checkpoint, name it `last` (and `best`) in the index, and remove those no longer named.
+        """Write a checkpoint, name it `last` (and `best`) in the index, and remove those no longer wanted.
 
         Args:
             model: whose weights to save.
+            average: with the averaged weights, where the run keeps them.
             optimiser: Adam over `model.parameters()`, in their order.
-            state: the lanes' LSTM state.
+            state: the RNN state of all lanes.
             progress: its `step` names the directory.
             best: whether this is the best so far.
+            keep: how many to keep besides the best and the last.
+            every: steps between checkpoints.
         """
         name = f"step-{progress.step:08d}"
         with whole_directory(self._folder / name) as folder:
             _save_tensors(model.state_dict(), folder / WEIGHTS)
+            if average is not None:
+                _save_tensors(average.state_dict(), folder / AVERAGE)
             _save_tensors(_moments(model, optimiser), folder / OPTIMISER)
-            _save_tensors(_named(state), folder / STATE)
+            _save_tensors(dict(zip(_tier_names(len(state)), state, strict=True)), folder / STATE)
             write_json(folder / PROGRESS, progress.model_dump(mode="json"))
         index_path = self._folder / INDEX
         index = read_json(index_path, "a checkpoint index") if index_path.exists() else {}
@@ -151,9 +185,31 @@ class CheckpointStore:
         if best or "best" not in index:
             index["best"] = name
         write_json(index_path, index)
+        self._forget({index["last"], index["best"]}, keep, every)
+
+    def _forget(self, named: set[str], keep: int, every: int) -> None:
+        """Remove all but the named checkpoints and those of the history, and what a killed process left."""
+        steps = self._steps()
+        wanted = spaced([step for step, _ in steps], keep, every)
+        kept = named | {name for step, name in steps if step in wanted}
         for old in self._folder.iterdir():
-            if OURS.fullmatch(old.name) and old.name not in index.values():
+            if OURS.fullmatch(old.name) and old.name not in kept:
                 shutil.rmtree(old)
+
+    def _steps(self) -> list[tuple[int, str]]:
+        names = (path.name for path in self._folder.iterdir())
+        return [(int(name.removeprefix("step-")), name) for name in names if FINISHED.fullmatch(name)]
+
+
+def spaced(steps: Sequence[int], keep: int, every: int) -> set[int]:
+    """Choose at most `keep` of `steps`: the multiples of `every`, of twice it, of four times ... that are few enough.
+
+    What is chosen later is always among what was chosen earlier, so a history can be thinned as it grows.
+    """
+    stride = every
+    while max(steps, default=0) // stride > keep:
+        stride *= 2
+    return {step for step in steps if step % stride == 0}
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -176,7 +232,5 @@ def _moments(model: SampleRNN, optimiser: torch.optim.Optimizer) -> dict[str, Te
     }
 
 
-def _named(state: State) -> dict[str, Tensor]:
-    return {
-        f"{letter}.{k}": tensor for k, pair in enumerate(state, 1) for letter, tensor in zip("hc", pair, strict=True)
-    }
+def _tier_names(tiers: int) -> list[str]:
+    return [f"tier_{k}" for k in range(1, tiers + 1)]

@@ -4,7 +4,8 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
-from typing import Annotated, Any, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,26 +35,51 @@ class ModelConfig(_Strict):
 
     frame_sizes: tuple[Count, ...] = Field(default=(16,), min_length=1, strict=False)
     """FS(k) in samples of frame tier k = 1, 2, ..., the lowest tier first; each divides the next."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    """The recurrent unit of the frame tiers."""
     rnn_layers: Layers = 3
-    """LSTM layers in every frame tier."""
+    """Recurrent layers in every frame tier."""
+    skip_connections: bool = False
+    """Every recurrent layer sees the tier's input, and all of them its output."""
     width: Count = 1024
-    """D: units of every LSTM layer, MLP layer and conditioning vector."""
+    """D: units of every recurrent layer, MLP layer and conditioning vector."""
     embedding: Count = 256
     """E: width of a code's embedding in the sample tier."""
-    mlp_layers: Annotated[int, Field(ge=2, le=64)] = 3
-    """Layers of the sample tier before its output layer; the first has no activation."""
+    mlp_layers: Annotated[int, Field(ge=0, le=64)] = 3
+    """Layers of the sample tier before its output layer; the first has no activation. 0 leaves the sample tier
+    out: the lowest frame tier gives the logits of its samples at once, none seeing the others."""
+    overlapping: bool = False
+    """The one frame tier moves on by one sample per step, so that its frames overlap. Needs mlp_layers = 0."""
+    weight_norm: bool = False
+    """Weight normalisation (Salimans and Kingma 2016) of every linear layer."""
 
     @model_validator(mode="after")
-    def _each_frame_divides_the_next(self) -> Self:
+    def _parts_fit_together(self) -> Self:
         for lower, upper in zip(self.frame_sizes, self.frame_sizes[1:], strict=False):
             if upper <= lower or upper % lower:
                 raise ValueError("frame_sizes must grow from the lowest tier up, each dividing the next")
+        if self.mlp_layers == 1:
+            raise ValueError("mlp_layers must be 0, for no sample tier, or 2 and more")
+        if self.overlapping and (self.mlp_layers or len(self.frame_sizes) > 1):
+            raise ValueError("overlapping needs one frame size and mlp_layers = 0")
+        if self.skip_connections and self.rnn_layers == 1:
+            raise ValueError("skip_connections needs rnn_layers of 2 or more")
         return self
+
+    @property
+    def hops(self) -> tuple[int, ...]:
+        """Samples each frame tier moves on per step, the lowest first."""
+        return (1,) if self.overlapping else self.frame_sizes
 
     @property
     def top_frame(self) -> int:
         """Samples the top tier consumes per step: the history a model needs."""
         return self.frame_sizes[-1]
+
+    @property
+    def top_hop(self) -> int:
+        """Samples the top tier moves on per step: a window is a multiple of it."""
+        return self.hops[-1]
 
 
 class TrainingConfig(_Strict):
@@ -66,14 +92,30 @@ class TrainingConfig(_Strict):
     clip_seconds: Seconds = 8.0
     """Recordings are cut into clips of this length; the state is reset at a clip's start."""
     learning_rate: PositiveFloat = 1e-3
+    """Adam's, at its highest."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Cosine: from learning_rate down to a twentieth of it at step `steps`, where it stays."""
+    warmup_steps: Annotated[int, Field(ge=0, le=2**40)] = 0
+    """Steps over which the learning rate rises from 0."""
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay, per step, of the exponential moving average of the weights that is scored, heard and exported in place
+    of the newest weights; 0 for none. Early steps decay faster."""
     clip_norm: PositiveFloat = 1.25
     """Largest global norm of the gradient."""
     steps: Steps = 100_000
-    """Optimiser steps when neither --steps nor --minutes is given."""
+    """Optimiser steps when neither --steps nor --minutes is given; --steps at the start of a run sets it."""
     checkpoint_every: Steps = 1000
     """Steps between validations, each followed by a checkpoint."""
     valid_seconds: Seconds = 60.0
     """At most this much of the validation split is scored at each checkpoint."""
+    keep: Annotated[int, Field(ge=0, le=65536)] = 5
+    """Checkpoints to keep besides the best and the last, spread evenly over the run."""
+    listen_clips: Annotated[int, Field(ge=0, le=64)] = 2
+    """Clips to generate at each checkpoint, always from the same seeds; 0 for none."""
+    listen_seconds: Seconds = 2.0
+    """Length of each."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the products; weights, optimiser and state stay float32."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Fixes the initial weights and the order of the clips."""
 
@@ -87,9 +129,42 @@ class Preset(_Strict):
 
     @model_validator(mode="after")
     def _window_holds_whole_frames(self) -> Self:
-        if self.training.window % self.model.top_frame:
-            raise ValueError(f"training.window must be a multiple of the top frame size, {self.model.top_frame}")
+        if self.training.window % self.model.top_hop:
+            raise ValueError(f"training.window must be a multiple of the top frame size, {self.model.top_hop}")
         return self
+
+
+CHANGEABLE = {
+    f"training.{name}"
+    for name in (
+        *("learning_rate", "schedule", "warmup_steps", "clip_norm", "steps", "checkpoint_every", "valid_seconds"),
+        *("keep", "listen_clips", "listen_seconds", "precision"),
+    )
+}  # in a run that has begun; all else its weights or its data position depend on
+
+
+def require_resumable(old: Preset, new: Preset, run: Path) -> None:
+    """Check that a run of one configuration may go on with another.
+
+    Raises:
+        UserError: it may not; the message shows every difference that stands in the way.
+    """
+    before, after = _flat(old), _flat(new)
+    differences = [
+        f"{key} is {before[key]}, not {after[key]}"
+        for key in before
+        if before[key] != after[key] and key not in CHANGEABLE
+    ]
+    if differences:
+        raise UserError(f"{run}: cannot go on with another configuration: {'; '.join(differences)}; start a new run")
+
+
+def _flat(preset: Preset) -> dict[str, Any]:
+    return {
+        f"{section}.{name}": value
+        for section, values in preset.model_dump(mode="json").items()
+        for name, value in values.items()
+    }
 
 
 def preset_names() -> list[str]:
@@ -99,7 +174,7 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
-    """Read the preset called `name` and apply `key=value` overrides such as `training.batch_size=8`.
+    """Read the preset called `name` and change it by `key=value` texts such as `training.batch_size=8`.
 
     Raises:
         UserError: no such preset, an unknown key, a value out of range or of the wrong type; the message
@@ -108,10 +183,22 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
     if name not in preset_names():
         raise UserError(f"preset '{name}' does not exist{_nearest(name, preset_names())}")
     text = resources.files("slash_train").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
-    tables = tomllib.loads(text)
+    return _change(tomllib.loads(text), overrides, source=f"preset '{name}'")
+
+
+def change_preset(preset: Preset, overrides: Sequence[str]) -> Preset:
+    """Return a copy of `preset` with `key=value` changes.
+
+    Raises:
+        UserError: as `load_preset`.
+    """
+    return _change(preset.model_dump(mode="json"), overrides, source="the run's configuration")
+
+
+def _change(tables: dict[str, Any], overrides: Sequence[str], source: str) -> Preset:
     for override in overrides:
         _apply(tables, override)
-    return parse_preset(tables, source=f"preset '{name}'")
+    return parse_preset(tables, source)
 
 
 def parse_preset(tables: dict[str, Any], source: str) -> Preset:

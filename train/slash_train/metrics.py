@@ -1,6 +1,7 @@
 """What a run reports as it goes, one line of metrics.jsonl each."""
 
 from pydantic import BaseModel, ConfigDict
+from torch.utils.tensorboard import SummaryWriter
 
 
 class Metrics(BaseModel):
@@ -22,3 +23,19 @@ class Metrics(BaseModel):
     """Training speed, validation and saving left out."""
     gradient_norm: float
     """Before clipping, of the last step."""
+    learning_rate: float
+    """Of the last step."""
+
+
+def write_scalars(board: SummaryWriter, metrics: Metrics) -> None:
+    """Write metrics to TensorBoard."""
+    scalars = {
+        "bits_per_sample/train": metrics.train_bits,
+        "bits_per_sample/valid": metrics.valid_bits,
+        "speed/samples_per_second": metrics.samples_per_second,
+        "optimiser/gradient_norm": metrics.gradient_norm,
+        "optimiser/learning_rate": metrics.learning_rate,
+    }
+    for name, value in scalars.items():
+        if value is not None:
+            board.add_scalar(name, value, metrics.step)

@@ -19,6 +19,8 @@ PAGE = "run.json"
 MADE_BY = "slash train"
 SCHEMA_VERSION = 1
 METRICS = "metrics.jsonl"
+CURVE = "learning_curve.png"
+SAMPLES = "samples"
 TENSORBOARD = "tensorboard"
 
 
@@ -53,16 +55,25 @@ class Run:
             write_json(folder / PAGE, content)
         return cls(path)
 
+    def change(self, preset: Preset) -> None:
+        """Go on with another configuration."""
+        self.page["preset"] = preset.model_dump(mode="json")
+        write_json(self.path / PAGE, self.page)
+        self.preset = preset
+
     @property
     def preset_name(self) -> str:
         """The preset the run was started from."""
         return str(self.page.get("preset_name"))
 
     def load_model(self, which: str) -> tuple[SampleRNN, Checkpoint]:
-        """Return the model, in evaluation mode on the CPU, of the checkpoint `best`, `last` or at a path."""
+        """Return the model, on the CPU, of the checkpoint `best`, `last` or at a path.
+
+        Its weights are the averaged ones where the run keeps an average.
+        """
         checkpoint = self.checkpoints.find(which)
         model = SampleRNN(self.preset.model, self.preset.audio.codec.levels)
-        checkpoint.load_weights(model)
+        checkpoint.load_average(model)
         return model.eval(), checkpoint
 
     def metrics(self) -> Iterator[Metrics]:

@@ -1,4 +1,4 @@
-"""Feeds the training loop: parallel streams of clips, cut into the windows of truncated BPTT.
+"""The order of the training data: parallel streams of clips, cut into the windows of truncated BPTT.
 
 A clip is a stretch of one recording, at most `clip_seconds` long. Each of the B lanes plays one clip after
 another; a step takes one window from every lane. A lane's window either continues its clip, with the state
@@ -27,6 +27,8 @@ class Clip:
 
     start: int
     length: int
+    recording: str
+    """Name of the file it came from."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,11 @@ def cut_clips(corpus: Corpus, split: Split, clip_seconds: float) -> list[Clip]:
     """Cut every region of a split into clips of equal length, at most `clip_seconds` each."""
     longest = max(1, round(clip_seconds * corpus.sample_rate))
     clips = []
-    for region in corpus.regions(split):
-        pieces = -(-region.length // longest)
-        edges = [region.start + region.length * i // pieces for i in range(pieces + 1)]
-        clips += [Clip(a, b - a) for a, b in itertools.pairwise(edges)]
+    for recording in corpus.page.recordings:
+        for region in (region for region in recording.regions if region.split == split):
+            pieces = -(-region.length // longest)
+            edges = [region.start + region.length * i // pieces for i in range(pieces + 1)]
+            clips += [Clip(a, b - a, recording.name) for a, b in itertools.pairwise(edges)]
     return clips
 
 
@@ -90,42 +93,67 @@ class Position(BaseModel):
     """(clip number, offset in samples) of every lane's next window."""
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What the stream hands out for one step."""
+
+    window: Window
+    """Of this worker's lanes."""
+    samples: int
+    """Samples to predict in the lanes of all workers."""
+    recordings: tuple[str, ...]
+    """The files that the lanes of all workers play."""
+    after: Position
+    """Where the stream stands once this step is done."""
+
+
 class TrainingStream:
     """The endless sequence of training windows: clips in a new seeded order every epoch.
 
+    Args:
+        corpus: where the clips come from.
+        preset: how they are cut, batched and quantised.
+        position: where to go on; the beginning when not given.
+        lanes: those to read, of all `batch_size`. Every worker keeps account of all of them.
+
     Raises:
-        UserError: the training split is shorter than one window.
+        UserError: the training split has fewer clips than there are lanes, or is shorter than one window.
     """
 
-    def __init__(self, corpus: Corpus, preset: Preset, position: Position | None = None) -> None:
+    def __init__(
+        self, corpus: Corpus, preset: Preset, position: Position | None = None, lanes: slice = slice(None)
+    ) -> None:
         recipe = preset.training
-        length = corpus.length("train")
-        if length < recipe.window:
-            raise UserError(
-                f"{corpus.path}: its training split has {length} samples, less than one window of {recipe.window}; "
-                "add recordings or lower training.window"
-            )
         self._clips = cut_clips(corpus, "train", recipe.clip_seconds)
+        _check_size(corpus, preset, len(self._clips))
         self._reader = WindowReader(corpus, preset.audio.codec, preset.model.top_frame, recipe.window)
         self._window = recipe.window
         self._seed = recipe.seed
-        self.position = position.model_copy(deep=True) if position else Position()
-        self._order = self._shuffled(self.position.epoch)
-        if not self.position.lanes:
-            self.position.lanes = [(self._draw(), 0) for _ in range(recipe.batch_size)]
+        self._lanes = lanes
+        self._position = position.model_copy(deep=True) if position else Position()
+        self._order = self._shuffled(self._position.epoch)
+        if not self._position.lanes:
+            self._position.lanes = [(self._draw(), 0) for _ in range(recipe.batch_size)]
 
-    def next(self) -> Window:
-        """Return the next window of every lane and move on."""
-        lanes = self.position.lanes
-        window = self._reader.read([(self._clips[clip], offset) for clip, offset in lanes])
+    @property
+    def position(self) -> Position:
+        """Where the stream stands."""
+        return self._position.model_copy(deep=True)
+
+    def next(self) -> Draw:
+        """Return the next window of the lanes and move on."""
+        lanes = self._position.lanes
+        playing = [(self._clips[clip], offset) for clip, offset in lanes]
+        window = self._reader.read(playing[self._lanes])
+        samples = sum(min(self._window, clip.length - offset) for clip, offset in playing)
         for i, (clip, offset) in enumerate(lanes):
             after = offset + self._window
             lanes[i] = (clip, after) if after < self._clips[clip].length else (self._draw(), 0)
-        return window
+        return Draw(window, samples, tuple(sorted({clip.recording for clip, _ in playing})), self.position)
 
     def _draw(self) -> int:
         """Hand out the next clip of the epoch, beginning a new epoch when all have been."""
-        position = self.position
+        position = self._position
         if position.drawn == len(self._clips):
             position.epoch += 1
             position.drawn = 0
@@ -137,10 +165,32 @@ class TrainingStream:
         return np.random.default_rng([self._seed, epoch]).permutation(len(self._clips))
 
 
-def read_once(clips: Sequence[Clip], reader: WindowReader, batch: int, window: int) -> Iterator[Window]:
-    """Yield the windows of every clip exactly once, `batch` clips side by side, the longest clips first."""
-    longest_first = sorted(clips, key=lambda clip: -clip.length)
+def _check_size(corpus: Corpus, preset: Preset, clips: int) -> None:
+    """Refuse a corpus that cannot fill the lanes, and say what to lower."""
+    recipe, length = preset.training, corpus.length("train")
+    if length < recipe.window:
+        raise UserError(
+            f"{corpus.path}: its training split has {length} samples, less than one window of {recipe.window}; "
+            "add recordings or lower training.window"
+        )
+    if clips < recipe.batch_size:
+        raise UserError(
+            f"{corpus.path}: its training split makes {clips} clips of at most {recipe.clip_seconds:g} s, too few "
+            f"for training.batch_size={recipe.batch_size}; --set training.batch_size={clips}, lower "
+            "training.clip_seconds, or add recordings"
+        )
+
+
+def read_once(
+    clips: Sequence[Clip], reader: WindowReader, batch: int, window: int
+) -> Iterator[tuple[list[int], Window]]:
+    """Read every clip exactly once, `batch` clips side by side, the longest clips first.
+
+    Yields:
+        the number of each lane's clip in `clips`, and the lanes' windows, all starting or all continuing.
+    """
+    longest_first = sorted(range(len(clips)), key=lambda i: -clips[i].length)
     for first in range(0, len(clips), batch):
         together = longest_first[first : first + batch]
-        for offset in range(0, together[0].length, window):
-            yield reader.read([(clip if offset < clip.length else None, offset) for clip in together])
+        for offset in range(0, clips[together[0]].length, window):
+            yield together, reader.read([(clips[i] if offset < clips[i].length else None, offset) for i in together])

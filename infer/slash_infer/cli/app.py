@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from slash_infer import __version__
-from slash_infer.cli import bench, demo, export, generate, info, prepare, train
+from slash_infer.cli import bench, demo, evaluate, export, generate, info, prepare, train
 from slash_infer.errors import UserError
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ def _slash(
     \b
     slash prepare recordings/ --out corpus
     slash train corpus --out run --preset live --minutes 30
+    slash evaluate run corpus
     slash export run --out bundle
     slash generate bundle --out clip.wav --seconds 10
     slash bench bundle
@@ -54,6 +55,7 @@ def _slash(
 for command in (
     prepare.prepare,
     train.train,
+    evaluate.evaluate,
     export.export,
     generate.generate,
     bench.bench,

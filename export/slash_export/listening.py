@@ -1,0 +1,46 @@
+"""Lets a run be heard as it goes: the same clips at every checkpoint, as files and in TensorBoard."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from matplotlib import image
+from torch.utils.tensorboard import SummaryWriter
+
+from slash_export.bundle_writer import write_unchecked
+from slash_infer.bundle import Bundle
+from slash_infer.files import whole_directory
+from slash_infer.render import render
+from slash_infer.spectrogram import draw_spectrogram
+from slash_train.config import Preset
+from slash_train.model import SampleRNN
+
+SEED = 0
+
+
+def listen(model: SampleRNN, preset: Preset, step: int, out: Path, board: SummaryWriter) -> None:
+    """Generate clips 0, 1, ... of seed 0 from `model`, with their spectrograms.
+
+    The model is exported and generates on ONNX Runtime, as it will when it is finished.
+
+    Args:
+        model: as it is at `step`.
+        preset: says how many clips and how long; none at all when that is 0.
+        step: names the moment in TensorBoard.
+        out: the folder to make, in place of what stands there.
+        board: TensorBoard's.
+    """
+    recipe = preset.training
+    if not recipe.listen_clips:
+        return
+    with whole_directory(out) as folder, tempfile.TemporaryDirectory() as exported:
+        write_unchecked(Path(exported), model, preset, "in training", step)
+        wavs = [folder / f"clip-{i}.wav" for i in range(recipe.listen_clips)]
+        render(Bundle(Path(exported)), wavs, seconds=recipe.listen_seconds, seed=SEED)
+        for wav in wavs:
+            png = wav.with_suffix(".png")
+            draw_spectrogram(wav, png, f"{wav.stem} at step {step}")
+            samples, rate = soundfile.read(wav, dtype="float32")
+            board.add_audio(wav.stem, samples[np.newaxis], step, sample_rate=rate)
+            board.add_image(f"{wav.stem}/spectrogram", image.imread(png), step, dataformats="HWC")

@@ -1,0 +1,34 @@
+"""Draws bits per sample over training time."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from slash_infer.files import whole_file
+from slash_train.run import Run
+
+
+def draw_learning_curve(run: Run, png: Path, baselines: Mapping[str, float] | None = None) -> None:
+    """Draw a run's training and validation loss against minutes, from its metrics.
+
+    Args:
+        run: whose metrics to draw.
+        png: the picture to write.
+        baselines: bits per sample to draw as lines across, by name.
+    """
+    metrics = list(run.metrics())
+    scored = [(m.seconds / 60, m.valid_bits) for m in metrics if m.valid_bits is not None]
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    minutes = [m.seconds / 60 for m in metrics]
+    axes.plot(minutes, [m.train_bits for m in metrics], linewidth=0.6, alpha=0.6, label="training windows")
+    if scored:
+        axes.plot([at for at, _ in scored], [bits for _, bits in scored], marker=".", label="validation recordings")
+    for (name, bits), style in zip((baselines or {}).items(), (":", "--", "-."), strict=False):
+        axes.axhline(bits, linestyle=style, color="grey", label=name)
+    axes.set(xlabel="minutes of training", ylabel="bits per sample", xlim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with whole_file(png) as part:
+        figure.savefig(part, format="png", dpi=100)
