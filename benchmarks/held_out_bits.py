@@ -20,7 +20,7 @@ from slash_infer.codec import Codec
 from slash_infer.files import write_json
 from slash_infer.machine import describe_machine
 from slash_train.corpus import Corpus, Split
-from slash_train.evaluate import bits_per_sample
+from slash_train.evaluate import ModelScorer, bits_per_sample
 from slash_train.run import Run
 
 HELD_OUT: tuple[Split, ...] = ("valid", "test")
@@ -38,7 +38,8 @@ def main(
     codec = trained.preset.audio.codec
     model, source = trained.load_model(checkpoint)
     scores = baselines(opened, codec)
-    scores["model"] = {split: bits_per_sample(model, trained.preset, opened, split) for split in HELD_OUT}
+    scorer = ModelScorer(model, codec)
+    scores["model"] = {split: bits_per_sample(scorer, opened, split) for split in HELD_OUT}
     progress = source.progress()
     write_json(
         json_file,

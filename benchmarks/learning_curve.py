@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from matplotlib.figure import Figure
 
 from slash_infer.files import read_json
+from slash_train.curve import draw_learning_curve
 from slash_train.run import Run
 
 
@@ -19,21 +19,10 @@ def main(
     out: Annotated[Path, typer.Option(help="The PNG to write.")],
 ) -> None:
     """Draw training and validation bits per sample against minutes."""
-    metrics = list(Run(run).metrics())
-    scored = [(m.seconds / 60, m.valid_bits) for m in metrics if m.valid_bits is not None]
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axes = figure.subplots()
-    minutes = [m.seconds / 60 for m in metrics]
-    axes.plot(minutes, [m.train_bits for m in metrics], linewidth=0.6, alpha=0.6, label="training windows")
-    axes.plot([at for at, _ in scored], [bits for _, bits in scored], marker=".", label="validation recording")
-    baselines = read_json(scores, "a result of held_out_bits.py")["bits_per_sample"]
-    for name, style in (("order 0", ":"), ("order 1", "--")):
-        axes.axhline(baselines[name]["valid"], linestyle=style, color="grey", label=f"{name} histogram, validation")
-    axes.set(xlabel="minutes of training", ylabel="bits per sample", xlim=(0, max(minutes)))
-    axes.grid(alpha=0.3)
-    axes.legend()
+    bits = read_json(scores, "a result of held_out_bits.py")["bits_per_sample"]
+    baselines = {f"{name} histogram, validation": bits[name]["valid"] for name in ("order 0", "order 1")}
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=100)
+    draw_learning_curve(Run(run), out, baselines)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from slash_train.prepare import prepare
 from slash_train.run import Run
 
 SHARED_AUDIO = Path(__file__).resolve().parents[2] / "shared" / "audio"
-CPU = torch.device("cpu")
+ALONE = loop.Surroundings(torch.device("cpu"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,7 +61,7 @@ def tiny() -> Preset:
 def run(corpus: Corpus, tiny: Preset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A tiny model, trained briefly."""
     out = tmp_path_factory.mktemp("run") / "run"
-    return loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(150), device=CPU).run
+    return loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(150), around=ALONE).run
 
 
 @pytest.fixture(scope="session")

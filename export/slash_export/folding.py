@@ -12,7 +12,6 @@ from typing import Literal, cast
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from slash_train.model import FrameTier, SampleRNN, SampleTier
 
@@ -63,9 +62,6 @@ class FoldedSampleTier:
 def fold(model: SampleRNN) -> tuple[list[FoldedFrameTier], FoldedSampleTier | None]:
     """Return the folded frame tiers, the lowest first, and the folded sample tier, if the model has one."""
     plain = copy.deepcopy(model).cpu().double()
-    for module in plain.modules():
-        for name in list(getattr(module, "parametrizations", {})):
-            parametrize.remove_parametrizations(module, name)
     sample_tier = plain.sample_tier
     second = sample_tier.second() if sample_tier else None
     tiers = [_fold_frame_tier(tier, second if tier.is_lowest else None) for tier in plain.tiers()]
@@ -132,6 +128,7 @@ def _linear(linear: nn.Linear) -> tuple[Float32, Float32]:
 
 
 def _array(tensor: Tensor) -> Float64:
+    """Return a weight as the layer uses it, after weight norm."""
     return np.asarray(tensor.detach().numpy())
 
 

@@ -15,7 +15,7 @@ import soundfile
 from slash_infer.bundle import Bundle
 
 SLASH = [sys.executable, "-m", "slash_infer"]
-COMMANDS = ("prepare", "train", "export", "generate", "bench", "info", "demo")
+COMMANDS = ("prepare", "train", "evaluate", "export", "generate", "bench", "info", "demo")
 
 
 def slash(*arguments: object) -> subprocess.CompletedProcess[str]:

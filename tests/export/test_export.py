@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from conftest import ALONE
 
 from slash_export import bundle_writer, folding
 from slash_export.bundle_writer import export
@@ -23,6 +24,17 @@ from slash_train.model import SampleRNN
 from slash_train.run import Run
 
 SHAPES = {
+    "GRU": ["model.cell=gru", "model.rnn_layers=2"],
+    "GRU, skips, weight norm": [
+        "model.cell=gru",
+        "model.rnn_layers=3",
+        "model.skip_connections=true",
+        "model.weight_norm=true",
+    ],
+    "LSTM, skips": ["model.rnn_layers=2", "model.skip_connections=true"],
+    "window-rnn": ["model.frame_sizes=[8]", "model.mlp_layers=0", "model.overlapping=true"],
+    "frame-rnn": ["model.frame_sizes=[8]", "model.mlp_layers=0"],
+    "frame-rnn of two tiers": ["model.frame_sizes=[4,16]", "model.mlp_layers=0"],
     "two tiers": ["model.frame_sizes=[8]", "model.rnn_layers=3"],
     "frames of one sample": ["model.frame_sizes=[1,4]"],
     "three tiers": ["model.frame_sizes=[2,8]"],
@@ -40,7 +52,7 @@ def test_every_shape_of_model_exports_with_identical_codes(
     corpus: Corpus, tmp_path: Path, overrides: list[str]
 ) -> None:
     preset = load_preset("tiny", overrides)
-    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(25), device=torch.device("cpu"))
+    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(25), around=ALONE)
     manifest = export(done.run, tmp_path / "bundle")
     assert manifest.parity is not None and manifest.parity.samples >= 1000
     assert manifest.parity.max_logit_difference < 1e-4
@@ -59,6 +71,7 @@ def test_perturbing_one_weight_fails_the_check(run: Run, tmp_path: Path) -> None
     model, _ = run.load_model("best")
     frame_tiers, sample_tier = fold(model)
     graphs = {f"frame_tier_{k}": frame_tier_graph(tier, k, 256) for k, tier in enumerate(frame_tiers, 1)}
+    assert sample_tier is not None
     graphs["sample_tier"] = sample_tier_graph(sample_tier)
     perturbed = 0
     for name, graph in graphs.items():
@@ -79,6 +92,7 @@ def test_a_failed_export_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: p
 
     def faulty(model: SampleRNN) -> object:
         frame_tiers, sample_tier = genuine(model)
+        assert sample_tier is not None
         sample_tier.output[1][3] += 0.01
         return frame_tiers, sample_tier
 
@@ -144,7 +158,8 @@ def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: R
         above, _ = tiers[1](top_frames, None, tiers[1].initial_state(3))
         conditioning, _ = tiers[0](low_frames, above[:, :1], tiers[0].initial_state(3))
         window = torch.from_numpy(np.concatenate([history, codes[:, :-1]], axis=1)).long()
-        logits = model.sample_tier(window, conditioning) / torch.from_numpy(temperature)[:, None, None]
+        assert model.sample_tier is not None
+        logits = model.sample_tier(window, conditioning, folded=False) / torch.from_numpy(temperature)[:, None, None]
         expected = -logits.log_softmax(-1).gather(-1, torch.from_numpy(codes).long()[..., None])[..., 0]
     assert np.abs(nll - expected.numpy()).max() < 1e-4
 

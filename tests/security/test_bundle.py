@@ -91,4 +91,4 @@ def test_clocks_that_do_not_fit_together(folder: Path) -> None:
     _refused(folder, "upsampling times the one below")
     _edit(folder, lambda content: content["frame_tiers"][0].update(upsampling=4))
     _edit(folder, lambda content: content["sample_tier"].update(history=8))
-    _refused(folder, "sample_tier.history must be the lowest")
+    _refused(folder, "sample_tier.history must be 0 or the lowest")

@@ -18,7 +18,7 @@ from slash_infer.errors import UserError
 from slash_train import evaluate, loop
 from slash_train.config import Preset, load_preset
 from slash_train.corpus import Corpus
-from slash_train.evaluate import bits_per_sample
+from slash_train.evaluate import CLIP_SECONDS, ModelScorer, bits_per_sample
 from slash_train.metrics import Metrics
 from slash_train.model import SampleRNN
 from slash_train.prepare import prepare
@@ -26,13 +26,18 @@ from slash_train.run import Run
 from slash_train.streams import Clip, Window, cut_clips, read_once
 
 CPU = torch.device("cpu")
+ALONE = loop.Surroundings(CPU)
+
+
+def _resume(corpus: Corpus, out: Path, steps: int) -> loop.Outcome:
+    return loop.resume(corpus, out, preset=Run(out).preset, limits=loop.Limits(steps), around=ALONE)
 
 
 def test_training_lowers_the_loss_on_a_real_file(shared_audio: Path, tmp_path: Path) -> None:
     prepare([shared_audio / "solos" / "solo-01.flac"], tmp_path / "corpus")
     preset = load_preset("tiny", ["training.checkpoint_every=100"])
     done = loop.train(
-        Corpus(tmp_path / "corpus"), tmp_path / "run", "tiny", preset, limits=loop.Limits(200), device=CPU
+        Corpus(tmp_path / "corpus"), tmp_path / "run", "tiny", preset, limits=loop.Limits(200), around=ALONE
     )
     first, *_, last = [m for m in done.run.metrics() if m.valid_bits is not None]
     assert last.valid_bits is not None and first.valid_bits is not None
@@ -55,7 +60,8 @@ def test_a_run_logs_everything(run: Run, tiny: Preset) -> None:
 def test_the_best_checkpoint_scores_what_it_says(run: Run, corpus: Corpus) -> None:
     model, checkpoint = run.load_model("best")
     progress = checkpoint.progress()
-    again = bits_per_sample(model, run.preset, corpus, "valid", at_most_seconds=run.preset.training.valid_seconds)
+    scorer = ModelScorer(model, run.preset.audio.codec)
+    again = bits_per_sample(scorer, corpus, "valid", at_most_seconds=run.preset.training.valid_seconds)
     assert again == pytest.approx(progress.valid_bits, abs=1e-5)
     assert progress.valid_bits == min(m.valid_bits for m in run.metrics() if m.valid_bits is not None)
 
@@ -63,8 +69,8 @@ def test_the_best_checkpoint_scores_what_it_says(run: Run, corpus: Corpus) -> No
 def test_resuming_is_bit_exact(corpus: Corpus, tiny: Preset, run: Run, tmp_path: Path) -> None:
     """150 steps at once (the fixture) against 60 and 90 more: weights, moments, state and metrics."""
     out = tmp_path / "run"
-    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(60), device=CPU)
-    loop.resume(corpus, out, limits=loop.Limits(150), device=CPU)
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(60), around=ALONE)
+    _resume(corpus, out, 150)
     resumed = Run(out)
     for name in ("model", "optimiser", "state"):
         expected = load_file(run.checkpoints.find("last").path / f"{name}.safetensors")
@@ -78,10 +84,10 @@ def test_resuming_is_bit_exact(corpus: Corpus, tiny: Preset, run: Run, tmp_path:
 
 def test_resuming_forgets_what_was_logged_after_the_checkpoint(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    done = loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), device=CPU)
+    done = loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), around=ALONE)
     (stray,) = [m for m in done.run.metrics() if m.step == 50]
     done.run.log(stray.model_copy(update={"step": 75}))
-    loop.resume(corpus, out, limits=loop.Limits(60), device=CPU)
+    _resume(corpus, out, 60)
     assert [m.step for m in Run(out).metrics()] == [25, 50, 60]
 
 
@@ -91,20 +97,22 @@ def test_a_signal_saves_and_stops(corpus: Corpus, tiny: Preset, tmp_path: Path, 
     before = signal.getsignal(number)
     timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
     timer.start()
-    done = loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(10**6), device=CPU)
+    done = loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(10**6), around=ALONE)
     assert done.stopped_by == number
     assert Run(out).checkpoints.find("last").progress().step == done.step > 0
     assert signal.getsignal(number) == before
 
 
 def test_minutes_stop_a_run(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
-    done = loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(10**6, minutes=0.01), device=CPU)
+    done = loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(10**6, minutes=0.01), around=ALONE)
     assert done.step > 0 and done.run.checkpoints.find("last").progress().seconds < 10
 
 
 def test_without_a_validation_split_the_last_is_the_best(recordings: Path, tiny: Preset, tmp_path: Path) -> None:
     prepare([recordings], tmp_path / "corpus", valid=0, test=0)
-    done = loop.train(Corpus(tmp_path / "corpus"), tmp_path / "run", "tiny", tiny, limits=loop.Limits(60), device=CPU)
+    done = loop.train(
+        Corpus(tmp_path / "corpus"), tmp_path / "run", "tiny", tiny, limits=loop.Limits(60), around=ALONE
+    )
     assert done.best_bits is None
     assert done.run.checkpoints.find("best").path.name == "step-00000060"
 
@@ -113,12 +121,14 @@ def test_divergence_is_reported_and_the_last_good_checkpoint_kept(
     corpus: Corpus, tiny: Preset, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), device=CPU)
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), around=ALONE)
     page = json.loads((out / "run.json").read_text())
     page["preset"]["training"]["learning_rate"] = 1e30
     (out / "run.json").write_text(json.dumps(page))
-    with pytest.raises(UserError, match=r"training diverged: the (loss|gradient) at step 75"):
-        loop.resume(corpus, out, limits=loop.Limits(100), device=CPU)
+    with pytest.raises(
+        UserError, match=r"training diverged: the gradient of step 5\d is not finite, on windows of take-\d"
+    ):
+        _resume(corpus, out, 100)
     checkpoint = Run(out).checkpoints.find("last")
     assert checkpoint.path.name == "step-00000050"
     assert all(tensor.isfinite().all() for tensor in load_file(checkpoint.path / "model.safetensors").values())
@@ -128,6 +138,7 @@ def test_a_corpus_that_does_not_fit_is_refused_before_anything_is_made(corpus: C
     for override, says in (
         ("audio.sample_rate=8000", "is at 16000 Hz and the preset at 8000 Hz"),
         ("training.window=1600000", "less than one window of 1600000"),
+        ("training.batch_size=64", r"makes \d+ clips of at most 1 s, too few .*--set training.batch_size=\d+, lower"),
     ):
         with pytest.raises(UserError, match=says):
             loop.train(
@@ -136,7 +147,7 @@ def test_a_corpus_that_does_not_fit_is_refused_before_anything_is_made(corpus: C
                 "tiny",
                 load_preset("tiny", [override]),
                 limits=loop.Limits(1),
-                device=CPU,
+                around=ALONE,
             )
     assert list(tmp_path.iterdir()) == []
 
@@ -145,13 +156,14 @@ def test_bits_per_sample_is_the_mean_over_every_sample(corpus: Corpus, tiny: Pre
     """A model whose logits are constant costs exactly the cross-entropy of that constant distribution."""
     torch.manual_seed(0)
     model = SampleRNN(tiny.model, 256)
+    assert model.sample_tier is not None
     torch.nn.init.zeros_(model.sample_tier.output.weight)
     model.sample_tier.output.bias.data = torch.randn(256)
     log2_p = model.sample_tier.output.bias.log_softmax(0).double() / math.log(2)
     (region,) = corpus.regions("valid")
     codes = tiny.audio.codec.encode_pcm16(corpus.pcm[region.start : region.start + region.length])
     expected = -log2_p[torch.from_numpy(codes).long()].mean().item()
-    assert bits_per_sample(model, tiny, corpus, "valid") == pytest.approx(expected, abs=1e-5)
+    assert bits_per_sample(ModelScorer(model, tiny.audio.codec), corpus, "valid") == pytest.approx(expected, abs=1e-5)
 
 
 def test_metrics_lines_are_strict() -> None:
@@ -161,18 +173,18 @@ def test_metrics_lines_are_strict() -> None:
 
 def test_scoring_part_of_a_split_leaves_out_no_more_than_it_must(corpus: Corpus, tiny: Preset) -> None:
     model = SampleRNN(tiny.model, 256)
-    clips = len(cut_clips(corpus, "train", tiny.training.clip_seconds))
+    clips = len(cut_clips(corpus, "train", CLIP_SECONDS))
     seconds = corpus.length("train") / corpus.sample_rate
     counted: list[int] = []
 
-    def counting(kept: list[Clip], *rest: Any) -> Iterator[Window]:
+    def counting(kept: list[Clip], *rest: Any) -> Iterator[tuple[list[int], Window]]:
         counted.append(len(kept))
         return read_once(kept, *rest)
 
     for at_most in (seconds, seconds * 0.99, seconds / 2, 0.001):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(evaluate, "read_once", counting)
-            bits_per_sample(model, tiny, corpus, "train", at_most_seconds=at_most)
+            bits_per_sample(ModelScorer(model, tiny.audio.codec), corpus, "train", at_most_seconds=at_most)
     assert counted == [clips, clips - 1, clips // 2, 1]
 
 
@@ -183,15 +195,23 @@ def test_a_signal_between_two_checkpoints_still_saves(corpus: Corpus, tiny: Pres
         if metrics.step == 25:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    done = loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(10**6), device=CPU, report=report)
-    assert done.stopped_by == signal.SIGTERM and done.step == 25
-    assert Run(tmp_path / "run").checkpoints.find("last").progress().step == 25
+    done = loop.train(
+        corpus,
+        tmp_path / "run",
+        "tiny",
+        tiny,
+        limits=loop.Limits(10**6),
+        around=loop.Surroundings(CPU, report=report),
+    )
+    assert done.stopped_by == signal.SIGTERM and done.step == 26  # the step that was under way is finished
+    progress = Run(tmp_path / "run").checkpoints.find("last").progress()
+    assert progress.step == 26 and progress.unlogged.samples > 0
 
 
 def test_a_run_that_diverges_at_once_is_never_saved(corpus: Corpus, tmp_path: Path) -> None:
     preset = load_preset("tiny", ["training.learning_rate=1e30"])
     with pytest.raises(UserError, match="training diverged"):
-        loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(3), device=CPU)
+        loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(3), around=ALONE)
     with pytest.raises(UserError, match="train it first"):
         Run(tmp_path / "run").checkpoints.find("best")
 
@@ -199,29 +219,29 @@ def test_a_run_that_diverges_at_once_is_never_saved(corpus: Corpus, tmp_path: Pa
 def test_resuming_on_another_corpus_is_refused(
     corpus: Corpus, recordings: Path, tiny: Preset, tmp_path: Path
 ) -> None:
-    loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(25), device=CPU)
+    loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(25), around=ALONE)
     prepare([recordings], tmp_path / "again")
     assert Corpus(tmp_path / "again").fingerprint() == corpus.fingerprint()
     prepare([recordings], tmp_path / "other", sample_rate=16_000, channel="left", valid=0)
     with pytest.raises(UserError, match="is not the corpus the run was started on"):
-        loop.resume(Corpus(tmp_path / "other"), tmp_path / "run", limits=loop.Limits(50), device=CPU)
+        _resume(Corpus(tmp_path / "other"), tmp_path / "run", 50)
 
 
 def test_a_line_cut_short_by_a_crash_does_not_stop_a_resume(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), device=CPU)
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), around=ALONE)
     with (out / "metrics.jsonl").open("a") as file:
         file.write('{"step": 75, "sam')
-    loop.resume(corpus, out, limits=loop.Limits(60), device=CPU)
+    _resume(corpus, out, 60)
     assert [m.step for m in Run(out).metrics()] == [25, 50, 60]
 
 
 @pytest.mark.parametrize("name", ["progress.json", "state.safetensors", "optimiser.safetensors", "model.safetensors"])
 def test_a_damaged_checkpoint_is_refused_by_name(corpus: Corpus, tiny: Preset, tmp_path: Path, name: str) -> None:
     out = tmp_path / "run"
-    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(25), device=CPU)
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(25), around=ALONE)
     path = out / "checkpoints" / "step-00000025" / name
     for content in (b"{}", b"", path.read_bytes()[:-7]):
         path.write_bytes(content)
         with pytest.raises(UserError, match=f"{name}: "):
-            loop.resume(corpus, out, limits=loop.Limits(50), device=CPU)
+            _resume(corpus, out, 50)

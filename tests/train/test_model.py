@@ -1,8 +1,10 @@
 """The model: shapes, causality, carried state, and the gather-and-sum against the layers as the paper has them."""
 
+import copy
+
 import pytest
 import torch
-from torch.nn import functional
+from plain_layers import use_plain_layers
 
 from slash_train.config import ModelConfig, load_preset
 from slash_train.model import SampleRNN, frame_values
@@ -11,6 +13,10 @@ CONFIGS = {
     "two tiers": ModelConfig(frame_sizes=(8,), rnn_layers=2, width=12, embedding=5),
     "three tiers": ModelConfig(frame_sizes=(2, 8), rnn_layers=1, width=12, embedding=5),
     "four tiers": ModelConfig(frame_sizes=(2, 4, 16), rnn_layers=1, width=8, embedding=4, mlp_layers=2),
+    "GRU, weight norm": ModelConfig(frame_sizes=(2, 8), cell="gru", width=12, embedding=5, weight_norm=True),
+    "skip connections": ModelConfig(frame_sizes=(4, 8), rnn_layers=3, width=12, embedding=5, skip_connections=True),
+    "window-rnn": ModelConfig(frame_sizes=(8,), rnn_layers=2, width=12, mlp_layers=0, overlapping=True),
+    "frame-rnn": ModelConfig(frame_sizes=(8,), cell="gru", rnn_layers=2, width=12, mlp_layers=0),
 }
 LEVELS = 32
 
@@ -32,7 +38,8 @@ def test_shapes(model: SampleRNN) -> None:
     logits, state = model(_codes(model, 3, 32), model.initial_state(3))
     assert logits.shape == (3, 32, LEVELS)
     config = model.config
-    assert [h.shape for h, _ in state] == [(config.rnn_layers, 3, config.width)] * len(config.frame_sizes)
+    parts = 2 if config.cell == "lstm" else 1
+    assert [s.shape for s in state] == [(parts, config.rnn_layers, 3, config.width)] * len(config.frame_sizes)
 
 
 def test_a_future_sample_never_changes_a_past_logit(model: SampleRNN) -> None:
@@ -43,7 +50,9 @@ def test_a_future_sample_never_changes_a_past_logit(model: SampleRNN) -> None:
         changed[:, top + t] = (changed[:, top + t] + 7) % LEVELS
         after, _ = model(changed, model.initial_state(1))
         assert torch.equal(before[:, : t + 1], after[:, : t + 1]), f"sample {t} reaches into its own past"
-        if t < 31:
+        hop = model.config.top_hop  # without a sample tier, the samples of one step do not hear each other
+        heard_next = model.sample_tier is not None or (t + 1) % hop == 0
+        if t < 31 and heard_next:
             assert not torch.equal(before[:, t + 1], after[:, t + 1]), f"sample {t} is not heard by the next"
 
 
@@ -76,35 +85,65 @@ def test_clips_do_not_mix(model: SampleRNN) -> None:
 def test_restart_touches_only_the_starting_clips(model: SampleRNN) -> None:
     _, state = model(_codes(model, 3, 32), model.initial_state(3))
     fresh = model.initial_state(3)
-    for (h, c), (h0, c0), (old_h, old_c) in zip(
-        model.restart(state, torch.tensor([True, False, False])), fresh, state, strict=True
-    ):
-        assert torch.equal(h[:, 0], h0[:, 0]) and torch.equal(c[:, 0], c0[:, 0])
-        assert torch.equal(h[:, 1:], old_h[:, 1:]) and torch.equal(c[:, 1:], old_c[:, 1:])
+    after = model.restart(state, torch.tensor([True, False, False]))
+    for now, initial, before in zip(after, fresh, state, strict=True):
+        assert torch.equal(now[:, :, 0], initial[:, :, 0])
+        assert torch.equal(now[:, :, 1:], before[:, :, 1:])
 
 
-def test_gather_and_sum_equals_embedding_and_linear_layer(model: SampleRNN) -> None:
-    """The first layer by table, forward and gradient, against embed, flatten, multiply (paper, eq. 5)."""
-    tier, samples = model.sample_tier, 20
-    codes = torch.randint(0, LEVELS, (3, tier.history + samples - 1))
-    conditioning = torch.randn(3, samples, model.config.width, dtype=torch.double)
+WITH_SAMPLE_TIER = [name for name, config in CONFIGS.items() if config.mlp_layers]
 
-    windows = codes.unfold(1, tier.history, 1)
-    x = tier.embedding(windows).flatten(2) @ tier.first.flatten(0, 1) + conditioning
-    for linear in tier.hidden:
-        x = functional.relu(linear(x))
-    plain = tier.output(x)
-    by_table = tier(codes, conditioning)
-    assert torch.allclose(by_table, plain, atol=1e-12)
 
-    weights = torch.randn_like(plain)
-    parameters = list(tier.parameters())
-    for a, b in zip(
-        torch.autograd.grad((by_table * weights).sum(), parameters),
-        torch.autograd.grad((plain * weights).sum(), parameters),
-        strict=True,
-    ):
-        assert torch.allclose(a, b, atol=1e-11)
+@pytest.mark.parametrize("model", WITH_SAMPLE_TIER, indirect=True)
+@pytest.mark.parametrize("folded", [False, True])
+def test_gather_and_sum_equals_the_plain_layers(model: SampleRNN, folded: bool) -> None:
+    """Forward and gradient of the whole model against embed, flatten, multiply (paper, eq. 5), L2 folded or not."""
+    codes = _codes(model, 3, 32)
+    plain = copy.deepcopy(model)
+    use_plain_layers(plain)
+    assert model.sample_tier is not None
+    model.sample_tier.folding_pays = lambda samples: folded  # type: ignore[method-assign]  # noqa: ARG005
+    expected, _ = plain(codes, plain.initial_state(3))
+    actual, _ = model(codes, model.initial_state(3))
+    assert torch.allclose(actual, expected, atol=1e-11)
+
+    weights = torch.randn_like(expected)
+    gradients = [
+        torch.autograd.grad((logits * weights).sum(), list(each.parameters()))
+        for logits, each in ((actual, model), (expected, plain))
+    ]
+    for a, b in zip(*gradients, strict=True):
+        assert torch.allclose(a, b, atol=1e-9)
+
+
+def test_l2_is_folded_where_it_is_cheaper() -> None:
+    """Preset `slash`: 16 * (256 + 1024) applications when folded, against one for each sample."""
+    model = SampleRNN(load_preset("slash", ["model.rnn_layers=1"]).model, 256)
+    assert model.sample_tier is not None
+    assert model.sample_tier.folding_pays(64 * 1024) and not model.sample_tier.folding_pays(8 * 1024)
+
+
+def test_bf16_is_near_fp32() -> None:
+    """Products in bfloat16 round to three digits; state and gradients stay float32."""
+    torch.manual_seed(0)
+    model = SampleRNN(ModelConfig(frame_sizes=(4, 16), rnn_layers=1, width=64, embedding=16), 256)
+    codes = torch.randint(0, 256, (4, 16 + 64))
+    exact, _ = model(codes, model.initial_state(4))
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, state = model(codes, model.initial_state(4))
+    rough.float().logsumexp(-1).mean().backward()
+    assert (rough - exact).abs().max() < 0.05 * exact.std()
+    assert {part.dtype for part in state} == {torch.float32}
+    assert {parameter.grad.dtype for parameter in model.parameters() if parameter.grad is not None} == {torch.float32}
+
+
+def test_initialisation_keeps_the_scale() -> None:
+    """He and LeCun: a fresh model neither explodes nor fades, whatever its shape, and predicts nearly uniformly."""
+    for preset in ("live", "tiny", "demo"):
+        torch.manual_seed(0)
+        model = SampleRNN(load_preset(preset).model, 256)
+        logits, _ = model(torch.randint(0, 256, (4, model.config.top_frame + 256)), model.initial_state(4))
+        assert 0.1 < logits.std() < 4
 
 
 def test_every_parameter_learns(model: SampleRNN) -> None:

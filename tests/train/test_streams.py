@@ -1,9 +1,11 @@
 """The feed of the training loop: every sample once an epoch, clips from silence, nothing past their ends."""
 
 import numpy as np
+import torch
 
 from slash_train.config import Preset
 from slash_train.corpus import Corpus
+from slash_train.loader import Loader
 from slash_train.streams import NO_TARGET, Position, TrainingStream, WindowReader, cut_clips, read_once
 
 
@@ -17,7 +19,7 @@ def test_clips_tile_their_regions(corpus: Corpus) -> None:
 def test_reading_once_predicts_every_sample_once(corpus: Corpus, tiny: Preset) -> None:
     clips = cut_clips(corpus, "valid", 0.7)
     reader = WindowReader(corpus, tiny.audio.codec, 16, 256)
-    predicted = np.concatenate([w.targets.ravel() for w in read_once(clips, reader, 3, 256)])
+    predicted = np.concatenate([w.targets.ravel() for _, w in read_once(clips, reader, 3, 256)])
     predicted = predicted[predicted != NO_TARGET]
     heard = np.concatenate([corpus.pcm[c.start : c.start + c.length] for c in clips])
     expected = tiny.audio.codec.encode_pcm16(heard)
@@ -27,14 +29,14 @@ def test_reading_once_predicts_every_sample_once(corpus: Corpus, tiny: Preset) -
 def test_windows_continue_their_clip_and_start_from_silence(corpus: Corpus, tiny: Preset) -> None:
     stream = TrainingStream(corpus, tiny)
     silence, top = tiny.audio.codec.silence, tiny.model.top_frame
-    before = stream.next()
+    before = stream.next().window
     assert before.starting.all()
     for _ in range(200):
         for lane in np.flatnonzero(before.starting):
             assert (before.codes[lane, :top] == silence).all()
         inside = before.targets != NO_TARGET
         assert np.array_equal(before.codes[:, top:][inside], before.targets[inside])
-        after = stream.next()
+        after = stream.next().window
         for lane in np.flatnonzero(~after.starting):
             assert np.array_equal(after.codes[lane, :top], before.codes[lane, -top:])
         before = after
@@ -58,5 +60,25 @@ def test_a_stream_goes_on_from_its_position(corpus: Corpus, tiny: Preset) -> Non
         stream.next()
     again = TrainingStream(corpus, tiny, Position.model_validate_json(stream.position.model_dump_json()))
     for _ in range(300):
-        a, b = stream.next(), again.next()
+        a, b = stream.next().window, again.next().window
         assert np.array_equal(a.codes, b.codes) and np.array_equal(a.starting, b.starting)
+
+
+def test_workers_share_the_lanes_and_keep_the_same_account(corpus: Corpus, tiny: Preset) -> None:
+    whole = TrainingStream(corpus, tiny)
+    halves = [TrainingStream(corpus, tiny, lanes=lanes) for lanes in (slice(0, 4), slice(4, 8))]
+    for _ in range(100):
+        expected, parts = whole.next(), [half.next() for half in halves]
+        assert np.array_equal(expected.window.codes, np.concatenate([part.window.codes for part in parts]))
+        assert {part.samples for part in parts} == {expected.samples}
+        assert expected.samples == np.count_nonzero(expected.window.targets != NO_TARGET)
+        assert parts[0].after == parts[1].after == expected.after
+
+
+def test_the_loader_hands_out_the_stream_in_order(corpus: Corpus, tiny: Preset) -> None:
+    stream = TrainingStream(corpus, tiny)
+    with Loader(TrainingStream(corpus, tiny), torch.device("cpu")) as loader:
+        for _ in range(50):
+            expected, batch = stream.next(), loader.next()
+            assert np.array_equal(batch.codes.numpy(), expected.window.codes)
+            assert batch.draw.after == expected.after

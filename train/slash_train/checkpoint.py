@@ -28,8 +28,7 @@ OPTIMISER = "optimiser.safetensors"
 AVERAGE = "average.safetensors"
 STATE = "state.safetensors"
 PROGRESS = "progress.json"
-FINISHED = re.compile(r"step-\d{8,}")
-OURS = re.compile(r"step-\d{8,}|\.step-\d{8,}\..*\.(part|old)")  # with what a killed process left half-made
+CHECKPOINT = re.compile(r"step-\d{8,}")
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -188,17 +187,16 @@ class CheckpointStore:
         self._forget({index["last"], index["best"]}, keep, every)
 
     def _forget(self, named: set[str], keep: int, every: int) -> None:
-        """Remove all but the named checkpoints and those of the history, and what a killed process left."""
+        """Remove all but the named checkpoints and those of the history."""
         steps = self._steps()
         wanted = spaced([step for step, _ in steps], keep, every)
-        kept = named | {name for step, name in steps if step in wanted}
-        for old in self._folder.iterdir():
-            if OURS.fullmatch(old.name) and old.name not in kept:
-                shutil.rmtree(old)
+        for step, name in steps:
+            if step not in wanted and name not in named:
+                shutil.rmtree(self._folder / name)
 
     def _steps(self) -> list[tuple[int, str]]:
         names = (path.name for path in self._folder.iterdir())
-        return [(int(name.removeprefix("step-")), name) for name in names if FINISHED.fullmatch(name)]
+        return [(int(name.removeprefix("step-")), name) for name in names if CHECKPOINT.fullmatch(name)]
 
 
 def spaced(steps: Sequence[int], keep: int, every: int) -> set[int]:

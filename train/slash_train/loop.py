@@ -120,6 +120,7 @@ def resume(corpus: Corpus, out: Path, *, preset: Preset, limits: Limits, around:
     if checkpoint and progress:
         training.restore(checkpoint, progress)
     if around.workers.is_main:
+        run.clear_leftovers()
         run.forget_metrics_after(training.step)
         run.change(preset)
     around.workers.wait()

@@ -1,5 +1,6 @@
 """A training run's directory: its configuration, metrics and checkpoints."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,15 @@ class Run:
         """Append one line of metrics."""
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(metrics.model_dump_json(exclude_none=True) + "\n")
+
+    def clear_leftovers(self) -> None:
+        """Remove what a killed process left half-made."""
+        for pattern in (".*.part", ".*.old"):
+            for left in list(self.path.rglob(pattern)):
+                if left.is_dir():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink(missing_ok=True)  # it may have gone with its folder
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop what was logged after `step`, and a last line cut short: a resumed run will log it again."""

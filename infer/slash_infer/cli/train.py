@@ -61,7 +61,7 @@ def train(
     slash train corpus --out run --resume --minutes 60
     slash train corpus --out run --resume --set training.learning_rate=5e-4
     slash train corpus --out run --set training.batch_size=32 --set model.width=512
-    torchrun --nproc-per-node 4 -m slash_infer.cli train corpus --out run --precision bf16
+    torchrun --nproc-per-node 4 -m slash_infer train corpus --out run --precision bf16
     tensorboard --logdir run
     """
     with optional_packages("train"):

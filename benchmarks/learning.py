@@ -1,0 +1,129 @@
+"""What the benchmarks of learning share: train a contender for a while, then score it on the held-out splits."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from straightforward import StraightforwardTraining
+
+from slash_infer.machine import describe_machine
+from slash_train.config import Preset
+from slash_train.corpus import Corpus, Split
+from slash_train.evaluate import ModelScorer, bits_per_sample
+from slash_train.loader import Loader
+from slash_train.model import SampleRNN
+from slash_train.streams import TrainingStream
+from slash_train.training import Training
+from slash_train.workers import Workers
+
+HELD_OUT: tuple[Split, ...] = ("valid", "test")
+CPU = torch.device("cpu")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of training one contender."""
+
+    name: str
+    parameters: int
+    steps: int
+    samples_per_second: float
+    """Of the clock that limited it, scoring left out."""
+    bits: dict[str, float]
+    """Per sample, of the newest weights on each held-out split."""
+    averaged_bits: dict[str, float] | None
+    """Of the averaged weights, where there are any."""
+
+
+def learn(
+    name: str,
+    preset: Preset,
+    corpus: Corpus,
+    *,
+    steps: float = float("inf"),
+    seconds: float = float("inf"),
+    clock: Callable[[], float] = time.perf_counter,
+    straightforward: bool = False,
+) -> Learned:
+    """Train until `steps` or `seconds` of `clock` are over, then score every held-out recording whole."""
+    recipe, codec = preset.training, preset.audio.codec
+    training: Training | StraightforwardTraining
+    if straightforward:
+        training = StraightforwardTraining(preset.model, codec.levels, recipe.batch_size, recipe.learning_rate, CPU)
+    else:
+        training = Training(preset, CPU, Workers())
+    begun = clock()
+    with Loader(TrainingStream(corpus, preset), CPU) as loader:
+        while training.step < steps and clock() - begun < seconds:
+            training.advance(loader.next())
+            if isinstance(training, Training):
+                training.require_finite()
+    took = clock() - begun
+    averaged = training.average.model if isinstance(training, Training) and training.average else None
+    return Learned(
+        name=name,
+        parameters=sum(parameter.numel() for parameter in training.model.parameters()),
+        steps=training.step,
+        samples_per_second=training.step * recipe.batch_size * recipe.window / took,
+        bits=_score(training.model, preset, corpus),
+        averaged_bits=None if averaged is None else _score(averaged, preset, corpus),
+    )
+
+
+def _score(model: Any, preset: Preset, corpus: Corpus) -> dict[str, float]:
+    scorer = ModelScorer(model, preset.audio.codec)
+    return {split: bits_per_sample(scorer, corpus, split) for split in HELD_OUT}
+
+
+def side_by_side(work: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], jobs: int) -> list[Result]:
+    """Call `work(*task)` for every task, `jobs` at a time, each in a process of its own with one thread."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        return [future.result() for future in [pool.submit(work, *task) for task in tasks]]
+
+
+def width_for(parameters: int, preset: Preset) -> Preset:
+    """Return the preset with the width, a multiple of 8, that comes nearest to a number of parameters."""
+
+    def count(width: int) -> int:
+        with torch.device("meta"):
+            model = SampleRNN(preset.model.model_copy(update={"width": width}), preset.audio.codec.levels)
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    width = min(range(8, 2049, 8), key=lambda width: abs(count(width) - parameters))
+    return preset.model_copy(update={"model": preset.model.model_copy(update={"width": width})})
+
+
+def table(learned: Sequence[Learned]) -> str:
+    """Return the results as a Markdown table, bits of the averaged weights where there are any."""
+    lines = [
+        "| model | parameters | training samples/s | steps | validation | test | newest weights |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in learned:
+        bits = one.averaged_bits or one.bits
+        newest = " / ".join(f"{one.bits[split]:.3f}" for split in HELD_OUT) if one.averaged_bits else "the same"
+        lines.append(
+            f"| {one.name} | {one.parameters:,} | {one.samples_per_second:,.0f} | {one.steps:,} "
+            f"| {bits['valid']:.3f} | {bits['test']:.3f} | {newest} |"
+        )
+    return "\n".join(lines)
+
+
+def report(learned: Sequence[Learned], corpus: Path, **settings: Any) -> dict[str, Any]:
+    """Return the JSON content of a result."""
+    opened = Corpus(corpus)
+    return {
+        "machine": asdict(describe_machine()),
+        "torch": torch.__version__,
+        "minutes": {split: opened.length(split) / opened.sample_rate / 60 for split in ("train", *HELD_OUT)},
+        **settings,
+        "results": [asdict(one) for one in learned],
+    }

@@ -1,0 +1,48 @@
+"""Learning-rate schedules and averages of the weights at equal compute: the same model, the same number of steps.
+
+python benchmarks/recipes.py corpus --json benchmarks/results/recipes.json
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from learning import Learned, learn, report, side_by_side, table
+
+from slash_infer.files import write_json
+from slash_train.config import load_preset
+from slash_train.corpus import Corpus
+
+CONSTANT = ("training.schedule=constant",)
+COSINE = ("training.schedule=cosine", "training.warmup_steps=100")
+RECIPES = {
+    "constant, average 0.99": (*CONSTANT, "training.average=0.99"),
+    "constant, average 0.999": (*CONSTANT, "training.average=0.999"),
+    "constant, average 0.9995": (*CONSTANT, "training.average=0.9995"),
+    "constant with warm-up, average 0.999": (*CONSTANT, "training.warmup_steps=100", "training.average=0.999"),
+    "constant 1e-3, average 0.999": (*CONSTANT, "training.learning_rate=1e-3", "training.average=0.999"),
+    "cosine with warm-up, average 0.99": (*COSINE, "training.average=0.99"),
+}
+
+
+def main(
+    corpus: Annotated[Path, typer.Argument(help="A corpus with validation and test splits.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where the result goes.")] = None,
+    preset: Annotated[str, typer.Option(help="The model, and the rest of the recipe.")] = "live",
+    steps: Annotated[int, typer.Option(help="That every recipe gets.")] = 8000,
+    jobs: Annotated[int, typer.Option(help="Trained at once, one thread each.")] = 2,
+) -> None:
+    """Train with every recipe and score."""
+    learned = side_by_side(_learn, [(name, corpus, preset, steps) for name in RECIPES], jobs)
+    print(table(learned))
+    if json_file is not None:
+        write_json(json_file, report(learned, corpus, preset=preset, steps=steps, recipes=RECIPES))
+
+
+def _learn(name: str, corpus: Path, preset: str, steps: int) -> Learned:
+    configuration = load_preset(preset, [f"training.steps={steps}", *RECIPES[name]])
+    return learn(name, configuration, Corpus(corpus), steps=steps)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,147 @@
+"""Training speed: Slash's step against the plain layers and against straightforward code, interleaved.
+
+    python benchmarks/train_speed.py --preset slash --json benchmarks/results/train_speed_slash.json
+    python benchmarks/train_speed.py --preset slash --device cuda --precision bf16 --compile --json ...
+
+`slash` is the step as `slash train` takes it; `plain layers` is the same with embed, flatten, multiply in the
+sample tier; `straightforward` is benchmarks/straightforward.py. Every contender gets the same windows. Rounds are
+interleaved and medians reported, so that a noisy machine disturbs all alike. Last comes where Slash's time goes.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from plain_layers import use_plain_layers
+from straightforward import StraightforwardTraining
+
+from slash_infer.files import write_json
+from slash_infer.machine import describe_machine
+from slash_train.config import Preset, load_preset
+from slash_train.corpus import Corpus
+from slash_train.guitar import record
+from slash_train.loader import Batch, Loader
+from slash_train.prepare import prepare
+from slash_train.run import choose_device
+from slash_train.streams import TrainingStream
+from slash_train.training import Training
+from slash_train.workers import Workers
+
+RECORDED_MINUTES = 4.0
+OPERATIONS = 8  # shown of those that take the most time
+
+
+def main(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where the result goes.")] = None,
+    preset: Annotated[str, typer.Option(help="The model.")] = "slash",
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Change one value of the preset.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps per round.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")] = 3,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="Of Slash's step and the plain layers: fp32 or bf16.")] = "fp32",
+    compile_model: Annotated[bool, typer.Option("--compile", help="Add Slash's step with --compile.")] = False,
+) -> None:
+    """Measure samples/s of training."""
+    # Lanes of equal length, enough of them whatever the batch.
+    changes = [*(overrides or ()), f"training.precision={precision}", "training.clip_seconds=1.0"]
+    configuration, place = load_preset(preset, changes), choose_device(device)
+    contenders = _contenders(configuration, place, compile_model=compile_model)
+    with tempfile.TemporaryDirectory() as folder:
+        batches = _batches(Path(folder), configuration, place, steps)
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for advance in contenders.values():  # allocation and compilation, untimed
+        _time(advance, batches[:1], place)
+    for _ in range(rounds):
+        for name, advance in contenders.items():
+            seconds[name].append(_time(advance, batches, place))
+    recipe = configuration.training
+    samples = len(batches) * recipe.batch_size * recipe.window
+    rates = {name: samples / statistics.median(times) for name, times in seconds.items()}
+    for name, rate in rates.items():
+        print(f"{name:18}{rate:12,.0f} samples/s{rate / rates['straightforward']:8.2f} x straightforward")
+    operations = _where_the_time_goes(contenders["slash"], batches[0], place)
+    for name, share in operations.items():
+        print(f"{share:8.1%}  {name}")
+    if json_file is not None:
+        content: dict[str, Any] = {
+            "machine": asdict(describe_machine()),
+            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
+            "threads": torch.get_num_threads(),
+            "preset": preset,
+            "model": configuration.model.model_dump(mode="json"),
+            "batch_size": recipe.batch_size,
+            "window": recipe.window,
+            "precision": precision,
+            "rounds": rounds,
+            "samples_per_second": rates,
+            "seconds_per_round": seconds,
+            "share_of_time": operations,
+        }
+        write_json(json_file, content)
+
+
+def _contenders(preset: Preset, device: torch.device, *, compile_model: bool) -> dict[str, Callable[[Batch], None]]:
+    codec, recipe = preset.audio.codec, preset.training
+    plain = Training(preset, device, Workers())
+    use_plain_layers(plain.model)
+    contenders: dict[str, Callable[[Batch], None]] = {
+        "slash": Training(preset, device, Workers()).advance,
+        "plain layers": plain.advance,
+        "straightforward": StraightforwardTraining(
+            preset.model, codec.levels, recipe.batch_size, recipe.learning_rate, device
+        ).advance,
+    }
+    if compile_model:
+        compiled = Training(preset, device, Workers())
+        if compiled.model.sample_tier is not None:
+            compiled.model.sample_tier.compile()
+        contenders["slash, compiled"] = compiled.advance
+    return contenders
+
+
+def _batches(folder: Path, preset: Preset, device: torch.device, count: int) -> list[Batch]:
+    """Return windows of synthetic guitar, already on the device."""
+    record(folder / "recordings", RECORDED_MINUTES)
+    rate = preset.audio.sample_rate
+    prepare([folder / "recordings"], folder / "corpus", sample_rate=rate, valid=0, test=0)
+    with Loader(TrainingStream(Corpus(folder / "corpus"), preset), device) as loader:
+        return [loader.next() for _ in range(count)]
+
+
+def _time(advance: Callable[[Batch], None], batches: list[Batch], device: torch.device) -> float:
+    _wait(device)
+    begun = time.perf_counter()
+    for batch in batches:
+        advance(batch)
+    _wait(device)
+    return time.perf_counter() - begun
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _where_the_time_goes(advance: Callable[[Batch], None], batch: Batch, device: torch.device) -> dict[str, float]:
+    """Return the operations that take the most time of a step, with their share of it."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profile:
+        _time(advance, [batch], device)
+    attribute = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    times = {event.key: float(getattr(event, attribute)) for event in profile.key_averages()}
+    total = sum(times.values())
+    longest = sorted(times, key=lambda name: -times[name])[:OPERATIONS]
+    return {name: times[name] / total for name in longest}
+
+
+if __name__ == "__main__":
+    typer.run(main)

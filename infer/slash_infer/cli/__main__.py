@@ -1,5 +1,0 @@
-"""`python -m slash_infer.cli`, as torchrun starts it."""
-
-from slash_infer.cli import main
-
-main()

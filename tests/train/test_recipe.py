@@ -1,0 +1,72 @@
+"""Learning rates, averaged weights, kept checkpoints."""
+
+import pytest
+import torch
+
+from slash_train.average import Average
+from slash_train.checkpoint import spaced
+from slash_train.config import ModelConfig, TrainingConfig, load_preset, preset_names
+from slash_train.model import SampleRNN
+from slash_train.schedule import learning_rate
+
+
+def test_constant_with_warm_up() -> None:
+    recipe = TrainingConfig(learning_rate=0.1, warmup_steps=4)
+    assert [learning_rate(recipe, step) for step in (0, 1, 3, 4, 10**6)] == pytest.approx(
+        [0.025, 0.05, 0.1, 0.1, 0.1]
+    )
+
+
+def test_cosine_falls_to_a_twentieth_and_stays() -> None:
+    recipe = TrainingConfig(learning_rate=0.1, schedule="cosine", steps=1000, warmup_steps=10)
+    rates = [learning_rate(recipe, step) for step in range(10, 2000)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == pytest.approx(0.1, rel=1e-3)
+    assert learning_rate(recipe, 500) == pytest.approx(0.0525)
+    assert rates[990:] == pytest.approx([0.005] * len(rates[990:]))
+
+
+def test_the_average_is_exponential_and_forgets_the_start() -> None:
+    model = SampleRNN(ModelConfig(frame_sizes=(2,), rnn_layers=1, width=4, embedding=2), 4)
+    average = Average(model, 0.9)
+    parameter, averaged = next(model.parameters()), next(average.model.parameters())
+    expected = parameter.detach().clone()
+    for step in range(1, 200):
+        parameter.data.fill_(float(step))
+        average.update(step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+        assert torch.allclose(averaged, expected)
+    assert averaged.mean() == pytest.approx(199 - 9, abs=0.1)  # a ramp lags by decay / (1 - decay)
+
+
+def test_the_history_stays_spread_as_it_grows() -> None:
+    kept: set[int] = set()
+    for step in range(100, 10_001, 100):
+        kept = spaced([*kept, step], keep=4, every=100)
+        assert len(kept) <= 4
+    assert kept == {3200, 6400, 9600} | ({9600} & kept)
+    assert spaced([100, 200, 250], keep=5, every=100) == {100, 200}
+    assert spaced([100, 200], keep=0, every=100) == set()
+    assert spaced([], keep=3, every=100) == set()
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_makes_a_model_of_its_size(name: str) -> None:
+    preset = load_preset(name)
+    with torch.device("meta"):
+        model = SampleRNN(preset.model, preset.audio.codec.levels)
+        length = 2 * preset.model.top_hop
+        codes = torch.zeros((1, preset.model.top_frame + length), dtype=torch.long)
+        logits, _ = model(codes, model.initial_state(1))
+    assert logits.shape == (1, length, preset.audio.codec.levels)
+
+
+def test_the_papers_presets_are_its_best_hyperparameters() -> None:
+    two, three = load_preset("paper-2tier"), load_preset("paper-3tier")
+    for preset, frame_sizes, layers, window in ((two, (16,), 3, 1024), (three, (2, 8), 1, 512)):
+        shape = preset.model
+        assert (shape.frame_sizes, shape.rnn_layers, shape.width, shape.embedding) == (frame_sizes, layers, 1024, 256)
+        assert shape.cell == "gru" and shape.weight_norm and not shape.skip_connections
+        assert (preset.audio.codec.kind, preset.audio.codec.levels) == ("linear", 256)
+        assert (preset.training.window, preset.training.batch_size) == (window, 128)

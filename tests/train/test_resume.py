@@ -1,0 +1,133 @@
+"""A run that was stopped or killed goes on as if it had not been, whatever it was just writing."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ALONE
+from safetensors.torch import load_file
+
+from slash_infer.errors import UserError
+from slash_train import loop
+from slash_train.config import Preset, change_preset, load_preset
+from slash_train.corpus import Corpus
+from slash_train.metrics import Metrics
+from slash_train.run import Run
+
+STEPS = 60
+OVERRIDES = ("training.average=0.99", "training.checkpoint_every=20", "training.keep=1", "training.warmup_steps=10")
+
+
+@pytest.fixture(scope="module", name="preset")
+def _preset() -> Preset:
+    return load_preset("tiny", OVERRIDES)
+
+
+@pytest.fixture(scope="module", name="uninterrupted")
+def _uninterrupted(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """In a process like those that are killed: threads, and with them rounding, may differ in this one."""
+    out = tmp_path_factory.mktemp("uninterrupted") / "run"
+    assert _train(corpus, out).returncode == 0
+    return Run(out)
+
+
+# Counts what a process changes on disk (renames, removals, files opened for writing) and dies at change number N.
+KILLER = """
+import os, signal, sys
+countdown = int(sys.argv.pop(1))
+run = sys.argv[sys.argv.index("--out") + 1]
+def hook(event, args):
+    global countdown
+    changes = event in ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "shutil.rmtree") or (
+        event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax"))
+    if changes and str(args[0]).startswith(run):
+        countdown -= 1
+        if countdown == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+from slash_infer.cli import main
+main()
+"""
+
+
+def _train(corpus: Corpus, out: Path, *more: str, die_at: int = 10**9) -> subprocess.CompletedProcess[str]:
+    changes = [word for override in OVERRIDES for word in ("--set", override)] if "--resume" not in more else []
+    options = ["--out", str(out), "--steps", str(STEPS), *more]
+    if "--resume" not in more:
+        options += ["--preset", "tiny", *changes]
+    command = [sys.executable, "-c", KILLER, str(die_at), "train", str(corpus.path), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def _assert_same(run: Run, expected: Run) -> None:
+    """Weights, average, optimiser, RNN state, data position and metrics, bit for bit; times may differ."""
+    ours, theirs = run.checkpoints.find("last"), expected.checkpoints.find("last")
+    for name in ("model", "average", "optimiser", "state"):
+        actual, wanted = (load_file(each.path / f"{name}.safetensors") for each in (ours, theirs))
+        assert actual.keys() == wanted.keys()
+        assert all(torch.equal(actual[key], wanted[key]) for key in wanted), name
+    timeless = {"seconds", "samples_per_second"}
+    assert ours.progress().model_dump(exclude=timeless) == theirs.progress().model_dump(exclude=timeless)
+    lines = [[metrics.model_dump(exclude=timeless) for metrics in each.metrics()] for each in (run, expected)]
+    assert lines[0] == lines[1]
+    folders = [sorted(path.name for path in (each.path / "checkpoints").iterdir()) for each in (run, expected)]
+    assert folders[0] == folders[1]
+    heard = [sorted((each.path / "samples").rglob("*.wav")) for each in (run, expected)]
+    assert [path.read_bytes() for path in heard[0]] == [path.read_bytes() for path in heard[1]]
+    assert len(heard[0]) == STEPS // 20
+
+
+# Spread over the making of the run, three checkpoints and the thinning of the history: some 25 changes each.
+@pytest.mark.parametrize("die_at", [4, 9, 13, 21, 24, 29, 61, 79])
+def test_killed_at_any_write_a_run_goes_on_bit_for_bit(
+    corpus: Corpus, uninterrupted: Run, tmp_path: Path, die_at: int
+) -> None:
+    out = tmp_path / "run"
+    killed = _train(corpus, out, die_at=die_at)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = _train(corpus, out, *(["--resume"] if out.exists() else []))
+    assert done.returncode == 0, done.stderr
+    _assert_same(Run(out), uninterrupted)
+
+
+def test_stopped_by_a_signal_between_checkpoints_a_run_goes_on_bit_for_bit(
+    corpus: Corpus, preset: Preset, tmp_path: Path
+) -> None:
+    """Also the loss of the line of metrics that was begun before the signal."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    loop.train(corpus, whole, "tiny", preset, limits=loop.Limits(STEPS), around=ALONE)
+
+    def report(metrics: Metrics, *_: object) -> None:
+        if metrics.step == 25:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    around = loop.Surroundings(ALONE.device, report=report)
+    stopped = loop.train(corpus, parts, "tiny", preset, limits=loop.Limits(STEPS), around=around)
+    assert stopped.stopped_by == signal.SIGINT and stopped.step == 26
+    loop.resume(corpus, parts, preset=preset, limits=loop.Limits(STEPS), around=ALONE)
+    timeless = {"seconds", "samples_per_second"}
+    lines = [[m.model_dump(exclude=timeless) for m in Run(each).metrics()] for each in (whole, parts)]
+    assert lines[0] == lines[1] and len(lines[0]) == 5
+    for name in ("model", "average", "optimiser", "state"):
+        a, b = (load_file(Run(each).checkpoints.find("last").path / f"{name}.safetensors") for each in (whole, parts))
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+
+
+def test_what_a_run_depends_on_cannot_be_changed(corpus: Corpus, run: Run) -> None:
+    changed = change_preset(run.preset, ["model.width=64", "training.window=128", "training.learning_rate=1e-4"])
+    with pytest.raises(UserError, match=r"model.width is 32, not 64; training.window is 256, not 128; start a new"):
+        loop.resume(corpus, run.path, preset=changed, limits=loop.Limits(200), around=ALONE)
+
+
+def test_the_learning_rate_may_be_changed(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(25), around=ALONE)
+    changed = change_preset(tiny, ["training.learning_rate=1e-4", "training.keep=0"])
+    loop.resume(corpus, out, preset=changed, limits=loop.Limits(50), around=ALONE)
+    assert [m.learning_rate for m in Run(out).metrics()] == [3e-3, 1e-4]
+    assert Run(out).preset == changed
