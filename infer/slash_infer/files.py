@@ -76,6 +76,7 @@ def whole_file(out: Path) -> Iterator[Path]:
         part = out.parent / f".{out.name}.{os.getpid()}.part"
         try:
             yield part
+            _flush(part)
             part.replace(out)
         finally:
             part.unlink(missing_ok=True)
@@ -92,9 +93,20 @@ def whole_directory(out: Path) -> Iterator[Path]:
         part.chmod(0o755)
         try:
             yield part
+            for path in part.rglob("*"):
+                _flush(path)
             _swap_in(part, out)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file or directory is on the disk, so that a power cut after the move cannot empty it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _swap_in(part: Path, out: Path) -> None:

@@ -86,6 +86,8 @@ def train(
         steps = configuration.training.steps
     limits = loop.Limits(steps or math.inf, minutes or math.inf)
     opened, place = Corpus(corpus), local_device(choose_device(device))
+    if place.type == "cpu" and preset is None and not resume:
+        stderr().print(f"slash: preset {DEFAULT_PRESET} is for a GPU; without one, --preset live learns in minutes")
     listen = _listen() if configuration.training.listen_clips else None
     description = TextColumn("{task.percentage:.0f}%  {task.description}", markup=False)
     columns = (TextColumn("training"), BarColumn(), description)
