@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from slash_infer.errors import UserError
 from slash_train import evaluate, loop
-from slash_train.config import Preset, load_preset
+from slash_train.config import Preset, change_preset, load_preset
 from slash_train.corpus import Corpus
 from slash_train.evaluate import CLIP_SECONDS, ModelScorer, bits_per_sample
 from slash_train.metrics import Metrics
@@ -245,3 +245,25 @@ def test_a_damaged_checkpoint_is_refused_by_name(corpus: Corpus, tiny: Preset, t
         path.write_bytes(content)
         with pytest.raises(UserError, match=f"{name}: "):
             _resume(corpus, out, 50)
+
+
+def test_weights_that_score_no_number_are_never_saved(corpus: Corpus, tmp_path: Path) -> None:
+    """One enormous step leaves finite weights that predict nothing."""
+    preset = load_preset("tiny", ["training.learning_rate=1e30"])
+    with pytest.raises(UserError, match="training diverged: the validation score at step 1 is"):
+        loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(1), around=ALONE)
+    assert Run(tmp_path / "run").checkpoints.is_empty()
+
+
+def test_a_signal_at_a_checkpoint_saves_once(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
+    """What the checkpoint says of itself, its score above all, is kept."""
+
+    def report(metrics: Metrics, *_: object) -> None:
+        if metrics.step == 25:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    preset = change_preset(tiny, ["training.checkpoint_every=26"])
+    around = loop.Surroundings(CPU, report=report)
+    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(10**6), around=around)
+    assert done.stopped_by == signal.SIGTERM and done.step == 26
+    assert done.run.checkpoints.find("last").progress().valid_bits == done.best_bits is not None

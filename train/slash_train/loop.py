@@ -135,9 +135,8 @@ def _prepare(
             f"{corpus.path}: is at {corpus.sample_rate} Hz and the preset at {preset.audio.sample_rate} Hz; "
             f"prepare it again with --sample-rate {preset.audio.sample_rate}"
         )
-    lanes = around.workers.lanes(preset.training.batch_size)
-    stream = TrainingStream(corpus, preset, position, lanes)
     training = Training(preset, around.device, around.workers)
+    stream = TrainingStream(corpus, preset, position, training.lanes)
     if around.compile_model and training.model.sample_tier is not None:
         training.model.sample_tier.compile()
     return training, stream
@@ -155,7 +154,8 @@ def _continue(
             board = stack.enter_context(SummaryWriter(str(run.path / TENSORBOARD), purge_step=training.step + 1))
         session = _Session(run, corpus, training, around, board)
         stopped = session.train(loader, limits, stop)
-    return Outcome(run, training.step, training.best_bits, stop[0] if stopped else None)
+    by = stop[0] if stop else Signals.SIGTERM  # where another worker had the signal
+    return Outcome(run, training.step, training.best_bits, by if stopped else None)
 
 
 class _Session:
@@ -175,7 +175,7 @@ class _Session:
         training, workers = self._training, self._around.workers
         begun, seconds_before = time.perf_counter(), training.seconds
         logged_at, logged_step = begun, training.step
-        finished, stopped = limits.done(training.step, 0.0) >= 1, False
+        finished, stopped, validate = limits.done(training.step, 0.0) >= 1, False, False
         while not (finished or stopped):
             training.advance(loader.next())
             now = time.perf_counter()
@@ -190,7 +190,7 @@ class _Session:
                 logged_at, logged_step = time.perf_counter(), training.step
             elif stopped or self._around.device.type == "cpu":  # where looking costs nothing
                 training.require_finite()
-        if stopped and not finished:
+        if stopped and not validate:
             self._save(None, best=False)
         return stopped
 
@@ -209,6 +209,11 @@ class _Session:
                 at_most_seconds=training.recipe.valid_seconds,
                 workers=self._around.workers,
             )
+            if not math.isfinite(bits):
+                raise UserError(
+                    f"training diverged: the validation score at step {training.step} is {bits}; start a new run with "
+                    "a lower training.learning_rate"
+                )
             best = training.best_bits is None or bits < training.best_bits
             if best:
                 training.best_bits = bits
