@@ -211,8 +211,8 @@ class _Session:
             )
             if not math.isfinite(bits):
                 raise UserError(
-                    f"training diverged: the validation score at step {training.step} is {bits}; start a new run with "
-                    "a lower training.learning_rate"
+                    f"training diverged: the validation score at step {training.step} is {bits}; "
+                    "start a new run with a lower training.learning_rate"
                 )
             best = training.best_bits is None or bits < training.best_bits
             if best:
