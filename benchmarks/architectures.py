@@ -23,7 +23,6 @@ RECIPE = (
     "training.window=512",
     "training.learning_rate=2e-3",
     "training.average=0.999",
-    "training.listen_clips=0",
     "model.rnn_layers=1",
     "model.embedding=32",
 )
@@ -40,20 +39,22 @@ def main(
     corpus: Annotated[Path, typer.Argument(help="A corpus with validation and test splits.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the result goes.")] = None,
     parameters: Annotated[int, typer.Option(help="That every model has, as nearly as its width allows.")] = 430_000,
-    cpu_seconds: Annotated[float, typer.Option(help="That every model trains.")] = 400.0,
+    cpu_seconds: Annotated[float, typer.Option(help="That every model trains.")] = 300.0,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Change one value of the recipe.")] = None,
     jobs: Annotated[int, typer.Option(help="Models trained at once, one thread each.")] = 2,
 ) -> None:
     """Train and score every architecture."""
-    tasks = [(name, corpus, parameters, cpu_seconds) for name in ARCHITECTURES]
+    recipe = (*RECIPE, *(overrides or ()))
+    tasks = [(name, corpus, recipe, parameters, cpu_seconds) for name in ARCHITECTURES]
     learned = side_by_side(_learn, tasks, jobs)
     print(table(learned))
     if json_file is not None:
-        write_json(json_file, report(learned, corpus, cpu_seconds=cpu_seconds, recipe=RECIPE))
+        write_json(json_file, report(learned, corpus, cpu_seconds=cpu_seconds, recipe=recipe))
 
 
-def _learn(name: str, corpus: Path, parameters: int, cpu_seconds: float) -> Learned:
+def _learn(name: str, corpus: Path, recipe: tuple[str, ...], parameters: int, cpu_seconds: float) -> Learned:
     preset_name, shape = ARCHITECTURES[name]
-    preset = width_for(parameters, load_preset(preset_name, [*RECIPE, *shape]))
+    preset = width_for(parameters, load_preset(preset_name, [*recipe, *shape]))
     return learn(name, preset, Corpus(corpus), seconds=cpu_seconds, clock=time.process_time)
 
 

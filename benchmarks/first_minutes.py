@@ -1,43 +1,75 @@
-"""What is learnt in the first minutes: preset `live` against straightforward code of the same width.
+"""What is learnt in the first minutes: `slash train` against straightforward code of the same width.
 
-    python benchmarks/first_minutes.py corpus --minutes 10 --json benchmarks/results/first_minutes.json
+    slash prepare solos --out corpus --valid 0.2 --test 0.2
+    python benchmarks/first_minutes.py corpus --out run --minutes 10 --json benchmarks/results/first_minutes.json
 
-Straightforward code (benchmarks/straightforward.py) gets one GRU per frame tier, weight norm and Adam at 1e-3, as
-public implementations do, and its better batch of two. Each trains alone on all cores, by the clock on the wall.
+Slash's minutes hold all that `slash train` does, scoring, clips and saving, too; its best checkpoint is scored.
+Straightforward code (benchmarks/straightforward.py) only trains: one GRU per frame tier, embedding 256, weight norm
+and Adam at 1e-3, as public implementations have them, on the same batches. Each has all cores to itself.
 """
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from learning import learn, report, table
+from learning import CPU, Learned, learn, report, score, table
 
+from slash_export.listening import listen
 from slash_infer.files import write_json
-from slash_train.config import load_preset
+from slash_train import loop
+from slash_train.config import Preset, load_preset
 from slash_train.corpus import Corpus
+from slash_train.model import SampleRNN
 
-PUBLIC = ("model.cell=gru", "model.rnn_layers=1", "model.embedding=256", "training.learning_rate=1e-3")
-STRAIGHTFORWARD = {
-    "straightforward, two tiers (16)": (*PUBLIC, "model.frame_sizes=[16]"),
-    "straightforward, three tiers (4, 16)": (*PUBLIC, "model.frame_sizes=[4,16]"),
-}
+STRAIGHTFORWARD = (
+    *("model.frame_sizes=[4,16]", "model.cell=gru", "model.rnn_layers=1", "model.embedding=256"),
+    "training.learning_rate=1e-3",
+)
 
 
 def main(
     corpus: Annotated[Path, typer.Argument(help="A corpus with validation and test splits.")],
+    out: Annotated[Path, typer.Option(help="Where Slash's run goes.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the result goes.")] = None,
     preset: Annotated[str, typer.Option(help="Slash's model and recipe.")] = "live",
     minutes: Annotated[float, typer.Option(help="Of the clock on the wall, for each.")] = 10.0,
 ) -> None:
     """Train and score the contenders one after another."""
-    opened, seconds = Corpus(corpus), minutes * 60
-    learned = [learn(f"slash, preset {preset}", load_preset(preset), opened, seconds=seconds)]
-    for name, changes in STRAIGHTFORWARD.items():
-        configuration = load_preset(preset, changes)
-        learned.append(learn(name, configuration, opened, seconds=seconds, straightforward=True))
+    opened = Corpus(corpus)
+    learned = [
+        _slash(preset, opened, out, minutes),
+        learn(
+            "straightforward, three tiers (4, 16)",
+            load_preset(preset, STRAIGHTFORWARD),
+            opened,
+            seconds=minutes * 60,
+            straightforward=True,
+        ),
+    ]
     print(table(learned))
     if json_file is not None:
         write_json(json_file, report(learned, corpus, preset=preset, minutes_each=minutes))
+
+
+def _slash(name: str, corpus: Corpus, out: Path, minutes: float) -> Learned:
+    preset = load_preset(name)
+    around = loop.Surroundings(CPU, listen=listen)
+    done = loop.train(corpus, out, name, preset, limits=loop.Limits(minutes=minutes), around=around)
+    averaged, checkpoint = done.run.load_model("best")
+    newest = SampleRNN(preset.model, preset.audio.codec.levels)
+    checkpoint.load_weights(newest)
+    return Learned(
+        name=f"slash, preset {name}",
+        parameters=sum(parameter.numel() for parameter in newest.parameters()),
+        steps=done.step,
+        samples_per_second=_trained_samples(preset, done.step) / (minutes * 60),
+        bits=score(newest, preset, corpus),
+        averaged_bits=score(averaged, preset, corpus) if preset.training.average else None,
+    )
+
+
+def _trained_samples(preset: Preset, steps: int) -> int:
+    return steps * preset.training.batch_size * preset.training.window
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -72,12 +73,13 @@ def learn(
         parameters=sum(parameter.numel() for parameter in training.model.parameters()),
         steps=training.step,
         samples_per_second=training.step * recipe.batch_size * recipe.window / took,
-        bits=_score(training.model, preset, corpus),
-        averaged_bits=None if averaged is None else _score(averaged, preset, corpus),
+        bits=score(training.model, preset, corpus),
+        averaged_bits=None if averaged is None else score(averaged, preset, corpus),
     )
 
 
-def _score(model: Any, preset: Preset, corpus: Corpus) -> dict[str, float]:
+def score(model: Any, preset: Preset, corpus: Corpus) -> dict[str, float]:
+    """Return a model's bits per sample on every held-out split."""
     scorer = ModelScorer(model, preset.audio.codec)
     return {split: bits_per_sample(scorer, corpus, split) for split in HELD_OUT}
 
@@ -97,7 +99,9 @@ def width_for(parameters: int, preset: Preset) -> Preset:
             model = SampleRNN(preset.model.model_copy(update={"width": width}), preset.audio.codec.levels)
         return sum(parameter.numel() for parameter in model.parameters())
 
-    width = min(range(8, 2049, 8), key=lambda width: abs(count(width) - parameters))
+    widths = range(8, 2049, 8)
+    above = bisect_left(widths, parameters, key=count)
+    width = min(widths[max(0, above - 1) : above + 1], key=lambda width: abs(count(width) - parameters))
     return preset.model_copy(update={"model": preset.model.model_copy(update={"width": width})})
 
 

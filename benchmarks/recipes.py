@@ -28,8 +28,8 @@ RECIPES = {
 def main(
     corpus: Annotated[Path, typer.Argument(help="A corpus with validation and test splits.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the result goes.")] = None,
-    preset: Annotated[str, typer.Option(help="The model, and the rest of the recipe.")] = "live",
-    steps: Annotated[int, typer.Option(help="That every recipe gets.")] = 8000,
+    preset: Annotated[str, typer.Option(help="The model, and the rest of the recipe.")] = "demo",
+    steps: Annotated[int, typer.Option(help="That every recipe gets.")] = 3000,
     jobs: Annotated[int, typer.Option(help="Trained at once, one thread each.")] = 2,
 ) -> None:
     """Train with every recipe and score."""

@@ -84,7 +84,7 @@ class Straightforward(nn.Module):
             fresh = self.initial_state(len(starting))
             state = [torch.where(chosen, new, old) for new, old in zip(fresh, state, strict=True)]
         top, length = self.config.top_frame, codes.shape[1] - self.config.top_frame
-        values = codes.float() * (4.0 / (self.levels - 1)) - 2.0
+        values = codes.to(state[0].dtype) * (4.0 / (self.levels - 1)) - 2.0
         made, after = None, list(state)
         for k in reversed(range(len(self.frame_tiers))):
             tier = cast("_FrameTier", self.frame_tiers[k])

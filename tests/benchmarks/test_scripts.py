@@ -6,17 +6,29 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from straightforward import Straightforward
 
 from slash_infer.codec import Codec
+from slash_train.config import Preset
 from slash_train.corpus import Corpus
+from slash_train.model import SampleRNN
 from slash_train.prepare import prepare
 from slash_train.run import Run
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def _run(script: str, *arguments: str | Path) -> str:
+    command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _load(name: str) -> ModuleType:
@@ -29,13 +41,8 @@ def _load(name: str) -> ModuleType:
 
 def test_held_out_bits_and_learning_curve(run: Run, corpus: Corpus, tmp_path: Path) -> None:
     scores, curve = tmp_path / "scores.json", tmp_path / "curve.png"
-    for arguments in (
-        ("held_out_bits.py", run.path, corpus.path, "--json", scores),
-        ("learning_curve.py", run.path, scores, "--out", curve),
-    ):
-        command = [sys.executable, str(SCRIPTS / arguments[0]), *map(str, arguments[1:])]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    _run("held_out_bits.py", run.path, corpus.path, "--json", scores)
+    _run("learning_curve.py", run.path, scores, "--out", curve)
     content = json.loads(scores.read_text())
     bits = content["bits_per_sample"]
     assert bits["order 1"]["test"] < bits["order 0"]["test"] < 8.5
@@ -58,3 +65,79 @@ def test_baselines_find_the_entropy_of_noise_and_of_a_chain(tmp_path: Path) -> N
         found = baselines(Corpus(folder / "corpus"), codec)
         assert found["order 0"]["test"] == pytest.approx(order_0, abs=0.02)
         assert found["order 1"]["test"] == pytest.approx(order_1, abs=0.02)
+
+
+SMALL = ("--set", "model.width=32", "--set", "training.batch_size=4", "--set", "training.window=256")
+
+
+def test_train_speed_compares_three_ways_of_one_step(tmp_path: Path) -> None:
+    printed = _run("train_speed.py", "--preset", "tiny", "--rounds", "2", *SMALL, "--json", tmp_path / "speed.json")
+    content = json.loads((tmp_path / "speed.json").read_text())
+    assert content["samples_per_second"].keys() == {"slash", "plain layers", "straightforward"}
+    assert all(len(seconds) == 2 for seconds in content["seconds_per_round"].values())
+    assert 0 < sum(content["share_of_time"].values()) <= 1
+    assert "1.00 x straightforward" in printed
+
+
+def test_architectures_get_equal_parameters(corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "architectures.json"
+    settings = ("--parameters", "60000", "--cpu-seconds", "0.2", "--set", "training.clip_seconds=1.0")
+    printed = _run("architectures.py", corpus.path, *settings, "--json", out)
+    results = json.loads(out.read_text())["results"]
+    assert len(results) == 5 and printed.count("|\n") == 7
+    for result in results:
+        assert result["parameters"] == pytest.approx(60_000, rel=0.2)
+        assert result["steps"] >= 1 and 0 < result["averaged_bits"]["test"] < 20
+
+
+def test_first_minutes_pits_the_preset_against_straightforward_code(corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "first.json"
+    arguments = ("--preset", "tiny", "--minutes", "0.02", "--out", tmp_path / "run", "--json", out)
+    _run("first_minutes.py", corpus.path, *arguments)
+    ours, theirs = json.loads(out.read_text())["results"]
+    assert (ours["name"], theirs["name"]) == ("slash, preset tiny", "straightforward, three tiers (4, 16)")
+    assert ours["steps"] >= 1 and theirs["steps"] >= 1
+    assert (tmp_path / "run" / "learning_curve.png").exists()
+
+
+def test_straightforward_code_is_the_same_model(tiny: Preset) -> None:
+    """With its weights copied from Slash's model, it gives the same logits and states."""
+    torch.manual_seed(0)
+    shape = tiny.model.model_copy(update={"cell": "lstm"})
+    ours, theirs = SampleRNN(shape, 256).double(), Straightforward(shape, 256).double()
+    assert ours.sample_tier is not None
+    mlp, other_mlp = ours.sample_tier, theirs.sample_tier
+    with torch.no_grad():
+        for tier, other in zip(ours.tiers(), theirs.frame_tiers, strict=True):
+            _copy_tier(tier, other)
+        other_mlp.embedding.weight.copy_(mlp.embedding.weight)
+        other_mlp.first.weight = mlp.first.flatten(0, 1).T.detach()
+        pairs = [*zip(mlp.hidden, other_mlp.hidden, strict=True), (mlp.output, other_mlp.output)]
+        for linear, other in pairs:
+            _copy_linear(linear, other)
+    codes = torch.randint(0, 256, (2, 16 + 64))
+    expected, states = ours(codes, ours.initial_state(2))
+    actual, their_states = theirs(codes, theirs.initial_state(2))
+    assert torch.allclose(actual, expected, atol=1e-9)
+    for a, b in zip(their_states, states, strict=True):
+        assert torch.allclose(a, b, atol=1e-9)
+
+
+def _copy_tier(tier: Any, other: Any) -> None:
+    """The straightforward top tier expands its frames before the RNN; here, by the identity."""
+    rnn = tier.recurrence.rnns[0]
+    if tier.input is None:
+        other.input.weight = torch.eye(*other.input.weight.shape, dtype=torch.double)
+        other.input.bias.zero_()
+        other.rnn.weight_ih_l0.zero_()[:, : tier.frame_size] = rnn.weight_ih_l0
+    else:
+        _copy_linear(tier.input, other.input)
+        other.rnn.weight_ih_l0.copy_(rnn.weight_ih_l0)
+    for name in ("weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+        getattr(other.rnn, name).copy_(getattr(rnn, name))
+    _copy_linear(tier.upsample, other.upsample)
+
+
+def _copy_linear(linear: Any, other: Any) -> None:
+    other.weight = linear.weight.detach()  # through its weight norm
+    other.bias.copy_(linear.bias)
