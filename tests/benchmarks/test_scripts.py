@@ -124,12 +124,11 @@ def test_straightforward_code_is_the_same_model(tiny: Preset) -> None:
 
 
 def _copy_tier(tier: Any, other: Any) -> None:
-    """The straightforward top tier expands its frames before the RNN; here, by the identity."""
+    """The straightforward top tier expands its frames before the RNN: here, its input weights undo that."""
     rnn = tier.recurrence.rnns[0]
     if tier.input is None:
-        other.input.weight = torch.eye(*other.input.weight.shape, dtype=torch.double)
         other.input.bias.zero_()
-        other.rnn.weight_ih_l0.zero_()[:, : tier.frame_size] = rnn.weight_ih_l0
+        other.rnn.weight_ih_l0.copy_(rnn.weight_ih_l0 @ torch.linalg.pinv(other.input.weight))
     else:
         _copy_linear(tier.input, other.input)
         other.rnn.weight_ih_l0.copy_(rnn.weight_ih_l0)
