@@ -118,9 +118,9 @@ def test_straightforward_code_is_the_same_model(tiny: Preset) -> None:
     codes = torch.randint(0, 256, (2, 16 + 64))
     expected, states = ours(codes, ours.initial_state(2))
     actual, their_states = theirs(codes, theirs.initial_state(2))
-    assert torch.allclose(actual, expected, atol=1e-9)
+    assert torch.allclose(actual, expected, atol=1e-5)  # our frames are rounded to float32
     for a, b in zip(their_states, states, strict=True):
-        assert torch.allclose(a, b, atol=1e-9)
+        assert torch.allclose(a, b, atol=1e-5)
 
 
 def _copy_tier(tier: Any, other: Any) -> None:
