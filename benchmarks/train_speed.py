@@ -25,10 +25,10 @@ from slash_infer.files import write_json
 from slash_infer.machine import describe_machine
 from slash_train.config import Preset, load_preset
 from slash_train.corpus import Corpus
+from slash_train.devices import choose_device
 from slash_train.guitar import record
 from slash_train.loader import Batch, Loader
 from slash_train.prepare import prepare
-from slash_train.run import choose_device
 from slash_train.streams import TrainingStream
 from slash_train.training import Training
 from slash_train.workers import Workers

@@ -72,6 +72,11 @@ CASES = {
         "--device gpu: cannot be used",
     ),
     "no steps": ("train corpus --out new --preset tiny --steps 0", "--steps"),
+    "minutes that are no number": ("train corpus --out new --preset tiny --minutes nan", "--minutes nan: must be"),
+    "clips of no length": (
+        "train corpus --out new --preset tiny --set training.listen_seconds=0.00001",
+        "training.listen_seconds",
+    ),
     "no minutes": ("train corpus --out new --preset tiny --minutes 0", "--minutes"),
     "a width beyond all machines": ("train corpus --out new --set model.width=1000000", "model.width"),
     "a run that exists": ("train corpus --out taken --preset tiny --steps 1", "taken: already exists"),

@@ -236,10 +236,14 @@ def test_a_line_cut_short_by_a_crash_does_not_stop_a_resume(corpus: Corpus, tiny
     assert [m.step for m in Run(out).metrics()] == [25, 50, 60]
 
 
-@pytest.mark.parametrize("name", ["progress.json", "state.safetensors", "optimiser.safetensors", "model.safetensors"])
-def test_a_damaged_checkpoint_is_refused_by_name(corpus: Corpus, tiny: Preset, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["progress.json", "state.safetensors", "optimiser.safetensors", "model.safetensors", "average.safetensors"],
+)
+def test_a_damaged_checkpoint_is_refused_by_name(corpus: Corpus, tmp_path: Path, name: str) -> None:
     out = tmp_path / "run"
-    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(25), around=ALONE)
+    preset = load_preset("tiny", ["training.average=0.9"])
+    loop.train(corpus, out, "tiny", preset, limits=loop.Limits(25), around=ALONE)
     path = out / "checkpoints" / "step-00000025" / name
     for content in (b"{}", b"", path.read_bytes()[:-7]):
         path.write_bytes(content)

@@ -83,16 +83,22 @@ def _assert_same(run: Run, expected: Run) -> None:
 
 
 # Spread over the making of the run, three checkpoints and the thinning of the history: some 25 changes each.
-@pytest.mark.parametrize("die_at", [4, 9, 13, 21, 24, 29, 61, 79])
+@pytest.mark.parametrize("dies_at", [(4,), (9,), (14, 3), (19,), (24, 4), (29, 12), (61, 6), (79,)], ids=str)
 def test_killed_at_any_write_a_run_goes_on_bit_for_bit(
-    corpus: Corpus, uninterrupted: Run, tmp_path: Path, die_at: int
+    corpus: Corpus, uninterrupted: Run, tmp_path: Path, dies_at: tuple[int, ...]
 ) -> None:
+    """Killed once, or once more while it resumes."""
     out = tmp_path / "run"
-    killed = _train(corpus, out, die_at=die_at)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    done = _train(corpus, out, *(["--resume"] if out.exists() else []))
+    for die_at in dies_at:
+        killed = _train(corpus, out, *_resumed(out), die_at=die_at)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = _train(corpus, out, *_resumed(out))
     assert done.returncode == 0, done.stderr
     _assert_same(Run(out), uninterrupted)
+
+
+def _resumed(out: Path) -> list[str]:
+    return ["--resume"] if out.exists() else []
 
 
 def test_stopped_by_a_signal_between_checkpoints_a_run_goes_on_bit_for_bit(

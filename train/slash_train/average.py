@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch import nn
 
 from slash_train.model import SampleRNN
 
@@ -18,6 +19,9 @@ class Average:
 
     def __init__(self, model: SampleRNN, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False)
+        for module in self.model.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()  # a copy's weights lie apart, which cuDNN does not like
         self._decay = decay
         self._averaged: list[torch.Tensor] = list(self.model.parameters())
         self._newest: list[torch.Tensor] = list(model.parameters())

@@ -7,7 +7,7 @@ process dies, what the index names can be loaded.
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,22 +71,13 @@ class Checkpoint:
         except ValidationError:
             raise UserError(f"{self.path / PROGRESS}: is damaged; restore it from a copy of the run") from None
 
-    def load_weights(self, model: SampleRNN) -> None:
-        """Copy the newest weights into `model`: those that training goes on with.
+    def load_weights(self, model: SampleRNN, *, averaged: bool = False) -> None:
+        """Copy weights into `model`: the newest, that training goes on with, or the average of a run that keeps one.
 
         Raises:
-            UserError: the file is damaged or belongs to a model of another shape.
+            UserError: the file is missing, damaged or belongs to a model of another shape.
         """
-        self._load(model, WEIGHTS)
-
-    def load_average(self, model: SampleRNN) -> None:
-        """Copy the averaged weights into `model`: those that are scored, heard and exported.
-
-        Where the run keeps no average, they are the newest ones.
-        """
-        self._load(model, AVERAGE if (self.path / AVERAGE).exists() else WEIGHTS)
-
-    def _load(self, model: SampleRNN, name: str) -> None:
+        name = AVERAGE if averaged else WEIGHTS
         try:
             model.load_state_dict(self._tensors(name))
         except RuntimeError:
@@ -95,20 +86,26 @@ class Checkpoint:
     def load_optimiser(self, model: SampleRNN, optimiser: torch.optim.Optimizer) -> None:
         """Restore Adam's moments of every parameter of `model`."""
         names = [name for name, _ in model.named_parameters()]
-        saved = self._tensors(OPTIMISER, [f"{moment}.{name}" for name in names for moment in ADAM_MOMENTS])
+        expected = {
+            f"{moment}.{name}": parameter.shape if moment != "step" else torch.Size()
+            for name, parameter in model.named_parameters()
+            for moment in ADAM_MOMENTS
+        }
+        saved = self._tensors(OPTIMISER, expected)
         content = optimiser.state_dict()
         content["state"] = {
             i: {moment: saved[f"{moment}.{name}"] for moment in ADAM_MOMENTS} for i, name in enumerate(names)
         }
         optimiser.load_state_dict(content)
 
-    def load_state(self, model: SampleRNN) -> State:
-        """Return all lanes' carried RNN state of every frame tier of `model`, on the CPU."""
-        names = _tier_names(len(model.tiers()))
-        saved = self._tensors(STATE, names)
+    def load_state(self, model: SampleRNN, lanes: int) -> State:
+        """Return the carried RNN state of all `lanes` of every frame tier of `model`, on the CPU."""
+        initial = model.initial_state(lanes)
+        names = _tier_names(len(initial))
+        saved = self._tensors(STATE, {name: state.shape for name, state in zip(names, initial, strict=True)})
         return [saved[name] for name in names]
 
-    def _tensors(self, name: str, expected: Sequence[str] = ()) -> dict[str, Tensor]:
+    def _tensors(self, name: str, expected: Mapping[str, torch.Size] | None = None) -> dict[str, Tensor]:
         path = self.path / name
         try:
             tensors = load_file(path)
@@ -116,8 +113,9 @@ class Checkpoint:
             raise UserError(f"{path}: is missing; restore it from a copy of the run") from None
         except SafetensorError as error:
             raise UserError(f"{path}: is damaged ({error}); restore it from a copy of the run") from None
-        if not tensors.keys() >= set(expected):
-            raise UserError(f"{path}: is damaged (tensors are missing); restore it from a copy of the run")
+        for tensor, shape in (expected or {}).items():
+            if tensor not in tensors or tensors[tensor].shape != shape:
+                raise UserError(f"{path}: is damaged ({tensor} does not fit); restore it from a copy of the run")
         return tensors
 
 

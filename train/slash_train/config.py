@@ -112,7 +112,7 @@ class TrainingConfig(_Strict):
     """Checkpoints to keep besides the best and the last, spread evenly over the run."""
     listen_clips: Annotated[int, Field(ge=0, le=64)] = 2
     """Clips to generate at each checkpoint, always from the same seeds; 0 for none."""
-    listen_seconds: Seconds = 2.0
+    listen_seconds: Annotated[float, Field(ge=0.1, le=600)] = 2.0
     """Length of each."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the products; weights, optimiser and state stay float32."""

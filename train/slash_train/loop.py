@@ -176,8 +176,12 @@ class _Session:
         begun, seconds_before = time.perf_counter(), training.seconds
         logged_at, logged_step = begun, training.step
         finished, stopped, validate = limits.done(training.step, 0.0) >= 1, False, False
+        if training.step and training.step % training.recipe.checkpoint_every == 0:
+            self.listen()  # had the process that saved this checkpoint not been killed, it would have
         while not (finished or stopped):
             training.advance(loader.next())
+            if self._around.device.type == "cpu" or training.step % LOG_EVERY == 0:
+                training.require_finite()  # waits for the device, which on a CPU has nothing left to do
             now = time.perf_counter()
             training.seconds = seconds_before + now - begun
             done = limits.done(training.step, now - begun)
@@ -188,16 +192,15 @@ class _Session:
                 metrics = self._checkpoint(metrics) if validate else self._log(metrics)
                 self._around.report(metrics, done, training.epoch)
                 logged_at, logged_step = time.perf_counter(), training.step
-            elif stopped or self._around.device.type == "cpu":  # where looking costs nothing
-                training.require_finite()
         if stopped and not validate:
+            training.require_finite()
             self._save(None, best=False)
         return stopped
 
     def _checkpoint(self, metrics: Metrics) -> Metrics:
-        """Score the validation split, where there is one, listen, and save.
+        """Score the validation split, where there is one, log, save, and listen.
 
-        What is saved comes last: a process killed before then does all of it again on resuming.
+        A process killed before it has saved does all of it again on resuming, one killed later only listens.
         """
         training, bits = self._training, None
         best = True  # with nothing to compare by, the last is the best known
@@ -217,14 +220,19 @@ class _Session:
             best = training.best_bits is None or bits < training.best_bits
             if best:
                 training.best_bits = bits
-        if self._board is not None and self._around.listen is not None:
-            folder = self._run.path / SAMPLES / f"step-{training.step:08d}"
-            self._around.listen(training.scored_model, self._run.preset, training.step, folder, self._board)
         metrics = self._log(metrics.model_copy(update={"valid_bits": bits}))
         if self._board is not None:
             draw_learning_curve(self._run, self._run.path / CURVE)
         self._save(bits, best=best)
+        self.listen()
         return metrics
+
+    def listen(self) -> None:
+        """Make the clips of the newest checkpoint, unless they are there."""
+        training, listen = self._training, self._around.listen
+        folder = self._run.path / SAMPLES / f"step-{training.step:08d}"
+        if self._board is not None and listen is not None and not folder.exists():
+            listen(training.scored_model, self._run.preset, training.step, folder, self._board)
 
     def _log(self, metrics: Metrics) -> Metrics:
         if self._board is not None:

@@ -6,6 +6,7 @@ bottom: tier k consumes FS(k) samples a step, FS(0) = 1 is the sample tier. A wi
 [B, top + T]: `top` = FS(K) codes of history, then the T to predict.
 """
 
+from contextlib import nullcontext
 from typing import cast
 
 import torch
@@ -60,6 +61,12 @@ class Recurrence(nn.Module):
 
 
 def _run_rnn(rnn: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    # On a GPU autocast would hand cuDNN float16, whatever it was asked for, and small gradients would vanish there.
+    with torch.autocast(inputs.device.type, enabled=False) if inputs.is_cuda else nullcontext():
+        return _run_rnn_as_is(rnn, inputs.float() if inputs.is_cuda else inputs, state)
+
+
+def _run_rnn_as_is(rnn: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     if isinstance(rnn, nn.LSTM):
         outputs, (h, c) = rnn(inputs, (state[0].contiguous(), state[1].contiguous()))
         return outputs, torch.stack((h, c)).to(state.dtype)

@@ -1,11 +1,10 @@
 """A training run's directory: its configuration, metrics and checkpoints."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from slash_infer import __version__
 from slash_infer.errors import UserError
@@ -74,23 +73,25 @@ class Run:
         """
         checkpoint = self.checkpoints.find(which)
         model = SampleRNN(self.preset.model, self.preset.audio.codec.levels)
-        checkpoint.load_average(model)
+        checkpoint.load_weights(model, averaged=self.preset.training.average > 0)
         return model.eval(), checkpoint
 
     def metrics(self) -> Iterator[Metrics]:
-        """Yield the logged metrics in order."""
+        """Yield the logged metrics in order. A last line that a killed process cut short is left out."""
         path = self.path / METRICS
-        if path.exists():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    yield Metrics.model_validate_json(line)
-                except ValueError:
-                    raise UserError(f"{path}: has a damaged line; remove the line") from None
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        for line in text[: text.rfind("\n") + 1].splitlines():
+            try:
+                yield Metrics.model_validate_json(line)
+            except ValueError:
+                raise UserError(f"{path}: has a damaged line; remove the line") from None
 
     def log(self, metrics: Metrics) -> None:
-        """Append one line of metrics."""
+        """Append one line of metrics, and wait until it is on the disk: a checkpoint must not outlive it."""
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(metrics.model_dump_json(exclude_none=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def clear_leftovers(self) -> None:
         """Remove what a killed process left half-made."""
@@ -102,29 +103,7 @@ class Run:
                     left.unlink(missing_ok=True)  # it may have gone with its folder
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drop what was logged after `step`, and a last line cut short: a resumed run will log it again."""
-        path = self.path / METRICS
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+        """Drop what was logged after `step`: a resumed run will log it again."""
         kept = [metrics for metrics in self.metrics() if metrics.step <= step]
         with whole_file(self.path / METRICS) as part:
             part.write_text("".join(m.model_dump_json(exclude_none=True) + "\n" for m in kept), encoding="utf-8")
-
-
-def choose_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device; `auto` takes the GPU when there is one.
-
-    Raises:
-        UserError: the named device is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError("only cpu and cuda devices train")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {name}: cannot be used ({reason}); use cpu or auto") from None
-    return device

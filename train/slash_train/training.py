@@ -137,10 +137,11 @@ class Training:
         """Go back, or on, to where a checkpoint stands."""
         checkpoint.load_weights(self.model)
         if self.average is not None:
-            checkpoint.load_average(self.average.model)
+            checkpoint.load_weights(self.average.model, averaged=True)
         checkpoint.load_optimiser(self.model, self.optimiser)
         device = self._nats.device
-        self.state = [saved[:, :, self.lanes].to(device) for saved in checkpoint.load_state(self.model)]
+        saved = checkpoint.load_state(self.model, self.recipe.batch_size)
+        self.state = [state[:, :, self.lanes].to(device) for state in saved]
         self.position = progress.position
         self.step, self.seconds = progress.step, progress.seconds
         self.best_bits = progress.best_bits

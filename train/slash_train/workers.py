@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -76,7 +75,7 @@ class _Distributed(Workers):
         return [bool(flag) for flag in raised.tolist()]
 
     def sum(self, value: Tensor) -> Tensor:
-        total = value.cpu()
+        total = value.detach().to("cpu", copy=True)
         distributed.all_reduce(total, group=self._hosts)
         return total
 
@@ -103,11 +102,3 @@ def join_workers(device: torch.device) -> Iterator[Workers]:
         yield _Distributed()
     finally:
         distributed.destroy_process_group()
-
-
-def local_device(device: torch.device) -> torch.device:
-    """Give every process of a machine a GPU of its own."""
-    local_rank = os.environ.get("LOCAL_RANK")
-    if device.type != "cuda" or device.index is not None or local_rank is None:
-        return device
-    return cast("torch.device", torch.device("cuda", int(local_rank)))

@@ -45,6 +45,7 @@ def evaluate(
     """
     with optional_packages("evaluate"):
         from slash_train.corpus import Corpus
+        from slash_train.devices import limits_explained
         from slash_train.evaluate import mean_bits, score_files
 
         if json_file is not None:
@@ -58,7 +59,7 @@ def evaluate(
         )
     if not opened.length(split.value):
         raise UserError(f"{corpus}: has nothing in its {split} split; choose another --split")
-    with stderr().status("listening"):
+    with stderr().status("listening"), limits_explained():
         files = score_files(scorer, opened, split.value)
     mean = mean_bits(files)
     rows = table(f"{path} on {corpus}, {split}", "recording", "length", "bits/sample")
@@ -88,8 +89,9 @@ def _open(path: Path, checkpoint: str, device: str) -> tuple["Scorer", int]:
         return BundleScorer(bundle), bundle.manifest.sample_rate
     if not (path / "run.json").exists():
         raise UserError(f"{path}: is not a run or a bundle; give a folder that slash train or slash export made")
+    from slash_train.devices import choose_device
     from slash_train.evaluate import ModelScorer
-    from slash_train.run import Run, choose_device
+    from slash_train.run import Run
 
     run = Run(path)
     model, _ = run.load_model(checkpoint)

@@ -79,9 +79,9 @@ def print_bundle(path: Path, manifest: "Manifest") -> None:
     title = f"{path}: {manifest.sample_rate} Hz, {codec.kind} {codec.levels}, width {manifest.width}"
     rows = table(title, "graph", "samples per call", "size")
     for tier in reversed(manifest.frame_tiers):
-        rows.add_row(tier.graph.file, str(tier.frame_size), f"{tier.graph.bytes / 1e6:.1f} MB")
+        rows.add_row(tier.graph.file, str(tier.hop), f"{tier.graph.bytes / 1e6:.1f} MB")
     sample = manifest.sample_tier
-    rows.add_row(sample.graph.file, str(sample.history), f"{sample.graph.bytes / 1e6:.1f} MB")
+    rows.add_row(sample.graph.file, str(manifest.frame_tiers[0].hop), f"{sample.graph.bytes / 1e6:.1f} MB")
     stdout().print(rows)
     bits = "" if source.valid_bits is None else f", {source.valid_bits:.3f} bits/sample on held-out recordings"
     stdout().print(f"from preset {source.preset} at step {source.step}{bits}")

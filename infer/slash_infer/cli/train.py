@@ -66,32 +66,37 @@ def train(
     """
     with optional_packages("train"):
         from slash_train import loop
-        from slash_train.config import change_preset, load_preset
+        from slash_train.config import change_preset, load_preset, require_resumable
         from slash_train.corpus import Corpus
-        from slash_train.run import Run, choose_device
-        from slash_train.workers import join_workers, local_device
+        from slash_train.devices import choose_device, limits_explained
+        from slash_train.run import Run
+        from slash_train.workers import join_workers
     from rich.progress import BarColumn, TextColumn
 
     if resume and force:
         raise UserError("--resume: goes on with the run as it is, so it does not take --force")
+    if minutes is not None and not math.isfinite(minutes):
+        raise UserError(f"--minutes {minutes}: must be a number")
     changes = [*(overrides or ())]
     changes += [f"training.keep={keep}"] * (keep is not None)
     changes += [f"training.precision={precision}"] * (precision is not None)
-    if resume and preset is None:
+    if resume:
+        if preset is not None:
+            require_resumable(Run(out).preset, load_preset(preset, changes), out)
         configuration = change_preset(Run(out).preset, changes)
     else:
-        new = [] if resume or steps is None else [f"training.steps={steps}"]
+        new = [] if steps is None else [f"training.steps={steps}"]
         configuration = load_preset(preset or DEFAULT_PRESET, [*changes, *new])
     if steps is None and minutes is None:
         steps = configuration.training.steps
     limits = loop.Limits(steps or math.inf, minutes or math.inf)
-    opened, place = Corpus(corpus), local_device(choose_device(device))
+    opened, place = Corpus(corpus), choose_device(device)
     if place.type == "cpu" and preset is None and not resume:
         stderr().print(f"slash: preset {DEFAULT_PRESET} is for a GPU; without one, --preset live learns in minutes")
     listen = _listen() if configuration.training.listen_clips else None
     description = TextColumn("{task.percentage:.0f}%  {task.description}", markup=False)
     columns = (TextColumn("training"), BarColumn(), description)
-    with join_workers(place) as workers, progress_bar(*columns) as progress:
+    with limits_explained(), join_workers(place) as workers, progress_bar(*columns) as progress:
         report = _Report(progress, progress.add_task("", total=1.0)) if workers.is_main else _silent
         around = loop.Surroundings(place, workers, listen, report, compile_model=compile_model)
         if resume:

@@ -1,0 +1,56 @@
+"""Where a model trains, and what can go wrong there."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from slash_infer.errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device; `auto` takes a GPU when there is one.
+
+    Under torchrun every process of a machine gets a GPU of its own.
+
+    Raises:
+        UserError: the named device is not there, or several processes would share it.
+    """
+    asked, chosen = name, name
+    if chosen == "auto":
+        chosen = "cuda" if torch.cuda.is_available() else "cpu"
+    if "LOCAL_RANK" in os.environ and chosen.startswith("cuda"):
+        if chosen != "cuda" and os.environ.get("LOCAL_WORLD_SIZE") != "1":
+            raise UserError(f"--device {asked}: would put every process on one GPU; use cuda")
+        chosen = f"cuda:{os.environ['LOCAL_RANK']}"
+    try:
+        device = torch.device(chosen)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("only cpu and cuda devices train")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {asked}: cannot be used ({reason}); use cpu or auto") from None
+    return device
+
+
+@contextmanager
+def limits_explained() -> Iterator[None]:
+    """Turn what a machine cannot do, in the body, into the line that says what to lower or leave out."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise UserError(_out_of_memory(error)) from None
+    except torch._dynamo.exc.TorchDynamoException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"--compile: failed ({reason}); leave it out") from None
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # what PyTorch's CPU allocator says
+            raise
+        raise UserError(_out_of_memory(error)) from None
+
+
+def _out_of_memory(error: BaseException) -> str:
+    reason = (str(error).strip() or "no memory").splitlines()[0]
+    return f"out of memory ({reason}); lower training.batch_size, training.window or model.width"
