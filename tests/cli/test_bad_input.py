@@ -72,7 +72,7 @@ CASES = {
         "--device gpu: cannot be used",
     ),
     "no steps": ("train corpus --out new --preset tiny --steps 0", "--steps"),
-    "minutes that are no number": ("train corpus --out new --preset tiny --minutes nan", "--minutes nan: must be"),
+    "minutes that are no number": ("train corpus --out new --preset tiny --minutes nan", "--minutes"),
     "clips of no length": (
         "train corpus --out new --preset tiny --set training.listen_seconds=0.00001",
         "training.listen_seconds",

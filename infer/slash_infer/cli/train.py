@@ -75,8 +75,6 @@ def train(
 
     if resume and force:
         raise UserError("--resume: goes on with the run as it is, so it does not take --force")
-    if minutes is not None and not math.isfinite(minutes):
-        raise UserError(f"--minutes {minutes}: must be a number")
     changes = [*(overrides or ())]
     changes += [f"training.keep={keep}"] * (keep is not None)
     changes += [f"training.precision={precision}"] * (precision is not None)
