@@ -97,6 +97,8 @@ def join_workers(device: torch.device) -> Iterator[Workers]:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield Workers()
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # what NCCL and pinned memory use unasked
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield _Distributed()
