@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from learning import CPU, Learned, learn, report, score, table
+from learning import CPU, Learned, count_parameters, learn, report, score, table
 
 from slash_export.listening import listen
 from slash_infer.files import write_json
 from slash_train import loop
-from slash_train.config import Preset, load_preset
+from slash_train.config import load_preset
 from slash_train.corpus import Corpus
 from slash_train.model import SampleRNN
 
@@ -60,16 +60,12 @@ def _slash(name: str, corpus: Corpus, out: Path, minutes: float) -> Learned:
     checkpoint.load_weights(newest)
     return Learned(
         name=f"slash, preset {name}",
-        parameters=sum(parameter.numel() for parameter in newest.parameters()),
+        parameters=count_parameters(newest),
         steps=done.step,
-        samples_per_second=_trained_samples(preset, done.step) / (minutes * 60),
+        samples_per_second=done.step * preset.training.batch_size * preset.training.window / (minutes * 60),
         bits=score(newest, preset, corpus),
         averaged_bits=score(averaged, preset, corpus) if preset.training.average else None,
     )
-
-
-def _trained_samples(preset: Preset, steps: int) -> int:
-    return steps * preset.training.batch_size * preset.training.window
 
 
 if __name__ == "__main__":

@@ -15,15 +15,14 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 import typer
+from learning import HELD_OUT, minutes, score
 
 from slash_infer.codec import Codec
 from slash_infer.files import write_json
 from slash_infer.machine import describe_machine
 from slash_train.corpus import Corpus, Split
-from slash_train.evaluate import ModelScorer, bits_per_sample
 from slash_train.run import Run
 
-HELD_OUT: tuple[Split, ...] = ("valid", "test")
 SMOOTHING = (1.0, 0.3, 0.1, 0.03, 0.01)
 
 
@@ -38,14 +37,13 @@ def main(
     codec = trained.preset.audio.codec
     model, source = trained.load_model(checkpoint)
     scores = baselines(opened, codec)
-    scorer = ModelScorer(model, codec)
-    scores["model"] = {split: bits_per_sample(scorer, opened, split) for split in HELD_OUT}
+    scores["model"] = score(model, trained.preset, opened)
     progress = source.progress()
     write_json(
         json_file,
         {
             "machine": asdict(describe_machine()),
-            "minutes": {split: opened.length(split) / opened.sample_rate / 60 for split in ("train", *HELD_OUT)},
+            "minutes": minutes(opened),
             "preset": trained.preset_name,
             "checkpoint": checkpoint,
             "step": progress.step,

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 import torch
 from straightforward import StraightforwardTraining
+from torch import nn
 
 from slash_infer.machine import describe_machine
 from slash_train.config import Preset
-from slash_train.corpus import Corpus, Split
+from slash_train.corpus import SPLITS, Corpus, Split
 from slash_train.evaluate import ModelScorer, bits_per_sample
 from slash_train.loader import Loader
 from slash_train.model import SampleRNN
@@ -70,7 +71,7 @@ def learn(
     averaged = training.average.model if isinstance(training, Training) and training.average else None
     return Learned(
         name=name,
-        parameters=sum(parameter.numel() for parameter in training.model.parameters()),
+        parameters=count_parameters(training.model),
         steps=training.step,
         samples_per_second=training.step * recipe.batch_size * recipe.window / took,
         bits=score(training.model, preset, corpus),
@@ -82,6 +83,16 @@ def score(model: Any, preset: Preset, corpus: Corpus) -> dict[str, float]:
     """Return a model's bits per sample on every held-out split."""
     scorer = ModelScorer(model, preset.audio.codec)
     return {split: bits_per_sample(scorer, corpus, split) for split in HELD_OUT}
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return how many numbers a model learns."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def minutes(corpus: Corpus) -> dict[str, float]:
+    """Return the length of every split."""
+    return {split: corpus.length(split) / corpus.sample_rate / 60 for split in SPLITS}
 
 
 def side_by_side(work: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], jobs: int) -> list[Result]:
@@ -97,7 +108,7 @@ def width_for(parameters: int, preset: Preset) -> Preset:
     def count(width: int) -> int:
         with torch.device("meta"):
             model = SampleRNN(preset.model.model_copy(update={"width": width}), preset.audio.codec.levels)
-        return sum(parameter.numel() for parameter in model.parameters())
+        return count_parameters(model)
 
     widths = range(8, 2049, 8)
     above = bisect_left(widths, parameters, key=count)
@@ -123,11 +134,9 @@ def table(learned: Sequence[Learned]) -> str:
 
 def report(learned: Sequence[Learned], corpus: Path, **settings: Any) -> dict[str, Any]:
     """Return the JSON content of a result."""
-    opened = Corpus(corpus)
     return {
         "machine": asdict(describe_machine()),
-        "torch": torch.__version__,
-        "minutes": {split: opened.length(split) / opened.sample_rate / 60 for split in ("train", *HELD_OUT)},
+        "minutes": minutes(Corpus(corpus)),
         **settings,
         "results": [asdict(one) for one in learned],
     }

@@ -71,7 +71,6 @@ def main(
     if json_file is not None:
         content: dict[str, Any] = {
             "machine": asdict(describe_machine()),
-            "torch": torch.__version__,
             "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
             "preset": preset,

@@ -14,11 +14,11 @@ import onnx_ir as ir
 import onnxscript
 
 from slash_export.folding import FoldedFrameTier, FoldedSampleTier, RecurrentLayer
+from slash_infer.bundle import STATE_NAMES
 
 OPSET = 18
 IR_VERSION = 10
 FLOAT, INT32, BATCH = ir.DataType.FLOAT, ir.DataType.INT32, "batch"
-STATE_NAMES = {"lstm": ("h", "c"), "gru": ("h",)}
 # Positions in PyTorch's order of the gates as ONNX orders them: input, output, forget, cell; update, reset, new.
 ONNX_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 
@@ -34,14 +34,16 @@ def frame_tier_graph(tier: FoldedFrameTier, k: int, levels: int) -> onnx.ModelPr
         inputs = op.Concat(inputs, builder.input("conditioning", FLOAT, [BATCH, width]), axis=1)
     names = STATE_NAMES[tier.cell]
     states = {name: _parts(op, builder.input(name, FLOAT, [layers, BATCH, width]), layers, axis=0) for name in names}
-    seen = inputs = op.Unsqueeze(inputs, [0])  # a sequence of one step: [1, B, inputs]
-    outputs = []
+    inputs = op.Unsqueeze(inputs, [0])  # a sequence of one step: [1, B, inputs]
+    outputs: list[Any] = []
     for i, weights in enumerate(tier.layers):
+        seen = outputs[-1] if outputs else inputs
+        if outputs and tier.skip is not None:
+            seen = op.Concat(seen, inputs, axis=2)
         before = [states[name][i] for name in names]
         after = _recurrent_step(op, tier.cell, weights, seen, before, f"layer_{i}")
         for name, value in zip(names, after, strict=True):
             states[name][i] = value
-        seen = states["h"][i] if tier.skip is None else op.Concat(states["h"][i], inputs, axis=2)
         outputs.append(states["h"][i])
     hidden = op.Squeeze(outputs[-1], [0])
     if tier.skip is not None:

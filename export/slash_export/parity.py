@@ -100,7 +100,6 @@ class _LogitEngine(CpuEngine):
         super().__init__(bundle)
         graph = onnx.load_from_string(bundle.read(bundle.manifest.sample_tier.graph))
         self._names = [f"logits_{i}" for i in range(bundle.manifest.frame_tiers[0].hop)]
-        self._inputs = {value.name for value in graph.graph.input}
         for name in self._names:
             graph.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
         self._probe = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -108,12 +107,6 @@ class _LogitEngine(CpuEngine):
         """One array [B, r, Q] per call."""
 
     def sample(self, history: Any, conditioning: Any, uniform: Any, temperature: Any) -> Any:
-        feed = {
-            "history": history,
-            "conditioning": conditioning,
-            "uniform": uniform,
-            "temperature": temperature,
-        }
-        feed = {name: value for name, value in feed.items() if name in self._inputs}
+        feed = self._sample_feed(history, conditioning, uniform, temperature)
         self.logits.append(np.stack(self._probe.run(self._names, feed), axis=1))
         return super().sample(history, conditioning, uniform, temperature)

@@ -21,6 +21,8 @@ MANIFEST = "manifest.json"
 MADE_BY: Literal["slash export"] = "slash export"
 SCHEMA_VERSION = 1
 
+STATE_NAMES = {"lstm": ("h", "c"), "gru": ("h",)}  # tensors of a cell's state, as the graphs call them
+
 Basename = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
 
@@ -54,7 +56,7 @@ class FrameTierEntry(_Strict):
     @property
     def state_names(self) -> tuple[str, ...]:
         """The graph's state inputs; its outputs are the same with `_out`."""
-        return ("h", "c") if self.cell == "lstm" else ("h",)
+        return STATE_NAMES[self.cell]
 
 
 class SampleTierEntry(_Strict):

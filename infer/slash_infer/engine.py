@@ -73,15 +73,19 @@ class CpuEngine:
         Returns:
             codes [B, r], and each one's negative log-likelihood in nats at that temperature [B, r].
         """
+        codes, nll = self._sample_tier.run(None, self._sample_feed(history, conditioning, uniform, temperature))
+        return np.asarray(codes, np.int32), np.asarray(nll, np.float32)
+
+    def _sample_feed(
+        self, history: Int32, conditioning: Float32, uniform: Float32, temperature: Float32
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The sample tier's inputs by name."""
         feed: dict[str, npt.NDArray[Any]] = {
             "conditioning": conditioning,
             "uniform": uniform,
             "temperature": temperature,
         }
-        if self._reads_history:
-            feed["history"] = history
-        codes, nll = self._sample_tier.run(None, feed)
-        return np.asarray(codes, np.int32), np.asarray(nll, np.float32)
+        return {**feed, "history": history} if self._reads_history else feed
 
 
 def _session(bundle: Bundle, graph: FileEntry, checked_input: str, width: int) -> ort.InferenceSession:

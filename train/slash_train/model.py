@@ -7,6 +7,7 @@ bottom: tier k consumes FS(k) samples a step, FS(0) = 1 is the sample tier. A wi
 """
 
 from contextlib import nullcontext
+from functools import reduce
 from typing import cast
 
 import torch
@@ -51,13 +52,13 @@ class Recurrence(nn.Module):
         """Run from `state` [S, L, B, D]; return the outputs and the state after the last step."""
         if self.skips is None:
             return _run_rnn(self.rnns[0], inputs, state)
-        total, seen, after = torch.zeros(()), inputs, []
+        hidden, outputs, after = inputs, [], []
         for i, (rnn, skip) in enumerate(zip(self.rnns, self.skips, strict=True)):
+            seen = torch.cat([hidden, inputs], dim=-1) if i else inputs
             hidden, last = _run_rnn(rnn, seen, state[:, i : i + 1])
-            total = total + skip(hidden) if i else skip(hidden)
-            seen = torch.cat([hidden, inputs], dim=-1)
+            outputs.append(skip(hidden))
             after.append(last)
-        return total, torch.cat(after, dim=1)
+        return reduce(torch.add, outputs), torch.cat(after, dim=1)
 
 
 def _run_rnn(rnn: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,10 +186,8 @@ class _SumOfRows(torch.autograd.Function):
         (rows,) = ctx.saved_tensors  # type: ignore[attr-defined]
         (grad,) = grads
         # Thousands of numbers are added into one row: in float32 whatever the precision.
-        table_grad = torch.zeros(ctx.table_rows, grad.shape[1], device=grad.device)  # type: ignore[attr-defined]
-        if grad.dtype == torch.float64:
-            table_grad = table_grad.double()
-        wide = grad.to(table_grad.dtype)
+        wide = grad.to(torch.promote_types(grad.dtype, torch.float32))
+        table_grad = wide.new_zeros(ctx.table_rows, grad.shape[1])  # type: ignore[attr-defined]
         for position in range(rows.shape[1]):
             table_grad.index_add_(0, rows[:, position], wide)
         return table_grad.to(grad.dtype), None

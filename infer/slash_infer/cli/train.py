@@ -79,9 +79,10 @@ def train(
     changes += [f"training.keep={keep}"] * (keep is not None)
     changes += [f"training.precision={precision}"] * (precision is not None)
     if resume:
+        begun = Run(out).preset
         if preset is not None:
-            require_resumable(Run(out).preset, load_preset(preset, changes), out)
-        configuration = change_preset(Run(out).preset, changes)
+            require_resumable(begun, load_preset(preset, changes), out)
+        configuration = change_preset(begun, changes)
     else:
         new = [] if steps is None else [f"training.steps={steps}"]
         configuration = load_preset(preset or DEFAULT_PRESET, [*changes, *new])
