@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from slash_export.bundle_writer import export
-from slash_infer.bundle import Bundle
+from slash_infer.bundle import PRECISIONS, Bundle
+from slash_infer.engine import Engine
+from slash_infer.onnx_cpu import OnnxCpu
 from slash_train import loop
 from slash_train.config import Preset, load_preset
 from slash_train.corpus import Corpus
@@ -66,7 +68,13 @@ def run(corpus: Corpus, tiny: Preset, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def bundle(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The tiny model, exported."""
+    """The tiny model, exported in every precision."""
     out = tmp_path_factory.mktemp("bundle") / "bundle"
-    export(run, out)
+    export(run, out, precisions=PRECISIONS)
     return Bundle(out)
+
+
+@pytest.fixture(scope="session")
+def engine(bundle: Bundle) -> Engine:
+    """Its fp32 graphs on the CPU."""
+    return Engine(bundle, OnnxCpu())

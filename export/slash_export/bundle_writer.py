@@ -1,5 +1,6 @@
 """Run -> bundle: folds a checkpoint, writes its graphs, checks them against PyTorch, and describes them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,9 +8,12 @@ import numpy as np
 import onnx
 import torch
 
-from slash_export.folding import FoldedFrameTier, fold
+from slash_export.errors import ParityError
+from slash_export.fidelity import check_fidelity, measure_fidelity, take_excerpt
+from slash_export.folding import FoldedFrameTier, FoldedSampleTier, fold
 from slash_export.graphs import drawing_graph, frame_tier_graph, sample_tier_graph
 from slash_export.parity import check_parity
+from slash_export.verify import verify
 from slash_infer import __version__
 from slash_infer.bundle import (
     MADE_BY,
@@ -18,30 +22,44 @@ from slash_infer.bundle import (
     FileEntry,
     FrameTierEntry,
     Manifest,
+    Precision,
     Provenance,
     SampleTierEntry,
+    Variant,
     describe_file,
 )
+from slash_infer.choice import runtimes
 from slash_infer.files import check_directory_output, whole_directory, write_json
+from slash_infer.runtime import Unavailable
 from slash_train.config import Preset
 from slash_train.model import SampleRNN
 from slash_train.run import Run
 
 
-def export(run: Run, out: Path, *, checkpoint: str = "best", force: bool = False) -> Manifest:
+def export(
+    run: Run,
+    out: Path,
+    *,
+    checkpoint: str = "best",
+    precisions: Sequence[Precision] = (),
+    accept_loss: bool = False,
+    force: bool = False,
+) -> Manifest:
     """Make the bundle `out` from a checkpoint of a run. It appears complete and checked, or not at all.
 
     Args:
         run: the training run.
         out: the directory to make.
         checkpoint: `best`, `last`, or the path of one.
+        precisions: of graphs besides fp32, each compared with fp32.
+        accept_loss: keep a precision however much it loses.
         force: replace a bundle that stands at `out`.
 
     Returns:
         the manifest.
 
     Raises:
-        UserError: no such checkpoint, or `out` exists.
+        UserError: no such checkpoint, `out` exists, or a precision loses too much.
         ParityError: the graphs do not compute what the model computes.
     """
     check_directory_output(out, force=force, page=MANIFEST, made_by=MADE_BY, inputs=[run.path])
@@ -49,16 +67,31 @@ def export(run: Run, out: Path, *, checkpoint: str = "best", force: bool = False
     progress = source.progress()
     with whole_directory(out) as folder:
         write_unchecked(
-            folder, model, run.preset, run.preset_name, step=progress.step, valid_bits=progress.valid_bits
+            folder,
+            model,
+            run.preset,
+            run.preset_name,
+            step=progress.step,
+            valid_bits=progress.valid_bits,
+            precisions=precisions,
         )
         bundle = Bundle(folder)
-        manifest = bundle.manifest.model_copy(update={"parity": check_parity(bundle, model)})
+        parity = check_parity(bundle, model)
+        variants = _compared(bundle, run, accept_loss=accept_loss)
+        manifest = bundle.manifest.model_copy(update={"parity": parity, "variants": variants})
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+        _verify(Bundle(folder))
     return manifest
 
 
 def write_unchecked(
-    folder: Path, model: SampleRNN, preset: Preset, preset_name: str, step: int, valid_bits: float | None = None
+    folder: Path,
+    model: SampleRNN,
+    preset: Preset,
+    preset_name: str,
+    step: int,
+    valid_bits: float | None = None,
+    precisions: Sequence[Precision] = (),
 ) -> None:
     """Write a model's graphs and their manifest, not yet compared with the model, into an existing folder.
 
@@ -69,20 +102,19 @@ def write_unchecked(
         preset_name: for the provenance, like `step` and `valid_bits`.
         step: optimiser steps behind the model.
         valid_bits: its bits per sample on the validation split, if it was scored.
+        precisions: of graphs besides fp32.
     """
     codec = preset.audio.codec
     frame_tiers, sample_tier = fold(model)
-    draws = sample_tier_graph(sample_tier) if sample_tier else drawing_graph(frame_tiers[0].hop, codec.levels)
+    wanted = dict.fromkeys(("fp32", *precisions))  # each once, in order
     manifest = Manifest(
         schema_version=1,
         sample_rate=preset.audio.sample_rate,
         codec=codec,
         width=preset.model.width,
-        frame_tiers=tuple(_write_frame_tier(folder, tier, k, codec.levels) for k, tier in enumerate(frame_tiers, 1)),
-        sample_tier=SampleTierEntry(
-            history=0 if sample_tier is None else len(sample_tier.table),
-            graph=_write_graph(folder / "sample_tier.onnx", draws),
-        ),
+        frame_tiers=tuple(_describe_frame_tier(folder, tier, k) for k, tier in enumerate(frame_tiers, 1)),
+        sample_tier=SampleTierEntry(history=0 if sample_tier is None else len(sample_tier.table)),
+        variants=tuple(_write_variant(folder, frame_tiers, sample_tier, codec.levels, p) for p in wanted),
         parity=None,
         provenance=Provenance(
             slash_version=__version__,
@@ -96,7 +128,48 @@ def write_unchecked(
     write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
 
 
-def _write_frame_tier(folder: Path, tier: FoldedFrameTier, k: int, levels: int) -> FrameTierEntry:
+def _compared(bundle: Bundle, run: Run, *, accept_loss: bool) -> tuple[Variant, ...]:
+    """Return the variants with what each loses against fp32."""
+    exact, *others = bundle.manifest.variants
+    if not others:
+        return (exact,)
+    excerpt = take_excerpt(bundle, run)
+    compared = [exact]
+    for variant in others:
+        fidelity = measure_fidelity(bundle, variant.precision, excerpt)
+        if not accept_loss:
+            check_fidelity(variant.precision, fidelity)
+        compared.append(variant.model_copy(update={"fidelity": fidelity}))
+    return tuple(compared)
+
+
+def _verify(bundle: Bundle) -> None:
+    """Check every variant on every runtime that works here."""
+    here = [runtime for _, runtime in runtimes() if not isinstance(runtime, Unavailable)]
+    for verdict in verify(bundle, here):
+        if verdict.fault is not None:
+            raise ParityError(f"{verdict.runtime}, {verdict.precision}: {verdict.fault}")
+
+
+def _write_variant(
+    folder: Path,
+    frame_tiers: list[FoldedFrameTier],
+    sample_tier: FoldedSampleTier | None,
+    levels: int,
+    precision: Precision,
+) -> Variant:
+    suffix = ".onnx" if precision == "fp32" else f".{precision}.onnx"
+    graphs = [frame_tier_graph(tier, k, levels, precision) for k, tier in enumerate(frame_tiers, 1)]
+    draws = sample_tier_graph(sample_tier, precision) if sample_tier else drawing_graph(frame_tiers[0].hop, levels)
+    return Variant(
+        precision=precision,
+        frame_tiers=tuple(_write_graph(folder / f"frame_tier_{k}{suffix}", g) for k, g in enumerate(graphs, 1)),
+        sample_tier=_write_graph(folder / f"sample_tier{suffix}", draws),
+        fidelity=None,
+    )
+
+
+def _describe_frame_tier(folder: Path, tier: FoldedFrameTier, k: int) -> FrameTierEntry:
     initial = folder / f"frame_tier_{k}.initial.npy"
     np.save(initial, tier.initial, allow_pickle=False)
     return FrameTierEntry(
@@ -105,7 +178,6 @@ def _write_frame_tier(folder: Path, tier: FoldedFrameTier, k: int, levels: int) 
         cell=tier.cell,
         upsampling=tier.upsampling,
         layers=len(tier.layers),
-        graph=_write_graph(folder / f"frame_tier_{k}.onnx", frame_tier_graph(tier, k, levels)),
         initial_state=describe_file(initial),
     )
 

@@ -10,7 +10,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import Bundle
+from slash_infer.engine import Engine
 from slash_infer.files import whole_directory
+from slash_infer.onnx_cpu import OnnxCpu
 from slash_infer.render import render
 from slash_infer.spectrogram import draw_spectrogram
 from slash_train.config import Preset
@@ -37,7 +39,8 @@ def listen(model: SampleRNN, preset: Preset, step: int, out: Path, board: Summar
     with whole_directory(out) as folder, tempfile.TemporaryDirectory() as exported:
         write_unchecked(Path(exported), model, preset, "in training", step)
         wavs = [folder / f"clip-{i}.wav" for i in range(recipe.listen_clips)]
-        render(Bundle(Path(exported)), wavs, seconds=recipe.listen_seconds, seed=SEED)
+        bundle = Bundle(Path(exported))
+        render(bundle, wavs, Engine(bundle, OnnxCpu()), seconds=recipe.listen_seconds, seed=SEED)
         for wav in wavs:
             png = wav.with_suffix(".png")
             draw_spectrogram(wav, png, f"{wav.stem} at step {step}")

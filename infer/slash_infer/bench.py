@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from slash_infer.bundle import Bundle
-from slash_infer.engine import CpuEngine
+from slash_infer.engine import Engine
 from slash_infer.sampler import Sampler
 
 RUNS = 5
@@ -35,6 +35,7 @@ class Speed:
 def measure(
     bundle: Bundle,
     batches: Sequence[int],
+    engine: Engine,
     *,
     seconds: float = 1.0,
     runs: int = RUNS,
@@ -45,6 +46,7 @@ def measure(
     Args:
         bundle: what to run.
         batches: numbers of clips generated side by side.
+        engine: the bundle's.
         seconds: of audio to make per clip in every run.
         runs: timed runs per batch size.
         advance: called after every run.
@@ -52,7 +54,6 @@ def measure(
     Returns:
         one line per batch size, in their order.
     """
-    engine = CpuEngine(bundle)
     rates: list[list[float]] = [[] for _ in batches]
     for clips in batches:
         Sampler(bundle, range(clips), engine=engine).generate(WARM_UP_SECONDS)

@@ -1,105 +1,195 @@
-"""Runs a bundle's graphs on ONNX Runtime. The engine owns the RNN state; nothing else does."""
+"""Runs a bundle's tiers on a runtime: the graphs are opened once, and players carry their clips through time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
-from slash_infer.bundle import Bundle, FileEntry
+from slash_infer.bundle import Bundle, FileEntry, Precision
 from slash_infer.errors import UserError
+from slash_infer.runtime import Graph, Launch, Runtime
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
+ALIGNMENT = 64  # numbers: 256 bytes, as TensorRT wants addresses
 
-class CpuEngine:
-    """Executes the tiers one step at a time on the CPU, carrying each frame tier's state between steps.
+
+class Engine:
+    """A bundle opened on a runtime in one precision.
 
     Args:
-        bundle: whose graphs to run. Sessions are made from the verified bytes.
+        bundle: whose graphs to run. They are opened from the verified bytes.
+        runtime: where.
+        precision: of the graphs.
 
     Raises:
-        UserError: ONNX Runtime rejects a graph.
+        UserError: the bundle has no such precision, or the runtime rejects a graph.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        manifest = bundle.manifest
-        self._frame_tiers = [_session(bundle, t.graph, "frame", t.frame_size) for t in manifest.frame_tiers]
-        self._state_names = [tier.state_names for tier in manifest.frame_tiers]
-        sample = manifest.sample_tier
-        self._reads_history = sample.history > 0
-        hop = manifest.frame_tiers[0].hop
-        self._sample_tier = _session(bundle, sample.graph, "uniform", hop)
-        self._initial = [bundle.initial_state(tier) for tier in manifest.frame_tiers]
-        self._state: list[list[Float32]] = []
+    def __init__(self, bundle: Bundle, runtime: Runtime[Any], precision: Precision = "fp32") -> None:
+        variant = bundle.manifest.variant(precision)
+        if variant is None:
+            raise UserError(f"{bundle.path}: has no {precision} graphs; export it again with --precision {precision}")
+        self.manifest = bundle.manifest
+        self.runtime = runtime
+        self.precision = precision
 
-    def reset(self, batch: int) -> None:
-        """Put `batch` clips at the learned initial state. Called before the first step."""
-        self._state = [
-            [np.repeat(part[:, np.newaxis], batch, axis=1) for part in initial] for initial in self._initial
+        def opened(entry: FileEntry, checked_input: str, columns: int) -> Graph[Any]:
+            path = bundle.path / entry.file
+            graph = runtime.load(bundle.read(entry), str(path), self.manifest.width)
+            if checked_input not in graph.inputs or graph.inputs[checked_input][-1] != columns:
+                raise UserError(f"{path}: does not fit the manifest; export the bundle again")
+            return graph
+
+        tiers = self.manifest.frame_tiers
+        self.frame_tiers = [
+            opened(entry, "frame", tier.frame_size) for entry, tier in zip(variant.frame_tiers, tiers, strict=True)
         ]
+        self.sample_tier = opened(variant.sample_tier, "uniform", tiers[0].hop)
+        self.initial_states = [bundle.initial_state(tier) for tier in tiers]
 
-    def step(self, k: int, frame: Int32, conditioning: Float32 | None) -> Float32:
-        """Advance frame tier k by one step.
+    @property
+    def description(self) -> str:
+        """What runs where, for people and sidecars."""
+        return f"{self.runtime.description}, {self.precision}"
+
+    def player(self, clips: int) -> "Player":
+        """Return a player of `clips` clips, side by side."""
+        return Player(self, clips)
+
+    def shares(self, clips: int) -> list[int]:
+        """Return how many of `clips` clips each of several players, on threads of their own, had best play."""
+        threads = self.runtime.threads_for(clips, self.manifest.width)
+        return [len(share) for share in np.array_split(np.arange(clips), threads)]
+
+
+class Player:
+    """A batch of clips on their way: the RNN state, the last codes, and a step of the top tier, prepared.
+
+    Everything stays where the runtime runs. State and codes alternate between two buffers, so a step is prepared
+    twice, once in each direction.
+
+    Args:
+        engine: whose graphs to run.
+        clips: B, how many clips are played side by side.
+    """
+
+    def __init__(self, engine: Engine, clips: int) -> None:
+        self._engine, self._runtime, self._clips = engine, engine.runtime, clips
+        self._manifest = manifest = engine.manifest
+        lowest, hop, width = manifest.frame_tiers[0], manifest.top_hop, manifest.width
+        array = self._runtime.array
+        self._calls = hop // lowest.hop  # of the sample tier in a step of the top tier
+        self._padded = -(-clips * lowest.hop // ALIGNMENT) * ALIGNMENT  # uniforms of one call, with what fills up
+        self._tapes = [array([clips, manifest.top_frame + hop], np.int32) for _ in range(2)]  # history, then codes
+        self._states = [
+            [{name: array([tier.layers, clips, width], np.float32) for name in tier.state_names} for _ in range(2)]
+            for tier in manifest.frame_tiers
+        ]
+        self._frames = [array([clips, tier.frame_size], np.int32) for tier in manifest.frame_tiers]
+        self._conditioning = [array([clips, width], np.float32) for _ in manifest.frame_tiers]
+        self._made = [
+            array([clips, *graph.outputs["conditioning_out"][1:]], np.float32) for graph in engine.frame_tiers
+        ]
+        self._codes = array([clips, lowest.hop], np.int32)
+        self._nll = array([clips, lowest.hop], np.float32)
+        self._uniform = array([1, self._calls, self._padded], np.float32)
+        self._uniform_calls = self._runtime.part(self._uniform, 0, [self._calls, self._padded])
+        self._out = array([1, clips, hop], np.int32)
+        self._temperature = array([clips], np.float32)
+        self._steps = [self._runtime.record(self._prepare(direction)) for direction in range(2)]
+        self._direction = 0
+        self.set_temperature(np.ones(clips, np.float32))
+        self.reset()
+
+    def reset(self) -> None:
+        """Put every clip at the learned initial state, after silence."""
+        manifest = self._manifest
+        tape = np.full((self._clips, manifest.top_frame + manifest.top_hop), manifest.codec.silence, np.int32)
+        self._runtime.put(self._tapes[1], tape)
+        self._direction = 0
+        for states, initial, tier in zip(
+            self._states, self._engine.initial_states, manifest.frame_tiers, strict=True
+        ):
+            for name, part in zip(tier.state_names, initial, strict=True):
+                self._runtime.put(states[0][name], np.repeat(part[:, np.newaxis], self._clips, axis=1))
+
+    def set_temperature(self, temperature: Float32) -> None:
+        """Divide each clip's logits by its entry of `temperature` [B] from now on."""
+        self._runtime.put(self._temperature, temperature)
+
+    def play(self, uniform: Float32) -> Int32:
+        """Go on by some steps of the top tier.
 
         Args:
-            k: 1 for the lowest frame tier.
-            frame: the last FS(k) codes, [B, FS(k)].
-            conditioning: [B, D] from the tier above; None for the top tier.
+            uniform: [B, T], one draw per sample; T a multiple of the top tier's hop.
 
         Returns:
-            conditioning for the tier below, [B, r, D]; where that is a sample tier without history, logits
-            [B, r, Q].
+            codes, [B, T].
         """
-        state = zip(self._state_names[k - 1], self._state[k - 1], strict=True)
-        feed: dict[str, npt.NDArray[Any]] = {"frame": frame, **dict(state)}
-        if conditioning is not None:
-            feed["conditioning"] = conditioning
-        conditioning_out, *self._state[k - 1] = self._frame_tiers[k - 1].run(None, feed)
-        return np.asarray(conditioning_out, np.float32)
+        hop = self._manifest.top_hop
+        steps = uniform.shape[1] // hop
+        uniforms = self._runtime.array([steps, self._calls, self._padded], np.float32)
+        codes = self._runtime.array([steps, self._clips, hop], np.int32)
+        self._runtime.put(uniforms, self._arranged(uniform, steps))
+        for step in range(steps):
+            self._runtime.copy_row(self._uniform, 0, uniforms, step)
+            self._steps[self._direction]()
+            self._runtime.copy_row(codes, step, self._out, 0)
+            self._direction = 1 - self._direction
+        played: Int32 = self._runtime.get(codes).swapaxes(0, 1).reshape(self._clips, -1)
+        return played
 
-    def sample(
-        self, history: Int32, conditioning: Float32, uniform: Float32, temperature: Float32
-    ) -> tuple[Int32, Float32]:
-        """Draw the samples of one step of the lowest frame tier, r of them.
+    def _arranged(self, uniform: Float32, steps: int) -> Float32:
+        """Arrange uniforms call by call: [steps, calls, B * hop(1), filled up]."""
+        by_call = uniform.reshape(self._clips, steps, self._calls, -1).transpose(1, 2, 0, 3)
+        flat = by_call.reshape(steps, self._calls, -1)
+        return np.pad(flat, ((0, 0), (0, 0), (0, self._padded - flat.shape[2])))
 
-        Args:
-            history: the last FS codes, [B, FS].
-            conditioning: [B, r, D] from the lowest frame tier.
-            uniform: [B, r], one draw per sample.
-            temperature: [B]; logits are divided by it.
+    def _prepare(self, direction: int) -> Sequence[Launch]:
+        """Prepare one step of the top tier and all that it makes happen below."""
+        manifest, copy = self._manifest, self._runtime.copy_columns
+        before, tape = self._tapes[1 - direction], self._tapes[direction]
+        work = [copy(tape, 0, before, manifest.top_hop, manifest.top_frame)]
+        self._prepare_tier(work, tape, direction, len(manifest.frame_tiers), at=0)
+        work.append(copy(self._part_of_out(), 0, tape, manifest.top_frame, manifest.top_hop))
+        return work
 
-        Returns:
-            codes [B, r], and each one's negative log-likelihood in nats at that temperature [B, r].
-        """
-        codes, nll = self._sample_tier.run(None, self._sample_feed(history, conditioning, uniform, temperature))
-        return np.asarray(codes, np.int32), np.asarray(nll, np.float32)
+    def _prepare_tier(self, work: list[Launch], tape: Any, direction: int, k: int, at: int) -> None:
+        """Prepare the step of tier k that conditions the samples from `at` on, counted from the top tier's step."""
+        manifest, copy = self._manifest, self._runtime.copy_columns
+        tier, graph = manifest.frame_tiers[k - 1], self._engine.frame_tiers[k - 1]
+        frame, made = self._frames[k - 1], self._made[k - 1]
+        done = direction * (manifest.top_hop // tier.hop) + at // tier.hop  # steps of this tier, counted over both
+        now, then = self._states[k - 1][done % 2], self._states[k - 1][(done + 1) % 2]
+        arrays = {**now, **{f"{name}_out": array for name, array in then.items()}}
+        if k < len(manifest.frame_tiers):
+            arrays["conditioning"] = self._conditioning[k - 1]
+        work.append(copy(frame, 0, tape, manifest.top_frame + at - tier.frame_size, tier.frame_size))
+        work.append(graph.bind({**arrays, "frame": frame, "conditioning_out": made}))
+        if k == 1:
+            self._prepare_samples(work, tape, at)
+            return
+        for i in range(tier.upsampling):
+            work.append(copy(self._conditioning[k - 2], 0, made, i * manifest.width, manifest.width))
+            self._prepare_tier(work, tape, direction, k - 1, at + i * manifest.frame_tiers[k - 2].hop)
 
-    def _sample_feed(
-        self, history: Int32, conditioning: Float32, uniform: Float32, temperature: Float32
-    ) -> dict[str, npt.NDArray[Any]]:
-        """The sample tier's inputs by name."""
-        feed: dict[str, npt.NDArray[Any]] = {
-            "conditioning": conditioning,
-            "uniform": uniform,
-            "temperature": temperature,
+    def _prepare_samples(self, work: list[Launch], tape: Any, at: int) -> None:
+        """Prepare the samples of one step of the lowest frame tier."""
+        manifest, hop = self._manifest, self._manifest.frame_tiers[0].hop
+        arrays = {
+            "conditioning": self._made[0],
+            "uniform": self._runtime.part(self._uniform_calls, at // hop, [self._clips, hop]),
+            "temperature": self._temperature,
+            "codes": self._codes,
+            "nll": self._nll,
         }
-        return {**feed, "history": history} if self._reads_history else feed
+        if manifest.sample_tier.history:
+            arrays["history"] = self._frames[0]
+        work.append(self._engine.sample_tier.bind(arrays))
+        work.append(self._runtime.copy_columns(tape, manifest.top_frame + at, self._codes, 0, hop))
 
-
-def _session(bundle: Bundle, graph: FileEntry, checked_input: str, width: int) -> ort.InferenceSession:
-    """Open a graph and check that one of its inputs is as wide as the manifest says."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # frames are too short for threads to pay for their hand-over
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only
-    try:
-        session = ort.InferenceSession(bundle.read(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{bundle.path / graph.file}: ONNX Runtime cannot load it ({reason})") from error
-    widths = {value.name: value.shape[-1] for value in session.get_inputs()}
-    if widths.get(checked_input) != width:
-        raise UserError(f"{bundle.path / graph.file}: does not fit the manifest; export the bundle again")
-    return session
+    def _part_of_out(self) -> Any:
+        return self._runtime.part(self._out, 0, [self._clips, self._manifest.top_hop])

@@ -32,14 +32,15 @@ def describe_machine() -> Machine:
             continue
     return Machine(
         processor=_processor(),
-        cores=_usable_cores(),
+        cores=usable_cores(),
         system=platform.platform(),
         python=platform.python_version(),
         versions=versions,
     )
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Count the cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -13,7 +13,7 @@ import soundfile
 from slash_infer import __version__
 from slash_infer.bundle import Bundle
 from slash_infer.codec import to_pcm16
-from slash_infer.engine import CpuEngine
+from slash_infer.engine import Engine
 from slash_infer.errors import UserError
 from slash_infer.files import whole_file, write_json
 from slash_infer.sampler import Sampler
@@ -53,6 +53,7 @@ class Rendered:
 def render(
     bundle: Bundle,
     files: Sequence[Path],
+    engine: Engine,
     *,
     seconds: float,
     seed: int,
@@ -66,6 +67,7 @@ def render(
     Args:
         bundle: the exported model.
         files: where to write, .wav or .flac, as 16-bit PCM.
+        engine: the bundle's.
         seconds: length of each clip.
         seed: of the random draws, with the clip's number.
         temperature: divides the logits.
@@ -77,7 +79,6 @@ def render(
     Raises:
         UserError: a file cannot be written, because the disk is full for example.
     """
-    engine = CpuEngine(bundle)
     start = time.perf_counter()
     for first in range(0, len(files), BATCH):
         clips = range(first, min(first + BATCH, len(files)))
@@ -106,7 +107,7 @@ def render(
                 advance(step, made / (time.perf_counter() - batch_start))
         realtime = made / (time.perf_counter() - batch_start)
         for clip in clips:
-            description = _describe(bundle, clip, seconds, seed, temperature)
+            description = _describe(bundle, engine, clip, seconds, seed, temperature)
             speed = {"clips_together": len(clips), "realtime_batch": round(realtime, 4)}
             write_json(files[clip].with_suffix(".json"), description | speed)
     return Rendered(list(files), seconds * len(files), time.perf_counter() - start, min(BATCH, len(files)))
@@ -119,7 +120,9 @@ def _write(file: Path, sink: soundfile.SoundFile, pcm: npt.NDArray[np.int16]) ->
         raise UserError(f"{file}: cannot be written ({error.error_string}); is the disk full?") from None
 
 
-def _describe(bundle: Bundle, clip: int, seconds: float, seed: int, temperature: float) -> dict[str, object]:
+def _describe(
+    bundle: Bundle, engine: Engine, clip: int, seconds: float, seed: int, temperature: float
+) -> dict[str, object]:
     """Return everything a clip is a function of."""
     return {
         "made_by": MADE_BY,
@@ -128,7 +131,9 @@ def _describe(bundle: Bundle, clip: int, seconds: float, seed: int, temperature:
         "temperature": temperature,
         "seconds": seconds,
         "sample_rate": bundle.manifest.sample_rate,
-        "engine": "onnxruntime cpu",
+        "engine": engine.runtime.name,
+        "precision": engine.precision,
+        "runtime": engine.runtime.description,
         "slash_version": __version__,
         "manifest_sha256": bundle.manifest_sha256,
         "provenance": bundle.manifest.provenance.model_dump(mode="json"),

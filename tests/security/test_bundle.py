@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slash_infer import engine
+from slash_infer import onnx_cpu
 from slash_infer.bundle import MANIFEST, Bundle
 from slash_infer.errors import UserError
 from slash_infer.sampler import Sampler
@@ -19,7 +19,7 @@ def _folder(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def opened(*_: object) -> None:
         raise AssertionError("a runtime opened the graph")
 
-    monkeypatch.setattr(engine, "_session", opened)
+    monkeypatch.setattr(onnx_cpu, "open_session", opened)
     return Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
 
 
@@ -66,8 +66,8 @@ def test_a_missing_graph_and_a_symlink(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../x.onnx", "/etc/passwd", "a/b.onnx", "..", ".hidden", "", "a\\b.onnx", "a\nb"])
 def test_a_path_in_a_name(folder: Path, name: str) -> None:
-    _edit(folder, lambda content: content["sample_tier"]["graph"].update(file=name))
-    _refused(folder, "sample_tier.graph.file")
+    _edit(folder, lambda content: content["variants"][1]["sample_tier"].update(file=name))
+    _refused(folder, "variants.1.sample_tier.file")
 
 
 def test_a_newer_schema(folder: Path) -> None:

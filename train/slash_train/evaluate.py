@@ -92,7 +92,7 @@ def bits_per_sample(
         bits per sample; log2(Q) is what knowing nothing costs.
     """
     workers = workers or Workers()
-    clips = _spread(cut_clips(corpus, split, CLIP_SECONDS), at_most_seconds * corpus.sample_rate)
+    clips = spread(cut_clips(corpus, split, CLIP_SECONDS), at_most_seconds * corpus.sample_rate)
     nats = _score(scorer, corpus, clips[workers.rank :: workers.count]).sum()
     total = workers.sum(torch.tensor([nats], dtype=torch.float64)).item()
     return _bits(total, sum(clip.length for clip in clips))
@@ -143,7 +143,7 @@ def _bits(nats: float, samples: int) -> float:
     return float(nats / samples / math.log(2))
 
 
-def _spread(clips: list[Clip], at_most: float) -> list[Clip]:
+def spread(clips: list[Clip], at_most: float) -> list[Clip]:
     """Keep clips evenly over the split: about `at_most` samples in all, and at least one clip."""
     total = sum(clip.length for clip in clips)
     kept = len(clips) if total <= at_most else max(1, int(len(clips) * at_most / total))

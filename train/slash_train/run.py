@@ -66,6 +66,11 @@ class Run:
         """The preset the run was started from."""
         return str(self.page.get("preset_name"))
 
+    @property
+    def corpus_path(self) -> Path:
+        """The corpus it was started on, where it was then."""
+        return Path(str(self.page.get("corpus")))
+
     def load_model(self, which: str) -> tuple[SampleRNN, Checkpoint]:
         """Return the model, on the CPU, of the checkpoint `best`, `last` or at a path.
 

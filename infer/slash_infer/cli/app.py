@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from slash_infer import __version__
-from slash_infer.cli import bench, demo, evaluate, export, generate, info, prepare, train
+from slash_infer.cli import bench, build, demo, evaluate, export, generate, info, prepare, train, verify
 from slash_infer.errors import UserError
 
 app = typer.Typer(
@@ -57,6 +57,8 @@ for command in (
     train.train,
     evaluate.evaluate,
     export.export,
+    build.build,
+    verify.verify,
     generate.generate,
     bench.bench,
     info.info,

@@ -5,18 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slash_infer.cli.choice import EngineName, EngineOption, PrecisionName, PrecisionOption, choose_engine
 from slash_infer.cli.console import optional_packages, progress_bar, stdout, table
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
     from slash_infer.bench import Speed
     from slash_infer.bundle import Bundle
+    from slash_infer.engine import Engine
 
 
 def bench(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by slash export.")],
     clips: Annotated[str, typer.Option("-n", help="Numbers of clips side by side, with commas.")] = "1,8,32",
     seconds: Annotated[float, typer.Option(help="Seconds of audio per clip and run.")] = 1.0,
+    engine: EngineOption = EngineName.auto,
+    precision: PrecisionOption = PrecisionName.auto,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing --json file.")] = False,
 ) -> None:
@@ -39,23 +43,30 @@ def bench(
     if json_file is not None:
         check_file_output(json_file, force=force)
     opened = Bundle(bundle)
-    speeds = measure_and_print(opened, batches, seconds)
+    chosen = choose_engine(opened, engine, precision)
+    speeds = measure_and_print(opened, batches, seconds, chosen)
     if json_file is not None:
         provenance = opened.manifest.provenance.model_dump(mode="json")
         speed_lines = [asdict(speed) for speed in speeds]
-        write_json(json_file, {"machine": asdict(describe_machine()), "bundle": provenance, "speeds": speed_lines})
+        content = {
+            "machine": asdict(describe_machine()),
+            "bundle": provenance,
+            "engine": chosen.description,
+            "speeds": speed_lines,
+        }
+        write_json(json_file, content)
 
 
-def measure_and_print(bundle: "Bundle", batches: list[int], seconds: float) -> "list[Speed]":
+def measure_and_print(bundle: "Bundle", batches: list[int], seconds: float, engine: "Engine") -> "list[Speed]":
     """Measure a bundle behind a progress bar and print the table, with the machine and the versions."""
     from slash_infer.bench import RUNS, measure
     from slash_infer.machine import describe_machine
 
     with progress_bar() as progress:
         task = progress.add_task("measuring", total=RUNS * len(batches))
-        speeds = measure(bundle, batches, seconds=seconds, advance=lambda: progress.update(task, advance=1))
+        speeds = measure(bundle, batches, engine, seconds=seconds, advance=lambda: progress.update(task, advance=1))
     columns = ("samples/s", "slowest-fastest", "x realtime, one clip", "x realtime, batch")
-    rows = table(f"{bundle.path}: ONNX Runtime CPU, median of {RUNS} runs", "clips", *columns)
+    rows = table(f"{bundle.path}: {engine.description}, median of {RUNS} runs", "clips", *columns)
     for speed in speeds:
         rows.add_row(
             str(speed.clips),

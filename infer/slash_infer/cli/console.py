@@ -19,6 +19,7 @@ OPTIONAL_PACKAGES = {
     "onnx_ir": "export",
     "onnxscript": "export",
     "onnxruntime": "cpu",
+    "cuda": "gpu",
     "matplotlib": "plot",
 }
 

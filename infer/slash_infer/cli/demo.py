@@ -7,6 +7,7 @@ import typer
 
 from slash_infer.cli import export, generate, prepare, train
 from slash_infer.cli.bench import measure_and_print
+from slash_infer.cli.choice import choose_engine
 from slash_infer.cli.console import optional_packages, stdout
 
 RECORDED_MINUTES = 4.0
@@ -55,7 +56,8 @@ def demo(
     take = out / "recordings" / "take-1.wav"
     draw_spectrogram(take, out / "recordings" / "take-1.png", "take-1: recorded")
     bundle = Bundle(out / "bundle")
-    one, *_ = measure_and_print(bundle, [1, 8], seconds=1.0)
+    engine = choose_engine(bundle)
+    one, *_ = measure_and_print(bundle, [1, 8], seconds=1.0, engine=engine)
     console.print(f"Listen:  {clips}/*.wav, each with its spectrogram beside it as .png")
     console.print(
         f"Learned: {bundle.manifest.provenance.valid_bits:.3f} bits/sample on takes it never heard (8 know nothing)"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from slash_infer.cli.choice import EngineName, EngineOption, PrecisionName, PrecisionOption, choose_engine
 from slash_infer.cli.console import duration, optional_packages, progress_bar, stdout
 from slash_infer.errors import UserError
 
@@ -30,6 +31,8 @@ def generate(
     seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 10.0,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same clips. [default: a new one]")] = None,
     temperature: Annotated[float, typer.Option(help="Under 1 plays safer, over 1 wilder.")] = 1.0,
+    engine: EngineOption = EngineName.auto,
+    precision: PrecisionOption = PrecisionName.auto,
     audio_format: Annotated[Format, typer.Option("--format", help="Of the files in a folder.")] = Format.wav,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
@@ -38,6 +41,7 @@ def generate(
     \b
     slash generate bundle --out clip.wav --seconds 10
     slash generate bundle --out clips -n 8 --seconds 5 --seed 1 --temperature 0.95
+    slash generate bundle --out clip.wav --engine cpu --precision fp32
     """
     with optional_packages("generate"):
         from slash_infer.bundle import Bundle
@@ -53,6 +57,7 @@ def generate(
     files = _files(out, clips, audio_format, force=force)
     opened = Bundle(bundle)
     chosen = secrets.randbelow(2**32) if seed is None else seed
+    player = choose_engine(opened, engine, precision)
     description = TextColumn("{task.description}", markup=False)
     columns = (
         TextColumn("generating"),
@@ -65,6 +70,7 @@ def generate(
         rendered = render(
             opened,
             files,
+            player,
             seconds=seconds,
             seed=chosen,
             temperature=temperature,

@@ -78,10 +78,11 @@ def print_bundle(path: Path, manifest: "Manifest") -> None:
     codec, source = manifest.codec, manifest.provenance
     title = f"{path}: {manifest.sample_rate} Hz, {codec.kind} {codec.levels}, width {manifest.width}"
     rows = table(title, "graph", "samples per call", "size")
-    for tier in reversed(manifest.frame_tiers):
-        rows.add_row(tier.graph.file, str(tier.hop), f"{tier.graph.bytes / 1e6:.1f} MB")
-    sample = manifest.sample_tier
-    rows.add_row(sample.graph.file, str(manifest.frame_tiers[0].hop), f"{sample.graph.bytes / 1e6:.1f} MB")
+    for variant in manifest.variants:
+        for tier, graph in reversed(list(zip(manifest.frame_tiers, variant.frame_tiers, strict=True))):
+            rows.add_row(graph.file, str(tier.hop), f"{graph.bytes / 1e6:.1f} MB")
+        hop, graph = manifest.frame_tiers[0].hop, variant.sample_tier
+        rows.add_row(graph.file, str(hop), f"{graph.bytes / 1e6:.1f} MB")
     stdout().print(rows)
     bits = "" if source.valid_bits is None else f", {source.valid_bits:.3f} bits/sample on held-out recordings"
     stdout().print(f"from preset {source.preset} at step {source.step}{bits}")
@@ -90,3 +91,11 @@ def print_bundle(path: Path, manifest: "Manifest") -> None:
             f"checked against PyTorch: {manifest.parity.samples:,} identical codes, "
             f"logits within {manifest.parity.max_logit_difference:.1e}"
         )
+    for variant in manifest.variants:
+        if variant.fidelity is not None:
+            fidelity = variant.fidelity
+            stdout().print(
+                f"{variant.precision} against fp32, {fidelity.samples / manifest.sample_rate:.0f} s of "
+                f"{fidelity.excerpt} audio: {fidelity.loss:+.4f} bits/sample, mean KL {fidelity.mean_kl:.1e} nats, "
+                f"logits within {fidelity.max_logit_difference:.1e}"
+            )

@@ -1,0 +1,113 @@
+"""Runs a bundle's graphs over given audio: what would they have drawn, at every sample of it?"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx.utils import Extractor
+
+from slash_infer.bundle import Bundle, Precision
+from slash_infer.engine import Engine
+from slash_infer.runtime import OnHost, Runtime
+
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+
+
+class TeacherForced:
+    """A bundle on a runtime, fed with codes that it did not draw itself.
+
+    The sample tier's graph draws a whole frame at once, each sample after those it drew itself. Its first step
+    alone, cut out of it, sees nothing but its inputs: that step is run for every sample of the audio.
+
+    Args:
+        bundle: the exported model.
+        runtime: where to run it.
+        precision: of its graphs.
+
+    Raises:
+        UserError: the bundle has no such precision, or the runtime rejects a graph.
+    """
+
+    def __init__(self, bundle: Bundle, runtime: Runtime[Any], precision: Precision = "fp32") -> None:
+        self.engine = Engine(bundle, runtime, precision)
+        self._manifest = bundle.manifest
+        self._frame_tiers = [OnHost(runtime, graph) for graph in self.engine.frame_tiers]
+        self._states: list[dict[str, Float32]] = []
+        variant = bundle.manifest.variant(precision)
+        self._one_step: OnHost[Any] | None = None
+        if variant is not None and bundle.manifest.sample_tier.history:
+            whole = onnx.load_from_string(bundle.read(variant.sample_tier))
+            cut = _first_step(whole, bundle.manifest.width, bundle.manifest.codec.levels)
+            name = f"the first step of {variant.sample_tier.file}"
+            graph = runtime.load(cut.SerializeToString(), name, bundle.manifest.width)
+            self._one_step = OnHost(runtime, graph)
+
+    def start(self, clips: int) -> None:
+        """Put `clips` clips at the learned initial state."""
+        self._states = [
+            {
+                name: np.repeat(part[:, np.newaxis], clips, axis=1)
+                for name, part in zip(tier.state_names, initial, strict=True)
+            }
+            for tier, initial in zip(self._manifest.frame_tiers, self.engine.initial_states, strict=True)
+        ]
+
+    def logits(self, codes: Int32) -> Float32:
+        """Go on over a stretch of audio.
+
+        Args:
+            codes: [B, top + T], the history and T codes, a multiple of the top tier's hop.
+
+        Returns:
+            logits [B, T, Q] of every one of the T, each from the codes before it.
+        """
+        top = self._manifest.top_frame
+        hops = range(top, codes.shape[1], self._manifest.top_hop)
+        conditioning = np.concatenate(
+            [self._run(len(self._manifest.frame_tiers), None, codes, at) for at in hops], axis=1
+        )
+        if self._one_step is None:
+            return conditioning
+        batch, length, width = conditioning.shape
+        steps = self._manifest.sample_tier.history
+        histories = np.lib.stride_tricks.sliding_window_view(codes[:, top - steps : -1], steps, axis=1)
+        feed = {"history": histories.reshape(-1, steps), "conditioning_0": conditioning.reshape(-1, width)}
+        return self._one_step(feed)["logits_0"].reshape(batch, length, -1)
+
+    def step(self, k: int, frame: Int32, conditioning: Float32 | None) -> Float32:
+        """Take one step of tier k; return what conditions the tier below, [B, r, D] or, for logits, [B, r, Q]."""
+        state = self._states[k - 1]
+        feed: dict[str, npt.NDArray[Any]] = {"frame": frame, **state}
+        if conditioning is not None:
+            feed["conditioning"] = conditioning
+        made = self._frame_tiers[k - 1](feed)
+        self._states[k - 1] = {name: made[f"{name}_out"] for name in state}
+        return made["conditioning_out"]
+
+    def _run(self, k: int, conditioning: Float32 | None, codes: Int32, at: int) -> Float32:
+        """Step tier k before sample `at`, and those below it; return what conditions the samples, [B, hop, D]."""
+        tier = self._manifest.frame_tiers[k - 1]
+        below = self.step(k, codes[:, at - tier.frame_size : at], conditioning)
+        if k == 1:
+            return below
+        hop = self._manifest.frame_tiers[k - 2].hop
+        return np.concatenate(
+            [self._run(k - 1, below[:, i], codes, at + i * hop) for i in range(tier.upsampling)], axis=1
+        )
+
+
+def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Log-likelihoods over the last axis, in float64."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))
+
+
+def _first_step(graph: onnx.ModelProto, width: int, levels: int) -> onnx.ModelProto:
+    """Cut the first step out of a sample tier's graph: its history and its one vector of conditioning to logits."""
+    named = onnx.helper.make_tensor_value_info
+    for name, size in (("conditioning_0", width), ("logits_0", levels)):
+        graph.graph.value_info.append(named(name, onnx.TensorProto.FLOAT, ["batch", size]))
+    return Extractor(graph).extract_model(["history", "conditioning_0"], ["logits_0"])

@@ -1,0 +1,119 @@
+"""Writes ONNX graphs in a precision: what a weight is stored as, and how a matrix product is computed.
+
+fp32 and fp16 use standard operators alone. int8 stores each column of a weight in blocks of 8-bit integers with one
+scale each and multiplies by `MatMulNBits`, an operator of ONNX Runtime's, which quantises every row of its other
+factor by itself: unlike dynamic quantisation, with its one scale for the whole batch, a clip then keeps its sound
+whatever it is generated beside.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+import onnxscript
+
+from slash_infer.bundle import Precision
+
+OPSET = 18
+IR_VERSION = 10
+FLOAT, FLOAT16, INT32, BATCH = ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.INT32, "batch"
+ORT_DOMAIN = "com.microsoft"
+BLOCK = 128  # entries of a column that share a scale
+INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: integer products; level 0 computes in float, 50 times slower
+
+Float32 = npt.NDArray[np.float32]
+
+
+class GraphWriter:
+    """A graph under construction.
+
+    `op` holds ONNX's operators. Numbers between products are of the working type: float16 for fp16, else float32.
+
+    Args:
+        name: of the graph.
+        precision: of its weights and products.
+    """
+
+    def __init__(self, name: str, precision: Precision) -> None:
+        domains = {"": OPSET, ORT_DOMAIN: 1} if precision == "int8" else {"": OPSET}
+        self._builder = onnxscript.GraphBuilder(ir.Graph([], [], nodes=[], opset_imports=domains, name=name))
+        self._precision = precision
+        self.op: Any = self._builder.op
+
+    def input(self, name: str, dtype: ir.DataType, shape: list[int | str]) -> Any:
+        """Declare an input."""
+        return self._builder.input(name, dtype, shape)
+
+    def output(self, name: str, value: Any, dtype: ir.DataType, shape: list[int | str]) -> None:
+        """Declare an output."""
+        value.dtype, value.shape = dtype, ir.Shape(shape)
+        self._builder.add_output(value, name)
+
+    def weight(self, name: str, value: npt.NDArray[Any]) -> Any:
+        """Return the initializer called `name`, the same one each time it is asked for."""
+        known = self._builder.graph.initializers
+        return known[name] if name in known else self._builder.initializer(ir.tensor(value, name=name))
+
+    def numbers(self, name: str, value: Float32) -> Any:
+        """Return an initializer of the working type."""
+        return self.weight(name, value.astype(np.float16) if self._precision == "fp16" else value)
+
+    def working(self, value: Any) -> Any:
+        """Cast float32 to the working type."""
+        return self.op.Cast(value, to=FLOAT16) if self._precision == "fp16" else value
+
+    def float32(self, value: Any) -> Any:
+        """Cast the working type to float32."""
+        return self.op.Cast(value, to=FLOAT) if self._precision == "fp16" else value
+
+    def linear(self, name: str, x: Any, weight: Float32, bias: Float32) -> Any:
+        """Return x @ weight + bias, all of the working type."""
+        return self.op.Add(self._product(name, x, weight), self.numbers(f"{name}.bias", bias))
+
+    def _product(self, name: str, x: Any, weight: Float32) -> Any:
+        if self._precision != "int8":
+            return self.op.MatMul(x, self.numbers(f"{name}.weight", weight))
+        rows, columns = weight.shape
+        quantised, scales = quantise(weight)
+        return self.op.MatMulNBits(
+            x,
+            self.weight(f"{name}.weight", quantised),
+            self.weight(f"{name}.scales", scales),
+            K=rows,
+            N=columns,
+            bits=8,
+            block_size=quantised.shape[2],
+            accuracy_level=INT8_ACTIVATIONS,
+            _domain=ORT_DOMAIN,
+        )
+
+    def parts(self, value: Any, count: int, axis: int) -> list[Any]:
+        """Split a value into `count` equal parts along an axis."""
+        return [value] if count == 1 else list(self.op.Split(value, axis=axis, num_outputs=count, _outputs=count))
+
+    def finish(self) -> onnx.ModelProto:
+        """Return the graph as a checked model, self-contained in one file."""
+        proto = ir.to_proto(ir.Model(self._builder.graph, ir_version=IR_VERSION, producer_name="slash"))
+        onnx.checker.check_model(proto, full_check=True)
+        return proto
+
+
+def quantise(weight: Float32) -> tuple[npt.NDArray[np.uint8], Float32]:
+    """Quantise a weight to 8 bits, symmetrically, each column in blocks.
+
+    Args:
+        weight: [K, N].
+
+    Returns:
+        integers [N, ceil(K / block), block], 128 standing for 0, and scales [N, ceil(K / block)]. The last block
+        is filled up with zeros.
+    """
+    rows, columns = weight.shape
+    block = max(16, min(BLOCK, 1 << (rows - 1).bit_length()))
+    padded = np.pad(weight, ((0, -rows % block), (0, 0))).T.reshape(columns, -1, block)
+    largest = np.abs(padded).max(axis=2)
+    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    integers = np.rint(padded / scales[..., np.newaxis]) + 128
+    return integers.astype(np.uint8), scales

@@ -1,0 +1,74 @@
+"""Builds the TensorRT plans of a bundle into the user's cache."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slash_infer.bundle import Bundle, Precision
+from slash_infer.errors import UserError
+from slash_infer.runtime import Unavailable
+from slash_infer.tensorrt_plans import TARGETS, Compiler, PlanCache, PlanKey
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
+"""Those TensorRT has; int8 graphs are for ONNX Runtime."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A plan."""
+
+    graph: str
+    graph_bytes: int
+    plan: Path
+    plan_bytes: int
+    seconds: float
+    """It took to build; 0 for one that was in the cache."""
+
+
+def build_plans(bundle: Bundle, target: str | None = None) -> Iterator[Built]:
+    """Build every plan of a bundle that is not in the cache yet.
+
+    Args:
+        bundle: whose graphs.
+        target: a compute capability, one of TARGETS, for building ahead of time; None for the GPU that is here.
+
+    Yields:
+        the plans, as they are done.
+
+    Raises:
+        UserError: there is no TensorRT, no GPU to build for, or TensorRT does not support a graph.
+    """
+    if target is not None and target not in TARGETS:
+        raise UserError(f"--target {target}: must be one of {', '.join(TARGETS)}, a GPU's compute capability")
+    try:
+        compiler = Compiler()
+        if target is not None and not compiler.builds_for_others:
+            raise UserError("--target: tensorrt builds for the GPU at hand alone; install tensorrt-rtx in its place")
+        gpu = _gpu_here() if target is None else ("any", target, "any")
+    except Unavailable as reason:
+        remedy = "" if target else f"; for another machine's, name it: --target {' or '.join(TARGETS)}"
+        raise UserError(f"{bundle.path}: no plan can be built ({reason}{remedy})") from None
+    cache = PlanCache()
+    for variant in bundle.manifest.variants:
+        if variant.precision not in PRECISIONS:
+            continue
+        for graph in variant.files():
+            content, name = bundle.read(graph), str(bundle.path / graph.file)
+            sha256 = hashlib.sha256(content).hexdigest()
+            key = PlanKey(sha256, compiler.flavour, compiler.version, *gpu)
+            start = time.perf_counter()
+            plan, seconds = cache.find(key), 0.0
+            if plan is None:
+                plan = compiler.build(content, name, target)
+                cache.keep(key, plan)
+                seconds = time.perf_counter() - start
+            yield Built(graph.file, graph.bytes, cache.path_of(key), len(plan), seconds)
+
+
+def _gpu_here() -> tuple[str, str, str]:
+    """Return the name, compute capability and driver version that a plan for this machine depends on."""
+    from slash_infer.gpu import Gpu
+
+    return Gpu().identity

@@ -1,0 +1,96 @@
+"""Chooses what runs a bundle, and in which precision: the best at hand, or what is asked for by name, or nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from slash_infer.bundle import Bundle
+from slash_infer.engine import Engine
+from slash_infer.errors import UserError
+from slash_infer.onnx_cpu import OnnxCpu
+from slash_infer.runtime import Runtime, Unavailable
+
+EngineName = Literal["auto", "cpu", "cuda", "tensorrt"]
+PrecisionName = Literal["auto", "fp32", "int8", "fp16"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An engine, and why it is this one."""
+
+    engine: Engine
+    why: str
+
+
+def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: PrecisionName = "auto") -> Chosen:
+    """Open a bundle on the engine and in the precision asked for.
+
+    Args:
+        bundle: what to run.
+        engine: `auto` takes the first that works of tensorrt, cuda and cpu; another must work.
+        precision: `auto` takes, of those the bundle has, the one the engine is fastest in.
+
+    Raises:
+        UserError: an engine or a precision asked for by name cannot be had; it says why and what would help.
+    """
+    runtime, why = _first_that_works() if engine == "auto" else (runtime_called(engine), f"--engine {engine}")
+    if precision == "auto":
+        had = {variant.precision for variant in bundle.manifest.variants}
+        chosen = next(candidate for candidate in runtime.precisions if candidate in had)
+        why += f"; {chosen}, the fastest there of the bundle's {', '.join(sorted(had))}"
+    else:
+        chosen = precision
+        why += f"; --precision {precision}"
+    if chosen not in runtime.precisions:
+        raise UserError(
+            f"--precision {chosen}: the engine {runtime.name} has no {chosen}; "
+            f"choose {' or '.join(runtime.precisions)}, or another --engine"
+        )
+    return Chosen(Engine(bundle, runtime, chosen), why)
+
+
+def runtimes() -> list[tuple[str, "Runtime[Any] | Unavailable"]]:
+    """Return every runtime by name, or why it cannot be had, the fastest first."""
+    found: list[tuple[str, Runtime[Any] | Unavailable]] = []
+    for name, make in _MAKERS.items():
+        try:
+            found.append((name, make()))
+        except Unavailable as reason:
+            found.append((name, reason))
+    return found
+
+
+def _first_that_works() -> tuple[Runtime[Any], str]:
+    reasons: list[str] = []
+    for name, found in runtimes():
+        if not isinstance(found, Unavailable):
+            return found, f"{name}, since {'; '.join(reasons)}" if reasons else f"{name}, the fastest"
+        reasons.append(str(found))
+    raise UserError(f"no engine works: {'; '.join(reasons)}")
+
+
+def runtime_called(name: str) -> Runtime[Any]:
+    """Return the runtime of that name.
+
+    Raises:
+        UserError: it cannot be had; the message says why and what would help.
+    """
+    try:
+        return _MAKERS[name]()
+    except Unavailable as reason:
+        raise UserError(f"--engine {name}: {reason}") from None
+
+
+def _tensorrt() -> Runtime[Any]:
+    from slash_infer.tensorrt_runtime import TensorRt
+
+    return TensorRt()
+
+
+def _cuda() -> Runtime[Any]:
+    from slash_infer.onnx_cuda import OnnxCuda
+
+    return OnnxCuda()
+
+
+_MAKERS: dict[str, Callable[[], Runtime[Any]]] = {"tensorrt": _tensorrt, "cuda": _cuda, "cpu": OnnxCpu}

@@ -1,0 +1,70 @@
+"""`slash verify`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from slash_infer.cli.choice import EngineName, EngineOption
+from slash_infer.cli.console import optional_packages, stderr, stdout, table
+from slash_infer.errors import UserError
+
+if TYPE_CHECKING:
+    from slash_infer.runtime import Runtime
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by slash export.")],
+    engine: EngineOption = EngineName.auto,
+) -> None:
+    """Compare every engine and precision at hand with fp32 on the CPU: layers, logits, and the codes drawn.
+
+    \b
+    slash verify bundle
+    slash verify bundle --engine tensorrt
+    """
+    with optional_packages("verify"):
+        from slash_export.verify import verify as compare
+    from slash_infer.bundle import Bundle
+
+    opened = Bundle(bundle)
+    with stderr().status("comparing"):
+        verdicts = compare(opened, _runtimes(engine))
+    if parity := opened.manifest.parity:
+        stdout().print(
+            f"fp32 on the CPU drew the model's own codes at export: {parity.samples:,} identical, "
+            f"logits within {parity.max_logit_difference:.1e}"
+        )
+    if not verdicts:
+        stdout().print(f"{bundle}: holds fp32 alone, and no other engine is here to compare it on")
+        return
+    columns = ("layers within", "logits within", "mean KL, nats", "codes alike", "verdict")
+    rows = table(f"{bundle}: against fp32 on the CPU, the same uniforms", "engine and precision", *columns)
+    for verdict in verdicts:
+        rows.add_row(
+            f"{verdict.runtime} {verdict.precision}",
+            f"{verdict.max_layer_difference:.1e}",
+            f"{verdict.max_logit_difference:.1e}",
+            f"{verdict.mean_kl:.1e}",
+            f"{verdict.identical:,} of {verdict.codes:,}",
+            verdict.fault or "ok",
+        )
+    stdout().print(rows)
+    if any(verdict.fault for verdict in verdicts):
+        raise UserError(f"{bundle}: an engine does not compute what the model computes; use another --engine")
+
+
+def _runtimes(engine: EngineName) -> "list[Runtime[Any]]":
+    """Return the runtime named, or all that work, saying why the others do not."""
+    from slash_infer.choice import runtime_called, runtimes
+    from slash_infer.runtime import Unavailable
+
+    if engine is not EngineName.auto:
+        return [runtime_called(engine.value)]
+    found = []
+    for name, runtime in runtimes():
+        if isinstance(runtime, Unavailable):
+            stderr().print(f"without {name}: {runtime}")
+        else:
+            found.append(runtime)
+    return found

@@ -1,0 +1,123 @@
+"""What Slash asks of whatever executes a bundle's graphs: arrays where it runs, and work prepared to run on them.
+
+Everything that depends on shapes or addresses is prepared once; generating is calling what was prepared, in order.
+On a GPU that order is a CUDA stream's: only `get` waits.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from slash_infer.bundle import Precision
+
+Launch = Callable[[], None]
+"""Starts a piece of prepared work."""
+
+A = TypeVar("A")
+A_contra = TypeVar("A_contra", contravariant=True)
+
+
+class Unavailable(Exception):  # noqa: N818  it is no error of the program
+    """A runtime cannot work on this machine. The message says why, and what would help."""
+
+
+class Graph(Protocol[A_contra]):
+    """An opened graph."""
+
+    @property
+    def inputs(self) -> Mapping[str, Sequence[Any]]:
+        """The shape of each input; the batch, an axis left open, is no integer."""
+
+    @property
+    def outputs(self) -> Mapping[str, Sequence[Any]]:
+        """The shape of each output."""
+
+    def bind(self, arrays: Mapping[str, A_contra]) -> Launch:
+        """Prepare a run on these arrays, one for every input and output, by name."""
+
+
+class Runtime(Protocol[A]):
+    """Somewhere to run graphs. Arrays hold 4-byte numbers."""
+
+    name: str
+    """As `--engine` names it."""
+    precisions: tuple[Precision, ...]
+    """Those it is for, the one `auto` prefers first."""
+
+    @property
+    def description(self) -> str:
+        """What runs where, for people."""
+
+    def threads_for(self, clips: int, width: int) -> int:
+        """How many threads should each play a part of the clips."""
+
+    def load(self, content: bytes, name: str, width: int) -> Graph[A]:
+        """Open a graph.
+
+        Args:
+            content: verified ONNX.
+            name: for messages.
+            width: D, by which a runtime may choose its threads.
+
+        Raises:
+            UserError: the runtime rejects the graph.
+        """
+
+    def array(self, shape: Sequence[int], dtype: npt.DTypeLike) -> A:
+        """Return a new array of zeros."""
+
+    def part(self, array: A, index: int, shape: Sequence[int]) -> A:
+        """Return the first numbers of `array[index]`, a view of them, in another shape."""
+
+    def put(self, array: A, values: npt.NDArray[Any]) -> None:
+        """Fill an array from the host's memory."""
+
+    def get(self, array: A) -> npt.NDArray[Any]:
+        """Wait for all that was started, and return an array's contents."""
+
+    def copy_columns(self, to: A, to_column: int, source: A, column: int, columns: int) -> Launch:
+        """Prepare a copy between two arrays seen as matrices, [B, all other axes]."""
+
+    def copy_row(self, to: A, to_row: int, source: A, row: int) -> None:
+        """Copy `source[row]` to `to[to_row]`."""
+
+    def record(self, work: Sequence[Launch]) -> Launch:
+        """Join work that is always done in this order. It may be run in passing: arrays may change."""
+
+
+class OnHost(Generic[A]):
+    """A graph to be called with the host's arrays, for checking and scoring.
+
+    Args:
+        runtime: that opened it.
+        graph: to run.
+    """
+
+    def __init__(self, runtime: Runtime[A], graph: Graph[A]) -> None:
+        self._runtime, self._graph = runtime, graph
+        self._bound: dict[tuple[int, ...], tuple[dict[str, A], dict[str, A], Launch]] = {}
+
+    def __call__(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return the outputs by name; `feed` holds the inputs, of one batch size."""
+        shapes = tuple(size for values in feed.values() for size in values.shape)
+        if shapes not in self._bound:
+            self._bound[shapes] = self._bind(feed)
+        inputs, outputs, launch = self._bound[shapes]
+        for name, values in feed.items():
+            self._runtime.put(inputs[name], values)
+        launch()
+        return {name: self._runtime.get(array) for name, array in outputs.items()}
+
+    def _bind(self, feed: Mapping[str, npt.NDArray[Any]]) -> tuple[dict[str, A], dict[str, A], Launch]:
+        batch = next(len(values) for name, values in feed.items() if name not in ("h", "c"))
+        inputs = {name: self._runtime.array(values.shape, values.dtype) for name, values in feed.items()}
+        outputs = {
+            name: self._runtime.array(
+                [size if isinstance(size, int) else batch for size in shape],
+                np.int32 if name == "codes" else np.float32,
+            )
+            for name, shape in self._graph.outputs.items()
+        }
+        return inputs, outputs, self._graph.bind({**inputs, **outputs})
