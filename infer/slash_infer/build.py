@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slash_infer.bundle import Bundle, Precision
 from slash_infer.errors import UserError
-from slash_infer.runtime import Unavailable
+from slash_infer.runtime import Unavailable, cuda_packages
 from slash_infer.tensorrt_plans import TARGETS, Compiler, PlanCache, PlanKey
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
@@ -69,6 +69,7 @@ def build_plans(bundle: Bundle, target: str | None = None) -> Iterator[Built]:
 
 def _gpu_here() -> tuple[str, str, str]:
     """Return the name, compute capability and driver version that a plan for this machine depends on."""
-    from slash_infer.gpu import Gpu
+    with cuda_packages():
+        from slash_infer.gpu import Gpu
 
     return Gpu().identity

@@ -8,7 +8,7 @@ from slash_infer.bundle import Bundle
 from slash_infer.engine import Engine
 from slash_infer.errors import UserError
 from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.runtime import Runtime, Unavailable
+from slash_infer.runtime import Runtime, Unavailable, cuda_packages
 
 EngineName = Literal["auto", "cpu", "cuda", "tensorrt"]
 PrecisionName = Literal["auto", "fp32", "int8", "fp16"]
@@ -35,9 +35,9 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
     """
     runtime, why = _first_that_works() if engine == "auto" else (runtime_called(engine), f"--engine {engine}")
     if precision == "auto":
-        had = {variant.precision for variant in bundle.manifest.variants}
+        had = [variant.precision for variant in bundle.manifest.variants]
         chosen = next(candidate for candidate in runtime.precisions if candidate in had)
-        why += f"; {chosen}, the fastest there of the bundle's {', '.join(sorted(had))}"
+        why += f"; {chosen}, the fastest there of the bundle's {', '.join(had)}"
     else:
         chosen = precision
         why += f"; --precision {precision}"
@@ -64,7 +64,7 @@ def _first_that_works() -> tuple[Runtime[Any], str]:
     reasons: list[str] = []
     for name, found in runtimes():
         if not isinstance(found, Unavailable):
-            return found, f"{name}, since {'; '.join(reasons)}" if reasons else f"{name}, the fastest"
+            return found, f"{name}, since {'; '.join(dict.fromkeys(reasons))}" if reasons else f"{name}, the fastest"
         reasons.append(str(found))
     raise UserError(f"no engine works: {'; '.join(reasons)}")
 
@@ -78,17 +78,19 @@ def runtime_called(name: str) -> Runtime[Any]:
     try:
         return _MAKERS[name]()
     except Unavailable as reason:
-        raise UserError(f"--engine {name}: {reason}") from None
+        raise UserError(f"--engine {name}: {reason}; --engine cpu works everywhere") from None
 
 
 def _tensorrt() -> Runtime[Any]:
-    from slash_infer.tensorrt_runtime import TensorRt
+    with cuda_packages():
+        from slash_infer.tensorrt_runtime import TensorRt
 
     return TensorRt()
 
 
 def _cuda() -> Runtime[Any]:
-    from slash_infer.onnx_cuda import OnnxCuda
+    with cuda_packages():
+        from slash_infer.onnx_cuda import OnnxCuda
 
     return OnnxCuda()
 

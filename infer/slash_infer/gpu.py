@@ -6,14 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from cuda.bindings import driver
+from cuda.core import Device, system
+from cuda.pathfinder import DynamicLibNotFoundError
 
 from slash_infer.runtime import Launch, Unavailable
-
-try:
-    from cuda.bindings import driver
-    from cuda.core import Device, system
-except ImportError as error:
-    raise Unavailable("cuda-core is not installed; in Slash's folder: pip install '.[gpu]'") from error
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,9 @@ class Gpu:
         try:
             self.device = Device(0)
             self.device.set_current()
-        except Exception as error:  # the driver's absence has many exceptions
+        except DynamicLibNotFoundError as error:
+            raise Unavailable("there is no NVIDIA driver here") from error
+        except Exception as error:  # what else may be amiss has many exceptions
             reason = str(error).splitlines()[0]
             raise Unavailable(f"no NVIDIA GPU can be used ({reason})") from error
         self.stream = self.device.create_stream()

@@ -22,13 +22,17 @@ MOST_THREADS = 8
 
 
 class OnnxCpu:
-    """A `slash_infer.runtime.Runtime` on the CPU. Its arrays are numpy's."""
+    """A `slash_infer.runtime.Runtime` on the CPU. Its arrays are numpy's.
+
+    Args:
+        cores: to use at most; those of this process, if there are not too many to be of use, when not given.
+    """
 
     name = "cpu"
     precisions: tuple[Precision, ...] = ("int8", "fp32", "fp16")
 
-    def __init__(self) -> None:
-        self._cores = min(usable_cores(), MOST_THREADS)
+    def __init__(self, cores: int | None = None) -> None:
+        self._cores = cores or min(usable_cores(), MOST_THREADS)
 
     @property
     def description(self) -> str:

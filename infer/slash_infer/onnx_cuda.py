@@ -25,12 +25,12 @@ class OnnxCuda(Gpu):
     precisions: tuple[Precision, ...] = ("fp16", "fp32")
 
     def __init__(self) -> None:
+        super().__init__()
         if PROVIDER not in ort.get_available_providers():
             raise Unavailable(
                 "this ONNX Runtime is built for CPUs alone; pip uninstall onnxruntime, then, in Slash's folder, "
                 "pip install '.[gpu]'"
             )
-        super().__init__()
         ort.preload_dlls()
 
     @property

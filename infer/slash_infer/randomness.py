@@ -28,8 +28,7 @@ class Uniforms:
     """
 
     def __init__(self, seed: int, clips: Sequence[int]) -> None:
-        if not all(0 <= key <= MAX_KEY for key in (seed, *clips)):
-            raise UserError(f"seed {seed}: seeds and clip numbers go from 0 to {MAX_KEY}; choose one in that range")
+        check_keys(seed, *clips)
         self._streams = [np.random.Philox(key=np.array([seed, clip], dtype=np.uint64)) for clip in clips]
 
     def next(self, count: int) -> npt.NDArray[np.float32]:
@@ -41,3 +40,13 @@ class Uniforms:
         words = np.stack([stream.random_raw(count) for stream in self._streams])
         top_bits = words >> np.uint64(64 - UNIFORM_BITS)
         return np.asarray((top_bits + 0.5) / 2**UNIFORM_BITS, np.float32)
+
+
+def check_keys(seed: int, *clips: int) -> None:
+    """Check that a seed and clip numbers may key a stream.
+
+    Raises:
+        UserError: one does not fit 64 bits.
+    """
+    if not all(0 <= key <= MAX_KEY for key in (seed, *clips)):
+        raise UserError(f"seed {seed}: seeds and clip numbers go from 0 to {MAX_KEY}; choose one in that range")

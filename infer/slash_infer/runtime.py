@@ -4,7 +4,8 @@ Everything that depends on shapes or addresses is prepared once; generating is c
 On a GPU that order is a CUDA stream's: only `get` waits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -21,6 +22,17 @@ A_contra = TypeVar("A_contra", contravariant=True)
 
 class Unavailable(Exception):  # noqa: N818  it is no error of the program
     """A runtime cannot work on this machine. The message says why, and what would help."""
+
+
+@contextmanager
+def cuda_packages() -> Iterator[None]:
+    """Turn the absence of the packages that reach a GPU, imported in the body, into `Unavailable`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("cuda"):
+            raise
+        raise Unavailable("cuda-core is not installed; in Slash's folder: pip install '.[gpu]'") from error
 
 
 class Graph(Protocol[A_contra]):

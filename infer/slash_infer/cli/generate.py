@@ -45,6 +45,7 @@ def generate(
     """
     with optional_packages("generate"):
         from slash_infer.bundle import Bundle
+        from slash_infer.randomness import check_keys
         from slash_infer.render import render
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
@@ -57,6 +58,7 @@ def generate(
     files = _files(out, clips, audio_format, force=force)
     opened = Bundle(bundle)
     chosen = secrets.randbelow(2**32) if seed is None else seed
+    check_keys(chosen)
     player = choose_engine(opened, engine, precision)
     description = TextColumn("{task.description}", markup=False)
     columns = (

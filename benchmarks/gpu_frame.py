@@ -1,0 +1,66 @@
+"""What one step of the top tier costs on a GPU, by CUDA events, beside the time its weights take to be read once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from cuda.core import EventOptions
+
+from slash_infer.bundle import Bundle
+from slash_infer.engine import Engine
+from slash_infer.gpu import Gpu
+
+STEPS = 500
+COPIED = 2**30  # bytes copied to measure the bandwidth: far more than any cache
+COPIES = 20
+
+
+@dataclass(frozen=True)
+class FrameCost:
+    """One step of the top tier for one clip."""
+
+    microseconds: float
+    weight_bytes: int
+    """Of all graphs."""
+    bandwidth: float
+    """Bytes per second of a copy within the GPU's memory, read and written counted both."""
+    floor_microseconds: float
+    """Reading the weights once at that bandwidth."""
+
+
+def frame_cost(bundle: Bundle, engine: Engine, gpu: Gpu) -> FrameCost:
+    """Time the steps of one clip between two events on the stream they run on."""
+    player = engine.player(1)
+    uniform = np.random.default_rng(0).random((1, STEPS * bundle.manifest.top_hop), np.float32)
+    player.play(uniform)
+    seconds = _timed(gpu, lambda: player.play(uniform)) / STEPS
+    bandwidth = _bandwidth(gpu)
+    weight_bytes = sum(
+        graph.bytes
+        for variant in bundle.manifest.variants
+        if variant.precision == engine.precision
+        for graph in variant.files()
+    )
+    return FrameCost(seconds * 1e6, weight_bytes, bandwidth, weight_bytes / bandwidth * 1e6)
+
+
+def _bandwidth(gpu: Gpu) -> float:
+    source, to = (gpu.array([COPIED // 4], np.float32) for _ in range(2))
+
+    def copy() -> None:
+        for _ in range(COPIES):
+            gpu.copy_row(gpu.part(to, 0, [1, COPIED // 4]), 0, gpu.part(source, 0, [1, COPIED // 4]), 0)
+
+    copy()
+    return 2 * COPIED * COPIES / _timed(gpu, copy)
+
+
+def _timed(gpu: Gpu, work: Callable[[], object]) -> float:
+    """Return the seconds that work takes on the GPU's stream."""
+    timing = EventOptions(timing_enabled=True)
+    gpu.stream.sync()
+    begun = gpu.stream.record(options=timing)
+    work()
+    ended = gpu.stream.record(options=timing)
+    ended.sync()
+    return float(ended - begun) / 1e3
