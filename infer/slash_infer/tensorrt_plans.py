@@ -20,6 +20,7 @@ from slash_infer.files import read_json, whole_file, write_json
 from slash_infer.runtime import Unavailable
 
 BATCHES = (1, 8, 1024)  # clips side by side that a plan takes: at least, best tuned for, at most
+NOT_CAPTURABLE = b"stream_capturable=0"  # TensorRT-RTX's own note in a plan, for the parts it compiles as one
 TARGETS = {"7.5": "SM75", "8.0": "SM80", "8.6": "SM86", "8.9": "SM89", "12.0": "SM120", "12.1": "SM121"}
 
 
@@ -82,10 +83,10 @@ class Compiler:
             target: the compute capability it is for, one of TARGETS; None for the GPU that is here.
 
         Returns:
-            the plan. It can be captured in CUDA graphs: one that could not is refused by TensorRT here.
+            the plan.
 
         Raises:
-            UserError: TensorRT does not support the graph.
+            UserError: TensorRT does not support the graph, or its plan could not be captured in CUDA graphs.
         """
         trt = self.trt
         builder = trt.Builder(self.logger)
@@ -113,6 +114,8 @@ class Compiler:
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise UserError(f"{name}: TensorRT cannot compile it ({self.logger.last}); use --engine cuda or cpu")
+        if NOT_CAPTURABLE in bytes(plan):
+            raise UserError(f"{name}: its plan cannot be captured in a CUDA graph; use --engine cuda or cpu")
         return bytes(plan)
 
 

@@ -1,16 +1,22 @@
 """A bundle from a stranger: refused by name before any runtime opens it, unless it is exactly what it says."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
+import onnxruntime as ort
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slash_infer import onnx_cpu
-from slash_infer.bundle import MANIFEST, Bundle
+from slash_infer.bundle import MANIFEST, Bundle, describe_file
 from slash_infer.errors import UserError
+from slash_infer.onnx_file import check_self_contained
 from slash_infer.sampler import Sampler
 
 
@@ -92,3 +98,128 @@ def test_clocks_that_do_not_fit_together(folder: Path) -> None:
     _edit(folder, lambda content: content["frame_tiers"][0].update(upsampling=4))
     _edit(folder, lambda content: content["sample_tier"].update(history=8))
     _refused(folder, "sample_tier.history must be 0 or the lowest")
+
+
+def test_a_symlink_for_a_manifest(folder: Path) -> None:
+    elsewhere = (folder / MANIFEST).rename(folder.parent / "elsewhere.json")
+    (folder / MANIFEST).symlink_to(elsewhere)
+    _refused(folder, "manifest.json: is a symbolic link")
+
+
+def test_an_oversized_graph(folder: Path) -> None:
+    with (folder / "sample_tier.int8.onnx").open("ab") as file:
+        file.write(b"\0" * 1000)
+    _refused(folder, "sample_tier.int8.onnx: has another size")
+    _edit(folder, lambda content: content["variants"][1]["sample_tier"].update(bytes=2**31))
+    _refused(folder, r"variants\.1\.sample_tier\.bytes")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda variants: variants.pop(0), "must begin with fp32"),
+        (lambda variants: variants.append(variants[1]), "each precision once"),
+        (lambda variants: variants[1]["frame_tiers"].pop(), "one graph for each frame tier"),
+        (lambda variants: variants[1].update(precision="int2"), "precision"),
+        (lambda variants: variants.clear(), "variants"),
+    ],
+)
+def test_variants_that_do_not_fit(folder: Path, change: Callable[[list[dict[str, Any]]], object], says: str) -> None:
+    _edit(folder, lambda content: change(content["variants"]))
+    _refused(folder, says)
+
+
+def _external(model: onnx.ModelProto) -> None:
+    """Point a weight to a file outside the bundle."""
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def _external_constant(model: onnx.ModelProto) -> None:
+    tensor = onnx.TensorProto(data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="../secret")
+    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["unused"], value=tensor))
+
+
+def _sparse(model: onnx.ModelProto) -> None:
+    model.graph.sparse_initializer.add()
+
+
+def _subgraph(model: onnx.ModelProto) -> None:
+    inner = onnx.helper.make_graph([], "inner", [], [])
+    model.graph.node.add(op_type="If", input=["x"], output=["y"]).attribute.append(
+        onnx.helper.make_attribute("then_branch", inner)
+    )
+
+
+def _function(model: onnx.ModelProto) -> None:
+    model.functions.add(name="f", domain="mine")
+
+
+def _domain(model: onnx.ModelProto) -> None:
+    model.graph.node[0].domain = "somebody.else"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_external, "points to a weight outside itself"),
+        (_external_constant, "points to a weight outside itself"),
+        (_sparse, "sparse weights"),
+        (_subgraph, "a graph within the graph"),
+        (_function, "functions"),
+        (_domain, "neither ONNX's nor ONNX Runtime's"),
+    ],
+)
+def test_a_graph_that_is_more_than_a_graph(
+    folder: Path, change: Callable[[onnx.ModelProto], None], says: str
+) -> None:
+    """Signed as it should be: the manifest's sha256 is no proof of good will."""
+    path = folder / "frame_tier_1.onnx"
+    model = onnx.load(path)
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    _edit(
+        folder, lambda content: content["variants"][0]["frame_tiers"].__setitem__(0, describe_file(path).model_dump())
+    )
+    _refused(folder, f"frame_tier_1.onnx: .*{says}")
+
+
+NO_ONNX = [
+    b"",
+    b"\0",
+    b"PK\x03\x04",  # another kind of file
+    b"\x3a",  # a graph without a length
+    b"\x3a\x05ab",  # a graph cut short
+    b"\x38\x01",  # a number for a graph
+    b"\x3a\x00\x3a\x00",  # two graphs
+    b"\x3f",  # a wire type there is not
+    b"\xff" * 11,  # a number that never ends
+]
+
+
+@pytest.mark.parametrize("content", NO_ONNX)
+def test_a_file_that_is_no_onnx(content: bytes) -> None:
+    with pytest.raises(UserError, match=r"x\.onnx: is not an ONNX file"):
+        check_self_contained(content, Path("x.onnx"))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_answered(content: bytes) -> None:
+    """Read or refused, never a crash."""
+    with contextlib.suppress(UserError):
+        check_self_contained(content, Path("x.onnx"))
+
+
+def test_onnx_runtime_would_have_followed_the_pointer(bundle: Bundle, tmp_path: Path, monkeypatch: Any) -> None:
+    """Why the check is there: from bytes, ONNX Runtime resolves external data against the working folder."""
+    monkeypatch.chdir(tmp_path)
+    model = onnx.load_from_string(bundle.read(bundle.manifest.variants[0].sample_tier))
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "output.bias")
+    (tmp_path / "secret.bin").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="secret.bin")
+    ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -1,0 +1,135 @@
+"""int8 and fp16: what they cost is measured, and a variant or an engine that costs too much is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from slash_export import fidelity, writer
+from slash_export.bundle_writer import export
+from slash_export.fidelity import MOST_BITS_LOST, check_fidelity, measure_fidelity, take_excerpt
+from slash_export.scoring import BundleScorer
+from slash_export.verify import verify
+from slash_export.writer import quantise
+from slash_infer.bundle import MANIFEST, PRECISIONS, Bundle, describe_file
+from slash_infer.errors import UserError
+from slash_infer.onnx_cpu import OnnxCpu
+from slash_train.corpus import Corpus
+from slash_train.evaluate import bits_per_sample
+from slash_train.run import Run
+
+
+@pytest.mark.parametrize(("rows", "block"), [(5, 16), (36, 64), (64, 64), (300, 64), (1040, 256)])
+def test_quantised_weights_are_within_half_a_step(rows: int, block: int) -> None:
+    weight = np.random.default_rng(0).standard_normal((rows, 7)).astype(np.float32)
+    weight[:, 3] = 0
+    integers, scales = quantise(weight)
+    assert integers.dtype == np.uint8 and integers.shape == (7, -(-rows // block), block)
+    restored = ((integers.astype(float) - 128) * scales[..., None]).reshape(7, -1)[:, :rows].T
+    assert np.abs(restored - weight).max() <= scales.max() / 2 * 1.0001
+    assert (restored[:, 3] == 0).all() and integers.min() >= 1 and integers.max() <= 255
+
+
+def test_each_precision_is_what_it_says(bundle: Bundle) -> None:
+    """No product is left in another precision, which quantisers are known to do silently."""
+    for variant in bundle.manifest.variants:
+        for entry in variant.files():
+            graph = onnx.load_from_string(bundle.read(entry)).graph
+            products = [node.op_type for node in graph.node if node.op_type.startswith(("MatMul", "Gemm"))]
+            assert set(products) == {"MatMulNBits" if variant.precision == "int8" else "MatMul"}
+            weights = [tensor for tensor in graph.initializer if tensor.name.endswith(".weight")]
+            kind = {"fp32": "FLOAT", "fp16": "FLOAT16", "int8": "UINT8"}[variant.precision]
+            assert {onnx.TensorProto.DataType.Name(weight.data_type) for weight in weights} == {kind}
+            domains = {node.domain for node in graph.node}
+            assert domains == ({"", "com.microsoft"} if variant.precision == "int8" else {""})
+
+
+def test_softmax_sums_and_states_are_float32_in_fp16(bundle: Bundle) -> None:
+    for entry in bundle.manifest.variants[PRECISIONS.index("fp16")].files():
+        model = onnx.shape_inference.infer_shapes(onnx.load_from_string(bundle.read(entry)))
+        types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+        for node in model.graph.node:
+            if node.op_type in ("Softmax", "CumSum", "Sigmoid", "Tanh"):
+                assert types[node.output[0]] == onnx.TensorProto.FLOAT, node.name
+
+
+def test_the_manifest_says_what_a_precision_costs(bundle: Bundle, run: Run, corpus: Corpus) -> None:
+    exact, *others = bundle.manifest.variants
+    assert exact.precision == "fp32" and exact.fidelity is None
+    for variant in others:
+        found = variant.fidelity
+        assert found is not None and found.excerpt == "validation"
+        assert 0 < found.mean_kl < 1e-3 and 0 < found.max_logit_difference < 1
+        assert abs(found.loss) <= MOST_BITS_LOST
+    # The same as evaluation finds, on more of the same recordings.
+    assert others[0].fidelity is not None
+    scorer = BundleScorer(bundle, precision=others[0].precision)
+    assert others[0].fidelity.bits == pytest.approx(bits_per_sample(scorer, corpus, "valid"), abs=0.3)
+    assert run.corpus_path == corpus.path.resolve()
+
+
+def test_without_its_corpus_a_bundle_is_compared_on_audio_of_its_own(
+    bundle: Bundle, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(run.page, "corpus", str(tmp_path / "gone"))
+    excerpt = take_excerpt(bundle, run)
+    found = measure_fidelity(bundle, "fp16", excerpt)
+    assert found.excerpt == "generated" and found.samples >= 8 * 15_000
+    assert 0 < found.mean_kl < 1e-3
+    # On audio that fp32 drew, what fp16 loses is the divergence, but for chance.
+    assert found.loss == pytest.approx(found.mean_kl / np.log(2), abs=1e-3)
+
+
+def test_a_precision_that_loses_too_much_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = writer.quantise
+
+    def coarse(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        integers, scales = genuine(weight)
+        return (integers // 32 * 32).astype(np.uint8), scales
+
+    monkeypatch.setattr(writer, "quantise", coarse)
+    with pytest.raises(UserError, match=r"--precision int8: loses \d\.\d+ bits/sample .+ pass --accept-loss"):
+        export(run, tmp_path / "bundle", precisions=["int8"])
+    assert list(tmp_path.iterdir()) == []
+    manifest = export(run, tmp_path / "bundle", precisions=["int8"], accept_loss=True)
+    assert manifest.variants[1].fidelity is not None and manifest.variants[1].fidelity.loss > MOST_BITS_LOST
+
+
+def test_not_a_number_is_refused(bundle: Bundle) -> None:
+    found = bundle.manifest.variants[1].fidelity
+    assert found is not None
+    with pytest.raises(UserError, match="loses nan bits"):
+        check_fidelity("fp16", found.model_copy(update={"bits": float("nan")}))
+
+
+def test_verify_finds_a_faulty_variant(bundle: Bundle, tmp_path: Path) -> None:
+    genuine = verify(bundle, [OnnxCpu()])
+    assert [(verdict.precision, verdict.fault) for verdict in genuine] == [("int8", None), ("fp16", None)]
+    assert all(0 < verdict.identical <= verdict.codes == 16_000 for verdict in genuine)
+    assert genuine[1].max_layer_difference < genuine[0].max_layer_difference < 0.1
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    for path in bundle.path.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    path = folder / "sample_tier.int8.onnx"
+    model = onnx.load(path)
+    (scales,) = [tensor for tensor in model.graph.initializer if tensor.name == "output.scales"]
+    scales.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scales) * np.float32(1.5), scales.name))
+    onnx.save(model, path)
+    content = json.loads((folder / MANIFEST).read_text())
+    content["variants"][1]["sample_tier"] = describe_file(path).model_dump()
+    (folder / MANIFEST).write_text(json.dumps(content))
+    verdicts = verify(Bundle(folder), [OnnxCpu()])
+    assert verdicts[0].fault is not None and "mean KL is over" in verdicts[0].fault
+    assert verdicts[1].fault is None
+
+
+def test_the_excerpt_is_short(bundle: Bundle, run: Run) -> None:
+    """A few seconds, so that exporting stays quick, of every held-out recording alike."""
+    excerpt = take_excerpt(bundle, run)
+    seconds = sum((window.targets >= 0).sum() for window in excerpt.windows) / bundle.manifest.sample_rate
+    assert 0 < seconds <= fidelity.CLIPS * fidelity.CLIP_SECONDS + 1

@@ -1,0 +1,67 @@
+"""A sampler written from docs/bundle-format.md alone, with no line of Slash's."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+
+class PlainSampler:
+    """Clips of a bundle's fp32 graphs, and, in `log`, every tensor that went in or came out."""
+
+    def __init__(self, folder: Path, seed: int, clips: list[int]) -> None:
+        self.manifest = json.loads((folder / "manifest.json").read_text())
+        self.tiers = self.manifest["frame_tiers"]
+        fp32 = self.manifest["variants"][0]
+        self.frame_graphs = [_open(folder, entry) for entry in fp32["frame_tiers"]]
+        self.sample_graph = _open(folder, fp32["sample_tier"])
+        self.states = [
+            np.repeat(np.load(folder / tier["initial_state"]["file"])[:, :, None], len(clips), axis=2)
+            for tier in self.tiers
+        ]
+        levels, kind = self.manifest["codec"]["levels"], self.manifest["codec"]["kind"]
+        assert kind in ("mu-law", "linear")
+        silence = int(np.floor((levels - 1) / 2 + 0.5))
+        self.codes = np.full((len(clips), self.tiers[-1]["frame_size"]), silence, np.int32)
+        self.philox = [np.random.Philox(key=np.array([seed, clip], np.uint64)) for clip in clips]
+        self.temperature = np.ones(len(clips), np.float32)
+        self.log: list[tuple[str, dict[str, np.ndarray]]] = []
+
+    def frame(self) -> None:
+        """Append hop(K) codes to `codes`."""
+        self._run(len(self.tiers), None)
+
+    def _run(self, k: int, conditioning: np.ndarray | None) -> None:
+        tier = self.tiers[k - 1]
+        feed: dict[str, Any] = {"frame": self.codes[:, -tier["frame_size"] :]}
+        feed |= dict(zip(("h", "c") if tier["cell"] == "lstm" else ("h",), self.states[k - 1], strict=True))
+        if conditioning is not None:
+            feed["conditioning"] = conditioning
+        below, *state = self._call(f"frame_tier_{k}", self.frame_graphs[k - 1], feed)
+        self.states[k - 1] = np.stack(state)
+        if k > 1:
+            for i in range(tier["upsampling"]):
+                self._run(k - 1, below[:, i])
+            return
+        words = np.stack([stream.random_raw(tier["hop"]) for stream in self.philox])
+        uniform = (((words >> np.uint64(42)) + 0.5) / 2**22).astype(np.float32)
+        feed = {"conditioning": below, "uniform": uniform, "temperature": self.temperature}
+        if self.manifest["sample_tier"]["history"]:
+            feed["history"] = self.codes[:, -self.manifest["sample_tier"]["history"] :]
+        codes, _ = self._call("sample_tier", self.sample_graph, feed)
+        self.codes = np.concatenate([self.codes, codes], axis=1)
+
+    def _call(self, name: str, graph: ort.InferenceSession, feed: dict[str, Any]) -> list[np.ndarray]:
+        names = [output.name for output in graph.get_outputs()]
+        made = graph.run(names, {key: np.ascontiguousarray(value) for key, value in feed.items()})
+        self.log.append((name, {**feed, **dict(zip(names, made, strict=True))}))
+        return list(made)
+
+
+def _open(folder: Path, entry: dict[str, Any]) -> ort.InferenceSession:
+    content = (folder / entry["file"]).read_bytes()
+    assert (len(content), hashlib.sha256(content).hexdigest()) == (entry["bytes"], entry["sha256"])
+    return ort.InferenceSession(content, providers=["CPUExecutionProvider"])

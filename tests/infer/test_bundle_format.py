@@ -1,0 +1,36 @@
+"""docs/bundle-format.md is enough to write a sampler, and its example is true."""
+
+import re
+
+import numpy as np
+from plain_sampler import PlainSampler
+from worked_example import BUNDLE, CLIP, SEED, committed_example, worked_example
+
+from slash_infer.bundle import Bundle
+from slash_infer.engine import Engine
+from slash_infer.onnx_cpu import OnnxCpu
+from slash_infer.sampler import Sampler
+
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def test_a_sampler_written_from_the_page_makes_the_same_audio(bundle: Bundle, engine: Engine) -> None:
+    plain = PlainSampler(bundle.path, seed=3, clips=[0, 7])
+    for _ in range(50):
+        plain.frame()
+    made = Sampler(bundle, [0, 7], seed=3, engine=engine).codes(50 * bundle.manifest.top_hop)
+    assert np.array_equal(plain.codes[:, bundle.manifest.top_frame :], made)
+
+
+def test_the_worked_example_is_what_the_example_bundle_does() -> None:
+    committed, made = committed_example(), worked_example()
+    assert NUMBER.sub("#", committed) == NUMBER.sub("#", made)
+    numbers = [np.array(NUMBER.findall(text), float) for text in (committed, made)]
+    assert len(numbers[0]) > 100
+    assert np.abs(numbers[0] - numbers[1]).max() <= 2e-6  # the last digit may round differently elsewhere
+
+
+def test_slash_agrees_with_the_worked_example() -> None:
+    bundle = Bundle(BUNDLE)
+    codes = Sampler(bundle, [CLIP], seed=SEED, engine=Engine(bundle, OnnxCpu())).codes(4)
+    assert f"codes made: {' '.join(map(str, codes[0]))}" in committed_example()

@@ -1,0 +1,87 @@
+"""What runs a bundle: how it is chosen, and that it does not show in the audio."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from slash_infer.bundle import Bundle
+from slash_infer.choice import open_engine, runtimes
+from slash_infer.engine import Engine
+from slash_infer.errors import UserError
+from slash_infer.onnx_cpu import CLIPS_PER_THREAD, OnnxCpu
+from slash_infer.runtime import Unavailable
+from slash_infer.sampler import Sampler
+
+HERE = [name for name, found in runtimes() if not isinstance(found, Unavailable)]
+
+
+def test_auto_takes_the_first_that_works_and_says_why(bundle: Bundle) -> None:
+    chosen = open_engine(bundle)
+    assert chosen.engine.runtime.name == HERE[0]
+    assert chosen.engine.precision == chosen.engine.runtime.precisions[0]
+    assert chosen.why.startswith(HERE[0])
+    assert f"{chosen.engine.precision}, the fastest there of the bundle's fp32, int8, fp16" in chosen.why
+
+
+@pytest.mark.skipif(HERE != ["cpu"], reason="there is more than a CPU here")
+@pytest.mark.parametrize("name", ["cuda", "tensorrt"])
+def test_an_engine_asked_for_by_name_is_had_or_refused(bundle: Bundle, name: str) -> None:
+    with pytest.raises(UserError, match=f"--engine {name}: .+; --engine cpu works everywhere"):
+        open_engine(bundle, name)  # type: ignore[arg-type]
+    assert "since" in open_engine(bundle).why
+
+
+def test_a_precision_the_bundle_lacks_is_refused() -> None:
+    example = Bundle(Path(__file__).resolve().parents[2] / "docs" / "example-bundle")  # has fp32 alone
+    with pytest.raises(UserError, match="has no int8 graphs; export it again with --precision int8"):
+        open_engine(example, "cpu", "int8")
+    assert open_engine(example, "cpu").engine.precision == "fp32"
+
+
+def test_threads_do_not_show(bundle: Bundle) -> None:
+    """Clips shared out among threads, an uneven number of them, are those of one thread."""
+    clips = range(2 * CLIPS_PER_THREAD + 1)
+    one, two = (Engine(bundle, OnnxCpu(cores=cores)) for cores in (1, 2))
+    assert (one.shares(len(clips)), two.shares(len(clips))) == ([17], [9, 8])
+    expected, made = (Sampler(bundle, clips, seed=1, engine=engine).codes(500) for engine in (one, two))
+    assert np.array_equal(expected, made)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_clip_keeps_its_sound_in_any_batch(bundle: Bundle, precision: str) -> None:
+    """int8 quantises every clip's activations by themselves: dynamic quantisation would not pass."""
+    engine = Engine(bundle, OnnxCpu(), precision)  # type: ignore[arg-type]
+    pair = Sampler(bundle, [0, 1], seed=5, engine=engine).codes(2000)
+    many = Sampler(bundle, [0, 3, 1, 9, 4], seed=5, engine=engine).codes(2000)
+    assert np.array_equal(pair, many[[0, 2]])
+
+
+def test_players_of_one_engine_do_not_disturb_each_other(bundle: Bundle, engine: Engine) -> None:
+    first, second = (Sampler(bundle, [clip], engine=engine) for clip in (0, 1))
+    turns = [(first.codes(64), second.codes(64)) for _ in range(4)]
+    expected = Sampler(bundle, [0, 1], engine=engine).codes(256)
+    for clip, played in enumerate(zip(*turns, strict=True)):
+        assert np.array_equal(np.concatenate(played, axis=1)[0], expected[clip])
+
+
+def test_temperatures_are_the_clips_own(engine: Engine) -> None:
+    player = engine.player(2)
+    player.set_temperature(np.array([0.05, 20.0], np.float32))
+    uniform = np.random.default_rng(0).random((1, 800), np.float32).repeat(2, axis=0)
+    cold, hot = player.play(uniform)
+    assert len(np.unique(cold)) < len(np.unique(hot))
+    player.reset()
+    assert np.array_equal(player.play(uniform), [cold, hot])
+
+
+def test_a_graph_onnx_runtime_rejects_is_named() -> None:
+    with pytest.raises(UserError, match=r"x\.onnx: ONNX Runtime cannot load it"):
+        OnnxCpu().load(b"\x3a\x00", "x.onnx", 32)
+
+
+def test_the_cpu_runs_on_the_cpu(engine: Engine) -> None:
+    graph = engine.sample_tier
+    assert graph._session.get_providers() == ["CPUExecutionProvider"]  # type: ignore[attr-defined]
+    assert ort.__version__ in engine.description

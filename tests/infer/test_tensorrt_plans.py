@@ -1,0 +1,125 @@
+"""TensorRT plans are built ahead of time, without a GPU, and kept where nobody else can write."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from slash_export.bundle_writer import write_unchecked
+from slash_infer.build import build_plans
+from slash_infer.bundle import Bundle
+from slash_infer.errors import UserError
+from slash_infer.runtime import Unavailable
+from slash_infer.tensorrt_plans import Compiler, PlanCache, PlanKey
+from slash_train.config import load_preset, preset_names
+from slash_train.model import SampleRNN
+
+TARGET = "8.9"
+MOST_BESIDE_THE_WEIGHTS = 12_000_000  # bytes; a plan with more of them would have copied weights while unrolling
+
+
+def _missing() -> str | None:
+    try:
+        return None if Compiler().builds_for_others else "tensorrt: this kind builds on a GPU alone"
+    except Unavailable as reason:
+        return f"tensorrt: {reason}"
+
+
+MISSING = _missing()
+pytestmark = [pytest.mark.tensorrt, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_builds(name: str, tmp_path: Path) -> None:
+    """Parsed, supported, no larger than it must be, and capturable in CUDA graphs."""
+    preset = load_preset(name)
+    torch.manual_seed(0)
+    model = SampleRNN(preset.model, preset.audio.codec.levels)
+    write_unchecked(tmp_path, model, preset, name, step=0, precisions=("fp16",))
+    plans = list(build_plans(Bundle(tmp_path), TARGET))
+    assert len(plans) == 2 * (len(preset.model.frame_sizes) + 1)
+    for plan in plans:
+        assert plan.plan.stat().st_size == plan.plan_bytes
+        assert plan.plan_bytes <= plan.graph_bytes + MOST_BESIDE_THE_WEIGHTS, plan
+        assert b"stream_capturable=1" in plan.plan.read_bytes()
+
+
+def test_what_a_cuda_graph_cannot_capture_is_refused() -> None:
+    with pytest.raises(UserError, match=r"x\.onnx: its plan cannot be captured in a CUDA graph; use --engine"):
+        Compiler().build(_loop().SerializeToString(), "x.onnx", TARGET)
+
+
+def test_what_is_no_graph_is_refused() -> None:
+    with pytest.raises(UserError, match=r"x\.onnx: TensorRT cannot read it"):
+        Compiler().build(b"nothing", "x.onnx", TARGET)
+
+
+def test_a_plan_is_built_once(bundle: Bundle) -> None:
+    first, again = (list(build_plans(bundle, TARGET)) for _ in range(2))
+    assert all(plan.seconds > 0 for plan in first)
+    assert [dataclasses.replace(plan, seconds=0.0) for plan in first] == again
+
+
+def test_a_plan_for_another_driver_or_a_damaged_one_is_not_taken() -> None:
+    cache = PlanCache()
+    key = PlanKey("0" * 64, "tensorrt_rtx", "1.7", "NVIDIA H200", "9.0", "580.1")
+    cache.keep(key, b"a plan")
+    assert cache.find(key) == b"a plan"
+    for change in (
+        {"graph_sha256": "1" * 64},
+        {"flavour": "tensorrt"},
+        {"version": "1.8"},
+        {"gpu": "NVIDIA H100"},
+        {"driver": "580.2"},
+    ):
+        assert cache.find(dataclasses.replace(key, **change)) is None  # type: ignore[arg-type]
+    cache.path_of(key).write_bytes(b"a plaN")
+    assert cache.find(key) is None
+
+
+def test_a_cache_that_others_may_write_to_is_refused(bundle: Bundle) -> None:
+    PlanCache().path.chmod(0o777)
+    with pytest.raises(UserError, match=r"others may write to it.+chmod 700"):
+        list(build_plans(bundle, TARGET))
+
+
+def test_a_plan_is_never_taken_from_a_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    """Whatever lies beside the graphs, the plans are built from them."""
+    folder = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
+    for plan in build_plans(bundle, TARGET):
+        (folder / plan.plan.name).write_bytes(b"a trap")
+    shutil.rmtree(PlanCache().path)
+    assert all(
+        plan.seconds > 0 and plan.plan.parent == PlanCache().path for plan in build_plans(Bundle(folder), TARGET)
+    )
+
+
+def test_an_unknown_target_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(UserError, match=r"--target 9\.1: must be one of 7\.5, .+"):
+        list(build_plans(bundle, "9.1"))
+
+
+def _loop() -> onnx.ModelProto:
+    """Return x, doubled five times in a loop."""
+    x, s, t, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in "xsty")
+    i = helper.make_tensor_value_info("i", TensorProto.INT64, [])
+    go, on = (helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go", "on"))
+    steps = [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["s", "s"], ["t"])]
+    body = helper.make_graph(steps, "body", [i, go, s], [on, t])
+    loop = helper.make_node("Loop", ["count", "true", "x"], ["y"], body=body)
+    constants = [
+        numpy_helper.from_array(np.array(5, np.int64), "count"),
+        numpy_helper.from_array(np.array(True), "true"),
+    ]
+    graph = helper.make_graph([loop], "loop", [x], [y], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
