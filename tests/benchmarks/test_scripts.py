@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from eager_generation import EagerGeneration
 from straightforward import Straightforward
 
 from slash_infer.codec import Codec
-from slash_train.config import Preset
+from slash_train.config import Preset, load_preset
 from slash_train.corpus import Corpus
 from slash_train.model import SampleRNN
 from slash_train.prepare import prepare
@@ -140,3 +141,29 @@ def _copy_tier(tier: Any, other: Any) -> None:
 def _copy_linear(linear: Any, other: Any) -> None:
     other.weight = linear.weight.detach()  # through its weight norm
     other.bias.copy_(linear.bias)
+
+
+def test_generation_is_measured_against_an_eager_loop(tmp_path: Path) -> None:
+    result = tmp_path / "speed.json"
+    quick = ["--preset", "tiny", "-n", "1,3", "--rounds", "2", "--run-seconds", "0.02"]
+    assert "x realtime" in _run("generate_speed.py", *quick, "--json", result)
+    rates = json.loads(result.read_text())["samples_per_second"]
+    assert rates.keys() == {"1", "3"}
+    for rate in rates.values():
+        assert all(value > 0 for value in rate.values())
+        assert {"eager, 1 thread", "cpu fp32, 1 thread", "cpu int8, 1 thread"} <= rate.keys()
+
+
+@pytest.mark.parametrize("overrides", [[], ["model.cell=gru", "model.weight_norm=true"]])
+def test_the_eager_loop_is_the_same_model(monkeypatch: pytest.MonkeyPatch, overrides: list[str]) -> None:
+    """Taking the likeliest code in place of a draw, it takes those the model finds likeliest."""
+    preset = load_preset("tiny", overrides)
+    torch.manual_seed(0)
+    model = SampleRNN(preset.model, 256).eval()
+    monkeypatch.setattr(torch, "multinomial", lambda p, _: p.argmax(dim=-1, keepdim=True))
+    made = EagerGeneration(model, 2, 128).generate(128)
+    codes = torch.cat([torch.full((2, 16), 128), made], dim=1)
+    with torch.inference_mode():
+        logits, _ = model(codes, model.initial_state(2))
+    assert (logits.argmax(dim=-1) == made).float().mean() > 0.99  # but for ties
+    assert len(set(made.flatten().tolist())) > 2

@@ -13,12 +13,15 @@ from slash_infer.bundle import Bundle
 from slash_train.corpus import Corpus
 from slash_train.run import Run
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "example-bundle"  # fp32 alone
+
 
 @pytest.fixture(name="place")
 def _place(tmp_path: Path, corpus: Corpus, run: Run, bundle: Bundle) -> Path:
     """A folder with one of everything, good and bad."""
     for name, path in (("corpus", corpus.path), ("run", run.path), ("bundle", bundle.path)):
         shutil.copytree(path, tmp_path / name)
+    shutil.copytree(EXAMPLE, tmp_path / "example")
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.wav").write_text("this is not audio\n")
     soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16_000)
@@ -110,6 +113,15 @@ CASES = {
     "an unknown format": ("generate bundle --out new.mp3", ".mp3 is not written"),
     "forcing over a strange sidecar": ("generate bundle --out song.wav --force", "song.json: was not made by slash"),
     "a parent that is a file": ("generate bundle --out taken.wav/new.wav", "is a file, not a folder"),
+    "an engine that is none": ("generate bundle --out new.wav --engine tpu", "--engine"),
+    "a precision the bundle lacks": ("generate example --out new.wav --precision int8", "export it again with"),
+    "a precision that is none": ("bench bundle --precision int2", "--precision"),
+    "exporting in no precision": ("export run --out new --precision fp32,int2", "--precision fp32,int2: must be of"),
+    "exporting in an empty precision": ("export run --out new --precision ,", "--precision ,: must be of"),
+    "building for what is no GPU": ("build bundle --target 1.0", "--target 1.0: must be one of 7.5"),
+    "building what is no bundle": ("build empty --target 8.9", "empty: is not a bundle"),
+    "verifying what is no bundle": ("verify empty", "empty: is not a bundle"),
+    "scoring a run in int8": ("evaluate run corpus --precision int8", "--precision int8: is for bundles"),
     "no batch": ("bench bundle -n 1,x", "-n 1,x: must be numbers"),
     "info on nothing": ("info empty", "empty: is not a corpus, a run or a bundle"),
     "an unknown command": ("play", "No such command"),

@@ -1,6 +1,8 @@
 """The command line as a user meets it: in a process of its own, from recordings to sound."""
 
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import soundfile
 
-from slash_infer.bundle import Bundle
+from slash_infer.bundle import Bundle, describe_file
 
 SLASH = [sys.executable, "-m", "slash_infer"]
-COMMANDS = ("prepare", "train", "evaluate", "export", "generate", "bench", "info", "demo")
+COMMANDS = ("prepare", "train", "evaluate", "export", "build", "verify", "generate", "bench", "info", "demo")
 
 
 def slash(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -57,6 +60,8 @@ def test_the_whole_path(recordings: Path, tmp_path: Path) -> None:
         ),
         ("generate", bundle, "--out", tmp_path / "one.wav", "--seconds", "0.3", "--seed", "4"),
         ("bench", bundle, "-n", "1,2", "--seconds", "0.05", "--json", speed),
+        ("verify", bundle),
+        ("evaluate", bundle, corpus, "--precision", "int8"),
     ):
         done = slash(*arguments)
         assert done.returncode == 0, done.stderr
@@ -69,6 +74,8 @@ def test_the_whole_path(recordings: Path, tmp_path: Path) -> None:
     alone, _ = soundfile.read(tmp_path / "one.wav")
     assert rate == 16_000 and len(first) == 4800
     assert (first == alone).all()
+    sidecar = json.loads((tmp_path / "one.json").read_text())
+    assert (sidecar["engine"], sidecar["precision"]) == ("cpu", "int8") and "ONNX Runtime" in sidecar["runtime"]
     measured = json.loads(speed.read_text())
     assert [line["clips"] for line in measured["speeds"]] == [1, 2]
     assert measured["machine"]["versions"]["onnxruntime"]
@@ -140,6 +147,48 @@ def test_stopping_a_generation_leaves_nothing_half_written(bundle: Bundle, tmp_p
     process.send_signal(number)
     assert process.wait(timeout=60) == 128 + number
     assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_says_what_it_chose_and_a_name_is_taken_at_its_word(bundle: Bundle, tmp_path: Path) -> None:
+    auto = slash("generate", bundle.path, "--out", tmp_path / "auto.wav", "--seconds", "0.1")
+    assert auto.returncode == 0
+    assert "int8: cpu, since" in auto.stderr and "the fastest there of the bundle's fp32, int8, fp16" in auto.stderr
+    named = ["--engine", "cpu", "--precision", "fp16"]
+    done = slash("generate", bundle.path, "--out", tmp_path / "named.wav", "--seconds", "0.1", *named)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((tmp_path / "named.json").read_text())["precision"] == "fp16"
+
+
+def test_verifying_finds_what_does_not_compute_the_model(bundle: Bundle, tmp_path: Path) -> None:
+    """The int8 sample tier forgets what it has heard: its table is all zeros."""
+    done = slash("verify", bundle.path, "--engine", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "cpu int8" in done.stdout and "32,000 identical" in done.stdout
+    folder = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
+    path = folder / "sample_tier.int8.onnx"
+    model = onnx.load(path)
+    table = next(tensor for tensor in model.graph.initializer if tensor.name == "table")
+    table.raw_data = bytes(len(table.raw_data))
+    onnx.save(model, path)
+    content = json.loads((folder / "manifest.json").read_text())
+    content["variants"][1]["sample_tier"] = describe_file(path).model_dump()
+    (folder / "manifest.json").write_text(json.dumps(content))
+    done = slash("verify", folder)
+    assert done.returncode == 2
+    assert "FAULT" in done.stdout
+    complaint = done.stderr.splitlines()[-1]
+    assert re.fullmatch(r"slash: .*cpu int8: mean KL is over .+; use another --engine or --precision", complaint)
+
+
+@pytest.mark.tensorrt
+def test_plans_are_built_without_a_gpu(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt: tensorrt-rtx is not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for says in ("built in", "cached"):
+        done = slash("build", bundle.path, "--target", "8.9")
+        assert done.returncode == 0, done.stderr
+        assert says in done.stdout and "sample_tier.fp16.onnx" in done.stdout and "int8" not in done.stdout
+    assert len(list((tmp_path / "slash" / "plans").glob("*.plan"))) == 6
 
 
 def test_the_demo(tmp_path: Path) -> None:

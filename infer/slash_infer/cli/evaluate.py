@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slash_infer.cli.choice import PrecisionName
 from slash_infer.cli.console import duration, optional_packages, stderr, stdout, table
 from slash_infer.errors import UserError
 from slash_infer.files import check_file_output, write_json
@@ -31,6 +32,7 @@ def evaluate(
     split: Annotated[SplitName, typer.Option(help="The part of the corpus to score.")] = SplitName.TEST,
     checkpoint: Annotated[str, typer.Option(help="Of a run: best, last, or a path.")] = "best",
     device: Annotated[str, typer.Option(help="For a run: auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[PrecisionName, typer.Option(help="For a bundle: fp32, int8 or fp16.")] = PrecisionName.fp32,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the table to this file, too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing JSON file.")] = False,
 ) -> None:
@@ -42,6 +44,7 @@ def evaluate(
     \b
     slash evaluate run corpus
     slash evaluate bundle corpus --split valid --json scores.json
+    slash evaluate bundle corpus --precision int8
     """
     with optional_packages("evaluate"):
         from slash_train.corpus import Corpus
@@ -51,7 +54,7 @@ def evaluate(
         if json_file is not None:
             check_file_output(json_file, force=force, made_by=MADE_BY)
         opened = Corpus(corpus)
-        scorer, sample_rate = _open(path, checkpoint, device)
+        scorer, sample_rate = _open(path, checkpoint, device, precision)
     if opened.sample_rate != sample_rate:
         raise UserError(
             f"{corpus}: is at {opened.sample_rate} Hz and {path} at {sample_rate} Hz; "
@@ -79,14 +82,18 @@ def evaluate(
         write_json(json_file, content)
 
 
-def _open(path: Path, checkpoint: str, device: str) -> tuple["Scorer", int]:
+def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) -> tuple["Scorer", int]:
     """Open a run or a bundle for scoring; return its sample rate, too."""
     if (path / "manifest.json").exists():
         from slash_export.scoring import BundleScorer
         from slash_infer.bundle import Bundle
+        from slash_infer.choice import open_engine
 
         bundle = Bundle(path)
-        return BundleScorer(bundle), bundle.manifest.sample_rate
+        chosen = open_engine(bundle, "cpu", precision.value).engine
+        return BundleScorer(bundle, chosen.runtime, chosen.precision), bundle.manifest.sample_rate
+    if precision is not PrecisionName.fp32:
+        raise UserError(f"--precision {precision.value}: is for bundles; a run is scored as it was trained")
     if not (path / "run.json").exists():
         raise UserError(f"{path}: is not a run or a bundle; give a folder that slash train or slash export made")
     from slash_train.devices import choose_device

@@ -52,6 +52,6 @@ def _precisions(text: str) -> "list[Precision]":
     from slash_infer.bundle import PRECISIONS
 
     chosen = [precision for precision in PRECISIONS if precision in text.split(",")]
-    if not text or set(text.split(",")) - set(PRECISIONS):
+    if set(text.split(",")) - set(PRECISIONS):
         raise UserError(f"--precision {text}: must be of {', '.join(PRECISIONS)}, with commas between")
     return chosen

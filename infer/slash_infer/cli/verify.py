@@ -47,11 +47,12 @@ def verify(
             f"{verdict.max_logit_difference:.1e}",
             f"{verdict.mean_kl:.1e}",
             f"{verdict.identical:,} of {verdict.codes:,}",
-            verdict.fault or "ok",
+            "ok" if verdict.fault is None else "FAULT",
         )
     stdout().print(rows)
-    if any(verdict.fault for verdict in verdicts):
-        raise UserError(f"{bundle}: an engine does not compute what the model computes; use another --engine")
+    faults = [f"{one.runtime} {one.precision}: {one.fault}" for one in verdicts if one.fault is not None]
+    if faults:
+        raise UserError(f"{bundle}: {'; '.join(faults)}; use another --engine or --precision")
 
 
 def _runtimes(engine: EngineName) -> "list[Runtime[Any]]":
