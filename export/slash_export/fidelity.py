@@ -9,6 +9,7 @@ import numpy as np
 
 from slash_export.scoring import BundleScorer, target_nats
 from slash_export.teacher_forcing import log_softmax
+from slash_export.tolerances import MOST_BITS_LOST
 from slash_infer.bundle import Bundle, Fidelity, Precision
 from slash_infer.engine import Engine
 from slash_infer.errors import UserError
@@ -22,7 +23,6 @@ from slash_train.streams import NO_TARGET, Window, WindowReader, cut_clips, read
 CLIPS = 8
 CLIP_SECONDS = 1.0
 WINDOW_SECONDS = 0.064  # compared at once: bounds the memory
-MOST_BITS_LOST = 0.01  # per sample
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 
 from slash_export.errors import ParityError
 from slash_export.teacher_forcing import TeacherForced, log_softmax
+from slash_export.tolerances import LOGIT_TOLERANCE, TIE, compared_at_once
 from slash_infer.bundle import Bundle, Parity
 from slash_infer.onnx_cpu import OnnxCpu
 from slash_infer.randomness import Uniforms
@@ -21,10 +22,7 @@ from slash_train.model import SampleRNN
 
 SAMPLES = 16_000  # at least, of each clip
 CLIPS = (0, 1)
-LOGIT_TOLERANCE = 1e-3  # float32 graphs differ by about 1e-5 from the float64 model
-TIE = 1e-5  # a uniform this near to an edge of the cumulative distribution may round to either side
 SEEDS = 10  # tried until one meets no tie
-COMPARED = 2**22  # logits at once, which bounds the memory
 
 
 def check_parity(bundle: Bundle, model: SampleRNN, samples: int = SAMPLES) -> Parity:
@@ -54,7 +52,7 @@ def _compare(bundle: Bundle, forced: TeacherForced, reference: SampleRNN, seed: 
     """Return the comparison under one seed, or None when rounding decided a tie differently."""
     manifest = bundle.manifest
     hop = manifest.top_hop
-    window = max(1, COMPARED // len(CLIPS) // manifest.codec.levels // hop) * hop
+    window = compared_at_once(manifest, len(CLIPS))
     sampler = Sampler(bundle, CLIPS, seed=seed, engine=forced.engine)
     uniforms = Uniforms(seed, CLIPS)
     state = reference.initial_state(len(CLIPS))

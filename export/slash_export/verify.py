@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slash_export.fidelity import MOST_BITS_LOST
 from slash_export.teacher_forcing import TeacherForced, log_softmax
+from slash_export.tolerances import LOGIT_TOLERANCE, MOST_BITS_LOST, TIE, compared_at_once
 from slash_infer.bundle import Bundle, Precision
 from slash_infer.engine import Engine
 from slash_infer.onnx_cpu import OnnxCpu
@@ -19,9 +19,6 @@ from slash_infer.sampler import Sampler
 
 CLIPS = (0, 1)
 SECONDS = 0.5
-COMPARED = 2**22  # logits at once, which bounds the memory
-LOGIT_TOLERANCE = 1e-3  # between runtimes in fp32
-TIE = 1e-5  # a uniform this near to an edge of the cumulative distribution may round to either side
 SEED = 0
 
 
@@ -132,8 +129,7 @@ def _compare_layers(bundle: Bundle, other: TeacherForced, reference: _Reference)
 def _compare_logits(bundle: Bundle, other: TeacherForced, reference: _Reference) -> tuple[float, float]:
     """Return the largest difference of a logit and the mean KL over the reference's audio."""
     manifest = bundle.manifest
-    top, hop = manifest.top_frame, manifest.top_hop
-    window = max(1, COMPARED // len(CLIPS) // manifest.codec.levels // hop) * hop
+    top, window = manifest.top_frame, compared_at_once(manifest, len(CLIPS))
     samples = reference.uniforms.shape[1]
     largest, divergence = 0.0, 0.0
     for side in (reference.forced, other):

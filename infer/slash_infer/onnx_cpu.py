@@ -10,7 +10,7 @@ import onnxruntime as ort
 from slash_infer.bundle import Precision
 from slash_infer.errors import UserError
 from slash_infer.machine import usable_cores
-from slash_infer.runtime import Launch
+from slash_infer.runtime import Launch, in_order
 
 Array = npt.NDArray[Any]
 
@@ -84,12 +84,7 @@ class OnnxCpu:
 
     def record(self, work: Sequence[Launch]) -> Launch:
         """As `Runtime` says."""
-
-        def run() -> None:
-            for launch in work:
-                launch()
-
-        return run
+        return in_order(work)
 
 
 class OnnxGraph:

@@ -9,7 +9,7 @@ from slash_infer.bundle import Precision
 from slash_infer.errors import UserError
 from slash_infer.gpu import Gpu, GpuArray
 from slash_infer.onnx_cpu import OnnxGraph, open_session
-from slash_infer.runtime import Launch, Unavailable
+from slash_infer.runtime import Launch, Unavailable, in_order
 
 PROVIDER = "CUDAExecutionProvider"
 
@@ -53,12 +53,7 @@ class OnnxCuda(Gpu):
 
     def record(self, work: Sequence[Launch]) -> Launch:
         """As `Runtime` says. The runs are CUDA graphs already; what lies between them is copied by the stream."""
-
-        def run() -> None:
-            for launch in work:
-                launch()
-
-        return run
+        return in_order(work)
 
 
 class _CudaGraph(OnnxGraph):

@@ -99,6 +99,16 @@ class Runtime(Protocol[A]):
         """Join work that is always done in this order. It may be run in passing: arrays may change."""
 
 
+def in_order(work: Sequence[Launch]) -> Launch:
+    """Join work by starting one piece after another."""
+
+    def run() -> None:
+        for launch in work:
+            launch()
+
+    return run
+
+
 class OnHost(Generic[A]):
     """A graph to be called with the host's arrays, for checking and scoring.
 

@@ -9,8 +9,9 @@ import pytest
 
 from slash_export import fidelity, writer
 from slash_export.bundle_writer import export
-from slash_export.fidelity import MOST_BITS_LOST, check_fidelity, measure_fidelity, take_excerpt
+from slash_export.fidelity import check_fidelity, measure_fidelity, take_excerpt
 from slash_export.scoring import BundleScorer
+from slash_export.tolerances import MOST_BITS_LOST
 from slash_export.verify import verify
 from slash_export.writer import quantise
 from slash_infer.bundle import MANIFEST, PRECISIONS, Bundle, describe_file

@@ -44,6 +44,21 @@ def test_generate_never_imports_torch_where_it_could(bundle: Bundle, tmp_path: P
     assert not {name for name in imported if name.split(".")[0] in ("torch", "onnx", "slash_train")}
 
 
+VERIFY = """
+import sys
+sys.modules["torch"] = None
+from slash_infer.cli import main
+sys.argv[1:] = ["verify", sys.argv[1]]
+main()
+"""
+
+
+def test_verifying_needs_no_torch(bundle: Bundle) -> None:
+    command = [sys.executable, "-c", VERIFY, str(bundle.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 MISSING = """
 import sys
 sys.modules["torch"] = None

@@ -1,0 +1,14 @@
+"""How much may differ, and how much is compared at once."""
+
+from slash_infer.bundle import Manifest
+
+LOGIT_TOLERANCE = 1e-3  # of fp32; float32 graphs differ by about 1e-5 from a float64 model
+TIE = 1e-5  # a uniform this near to an edge of the cumulative distribution may round to either side
+MOST_BITS_LOST = 0.01  # per sample, of other precisions against fp32
+COMPARED = 2**22  # logits at once, which bounds the memory
+
+
+def compared_at_once(manifest: Manifest, clips: int) -> int:
+    """Return how many samples of each clip to compare at once, whole steps of the top tier."""
+    hop = manifest.top_hop
+    return max(1, COMPARED // clips // manifest.codec.levels // hop) * hop
