@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from slash_infer.bundle import Bundle
 
 PROGRAM = """
@@ -61,17 +63,32 @@ def test_verifying_needs_no_torch(bundle: Bundle) -> None:
 
 MISSING = """
 import sys
-sys.modules["torch"] = None
+sys.modules[sys.argv[1]] = None
 from slash_infer.cli import main
-sys.argv[1:] = ["train", "corpus", "--out", "run"]
+sys.argv[1:] = sys.argv[2:]
 main()
 """
 
 
-def test_a_missing_package_is_named_with_its_remedy(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", MISSING]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("package", "extra", "command"),
+    [
+        ("torch", "train", "train corpus --out run"),
+        ("torch", "train", "export run --out bundle"),
+        ("onnx", "export", "verify bundle"),
+        ("onnxruntime", "cpu", "generate bundle --out clip.wav"),
+        ("onnxruntime", "cpu", "bench bundle"),
+        ("onnxruntime", "cpu", "verify bundle"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_remedy(
+    bundle: Bundle, tmp_path: Path, package: str, extra: str, command: str
+) -> None:
+    (tmp_path / "bundle").symlink_to(bundle.path)
+    arguments = [sys.executable, "-c", MISSING, package, *command.split()]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "slash: train needs torch, which is not installed; in Slash's folder: pip install '.[train]'"
+        f"slash: {command.split(maxsplit=1)[0]} needs {package}, which is not installed; "
+        f"in Slash's folder: pip install '.[{extra}]'"
     ]

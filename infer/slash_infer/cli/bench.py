@@ -31,9 +31,10 @@ def bench(
     slash bench bundle -n 1,4 --seconds 5 --json speed.json
     """
     with optional_packages("bench"):
-        from slash_infer.bundle import Bundle
+        import slash_infer.onnx_cpu  # noqa: F401  for ONNX Runtime
     from dataclasses import asdict
 
+    from slash_infer.bundle import Bundle
     from slash_infer.files import check_file_output, write_json
     from slash_infer.machine import describe_machine
 
