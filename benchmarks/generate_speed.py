@@ -27,6 +27,7 @@ from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import PRECISIONS, Bundle
 from slash_infer.choice import runtimes
 from slash_infer.engine import Engine
+from slash_infer.errors import UserError
 from slash_infer.files import write_json
 from slash_infer.machine import describe_machine
 from slash_infer.onnx_cpu import OnnxCpu
@@ -124,7 +125,11 @@ def _on_gpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> tuple[list[Cont
         for precision in runtime.precisions if name != "cpu" else ():
             if bundle.manifest.variant(precision) is None:
                 continue
-            engine = Engine(bundle, runtime, precision)
+            try:
+                engine = Engine(bundle, runtime, precision)
+            except UserError as reason:
+                print(f"without {name} {precision}: {reason}")
+                continue
             contenders.append(_slash(f"{name} {precision}", bundle, engine))
             costs[f"{name} {precision}"] = asdict(frame_cost(bundle, engine, runtime))  # type: ignore[arg-type]
     return contenders, costs

@@ -13,7 +13,7 @@ from slash_export.fidelity import check_fidelity, measure_fidelity, take_excerpt
 from slash_export.folding import FoldedFrameTier, FoldedSampleTier, fold
 from slash_export.graphs import drawing_graph, frame_tier_graph, sample_tier_graph
 from slash_export.parity import check_parity
-from slash_export.verify import verify
+from slash_export.verify import Refusal, verify
 from slash_infer import __version__
 from slash_infer.bundle import (
     MADE_BY,
@@ -29,6 +29,7 @@ from slash_infer.bundle import (
     describe_file,
 )
 from slash_infer.choice import runtimes
+from slash_infer.errors import UserError
 from slash_infer.files import check_directory_output, whole_directory, write_json
 from slash_infer.runtime import Unavailable
 from slash_train.config import Preset
@@ -80,7 +81,7 @@ def export(
         variants = _compared(bundle, run, accept_loss=accept_loss)
         manifest = bundle.manifest.model_copy(update={"parity": parity, "variants": variants})
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
-        _verify(Bundle(folder))
+        _verify(Bundle(folder), accept_loss=accept_loss)
     return manifest
 
 
@@ -143,12 +144,19 @@ def _compared(bundle: Bundle, run: Run, *, accept_loss: bool) -> tuple[Variant, 
     return tuple(compared)
 
 
-def _verify(bundle: Bundle) -> None:
-    """Check every variant on every runtime that works here."""
+def _verify(bundle: Bundle, *, accept_loss: bool) -> None:
+    """Check every variant on every runtime that runs it here."""
     here = [runtime for _, runtime in runtimes() if not isinstance(runtime, Unavailable)]
     for verdict in verify(bundle, here):
-        if verdict.fault is not None:
-            raise ParityError(f"{verdict.runtime}, {verdict.precision}: {verdict.fault}")
+        if isinstance(verdict, Refusal) or verdict.fault is None:
+            continue
+        if verdict.precision == "fp32":
+            raise ParityError(f"{verdict.runtime}, fp32: {verdict.fault}")
+        if not accept_loss:
+            raise UserError(
+                f"--precision {verdict.precision}: on the engine {verdict.runtime}, {verdict.fault}; "
+                "leave it out, or pass --accept-loss"
+            )
 
 
 def _write_variant(

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from slash_export.scoring import BundleScorer, target_nats
-from slash_export.teacher_forcing import log_softmax
+from slash_export.teacher_forcing import divergences, log_softmax
 from slash_export.tolerances import MOST_BITS_LOST
 from slash_infer.bundle import Bundle, Fidelity, Precision
 from slash_infer.engine import Engine
@@ -56,6 +56,9 @@ def measure_fidelity(bundle: Bundle, precision: Precision, excerpt: Excerpt) -> 
 
     Returns:
         the comparison, for the manifest.
+
+    Raises:
+        UserError: the variant computes numbers that are not finite.
     """
     cpu = OnnxCpu()
     exact, rough = BundleScorer(bundle, cpu), BundleScorer(bundle, cpu, precision)
@@ -63,18 +66,20 @@ def measure_fidelity(bundle: Bundle, precision: Precision, excerpt: Excerpt) -> 
     for window in excerpt.windows:
         counted = window.targets != NO_TARGET
         expected, made = exact.logits(window), rough.logits(window)
-        largest = max(largest, float(np.abs(made - expected)[counted].max(initial=0.0)))
+        largest = float(np.maximum(largest, np.abs(made - expected)[counted].max(initial=0.0)))  # keeps nan
         p, q = log_softmax(expected), log_softmax(made)
-        divergence += float(((np.exp(p) * (p - q)).sum(axis=-1) * counted).sum())
+        divergence += float((divergences(p, q) * counted).sum())
         nats += float(target_nats(q, window).sum())
         exact_nats += float(target_nats(p, window).sum())
         samples += int(counted.sum())
+    if not math.isfinite(largest + divergence + nats):
+        raise UserError(f"--precision {precision}: cannot hold this model's numbers; leave it out")
     per_sample = samples * math.log(2)
     return Fidelity(
         excerpt=excerpt.source,
         samples=samples,
         max_logit_difference=largest,
-        mean_kl=divergence / samples,
+        mean_kl=max(0.0, divergence / samples),  # it rounds to less where the two agree
         bits=nats / per_sample,
         fp32_bits=exact_nats / per_sample,
     )

@@ -71,7 +71,8 @@ def sample_tier_graph(tier: FoldedSampleTier, precision: Precision = "fp32") -> 
         x = op.Relu(op.Add(op.ReduceSum(rows, [1], keepdims=0), writer.working(from_above)))
         for layer, (weight, bias) in enumerate(tier.hidden):
             x = op.Relu(writer.linear(f"hidden_{layer}", x, weight, bias))
-        return writer.float32(writer.linear("output", x, *tier.output))
+        # Quantised, the output layer would cost more bits than all others together, and gain little speed.
+        return writer.float32(writer.linear("output", x, *tier.output, quantised=False))
 
     return _draw_all(writer, steps, logits)
 

@@ -8,11 +8,10 @@ audio.
 import copy
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from slash_export.errors import ParityError
-from slash_export.teacher_forcing import TeacherForced, log_softmax
+from slash_export.teacher_forcing import TeacherForced, outside
 from slash_export.tolerances import LOGIT_TOLERANCE, TIE, compared_at_once
 from slash_infer.bundle import Bundle, Parity
 from slash_infer.onnx_cpu import OnnxCpu
@@ -69,24 +68,12 @@ def _compare(bundle: Bundle, forced: TeacherForced, reference: SampleRNN, seed: 
         largest = max(largest, difference)
         if not difference <= LOGIT_TOLERANCE:
             raise ParityError(f"the graphs' logits differ from the model's by up to {difference:.2g}")
-        outside = _outside(logits.numpy(), drawn, uniforms.next(length))
-        if outside.max() > TIE:
-            clip, t = np.unravel_index(np.argmax(outside), outside.shape)
+        off = outside(logits.numpy(), drawn, uniforms.next(length))
+        if off.max() > TIE:
+            clip, t = np.unravel_index(np.argmax(off), off.shape)
             raise ParityError(f"the graphs drew another code than the model at sample {compared + t} of clip {clip}")
-        if outside.max() > 0:
+        if off.max() > 0:
             return None
         history = codes[:, -manifest.top_frame :]
         compared += length
     return Parity(samples=compared * len(CLIPS), max_logit_difference=largest)
-
-
-def _outside(
-    logits: npt.NDArray[np.float64], codes: npt.NDArray[np.int32], uniform: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float64]:
-    """Return how far each uniform is off its code's interval of the cumulative distribution: 0 or less is inside."""
-    cumulative = np.cumsum(np.exp(log_softmax(logits)), axis=-1)
-    padded = np.concatenate([np.zeros_like(cumulative[..., :1]), cumulative], axis=-1)
-    chosen = codes[..., np.newaxis].astype(np.int64)
-    lower = np.take_along_axis(padded, chosen, axis=-1)[..., 0]
-    upper = np.take_along_axis(padded, chosen + 1, axis=-1)[..., 0]
-    return np.asarray(np.maximum(lower - uniform, uniform - upper))

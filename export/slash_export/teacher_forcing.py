@@ -11,6 +11,8 @@ from slash_infer.bundle import Bundle, Precision
 from slash_infer.engine import Engine
 from slash_infer.runtime import OnHost, Runtime
 
+ROWS = 1024  # samples at once: what a TensorRT plan takes
+
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 
@@ -74,7 +76,11 @@ class TeacherForced:
         steps = self._manifest.sample_tier.history
         histories = np.lib.stride_tricks.sliding_window_view(codes[:, top - steps : -1], steps, axis=1)
         feed = {"history": histories.reshape(-1, steps), "conditioning_0": conditioning.reshape(-1, width)}
-        return self._one_step(feed)["logits_0"].reshape(batch, length, -1)
+        rows = [
+            self._one_step({name: values[first : first + ROWS] for name, values in feed.items()})["logits_0"]
+            for first in range(0, batch * length, ROWS)
+        ]
+        return np.concatenate(rows).reshape(batch, length, -1)
 
     def step(self, k: int, frame: Int32, conditioning: Float32 | None) -> Float32:
         """Take one step of tier k; return what conditions the tier below, [B, r, D] or, for logits, [B, r, Q]."""
@@ -103,6 +109,32 @@ def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=-1, keepdims=True)
     return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))
+
+
+def divergences(p: npt.NDArray[np.float64], q: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Kullback-Leibler divergences in nats between distributions over the last axis, from their log-likelihoods."""
+    return np.asarray((np.exp(p) * (p - q)).sum(axis=-1))
+
+
+def outside(
+    logits: npt.NDArray[np.floating], codes: Int32, uniform: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """How far is each uniform off its code's interval of the cumulative distribution?
+
+    Args:
+        logits: [B, T, Q].
+        codes: [B, T], drawn by inverse CDF.
+        uniform: [B, T], that they were drawn from.
+
+    Returns:
+        distances, [B, T]; 0 or less is inside.
+    """
+    cumulative = np.cumsum(np.exp(log_softmax(logits)), axis=-1)
+    padded = np.concatenate([np.zeros_like(cumulative[..., :1]), cumulative], axis=-1)
+    chosen = codes[..., np.newaxis].astype(np.int64)
+    lower = np.take_along_axis(padded, chosen, axis=-1)[..., 0]
+    upper = np.take_along_axis(padded, chosen + 1, axis=-1)[..., 0]
+    return np.asarray(np.maximum(lower - uniform, uniform - upper))
 
 
 def _first_step(graph: onnx.ModelProto, width: int, levels: int) -> onnx.ModelProto:

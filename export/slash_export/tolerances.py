@@ -4,6 +4,7 @@ from slash_infer.bundle import Manifest
 
 LOGIT_TOLERANCE = 1e-3  # of fp32; float32 graphs differ by about 1e-5 from a float64 model
 TIE = 1e-5  # a uniform this near to an edge of the cumulative distribution may round to either side
+ROUGH_TIE = 0.05  # the same in int8 and fp16, where a batch of another size may be rounded otherwise
 MOST_BITS_LOST = 0.01  # per sample, of other precisions against fp32
 COMPARED = 2**22  # logits at once, which bounds the memory
 

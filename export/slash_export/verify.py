@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slash_export.teacher_forcing import TeacherForced, log_softmax
-from slash_export.tolerances import LOGIT_TOLERANCE, MOST_BITS_LOST, TIE, compared_at_once
+from slash_export.teacher_forcing import TeacherForced, divergences, log_softmax, outside
+from slash_export.tolerances import LOGIT_TOLERANCE, MOST_BITS_LOST, ROUGH_TIE, TIE, compared_at_once
 from slash_infer.bundle import Bundle, Precision
-from slash_infer.engine import Engine
+from slash_infer.errors import UserError
 from slash_infer.onnx_cpu import OnnxCpu
 from slash_infer.randomness import Uniforms
 from slash_infer.runtime import Runtime
@@ -43,15 +43,23 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """An engine and precision that could not be compared."""
+
+    runtime: str
+    precision: Precision
+    reason: str
+
+
+@dataclass(frozen=True)
 class _Reference:
-    """fp32 on the CPU: what it drew from which uniforms, and how it came to it."""
+    """fp32 on the CPU, and what it drew."""
 
     codes: npt.NDArray[np.int32]  # [B, top + T], after silence
-    uniforms: npt.NDArray[np.float32]  # [B, T]
     forced: TeacherForced
 
 
-def verify(bundle: Bundle, runtimes: Sequence[Runtime[Any]]) -> list[Verdict]:
+def verify(bundle: Bundle, runtimes: Sequence[Runtime[Any]]) -> list[Verdict | Refusal]:
     """Compare each runtime in each precision it has graphs for.
 
     Args:
@@ -59,10 +67,7 @@ def verify(bundle: Bundle, runtimes: Sequence[Runtime[Any]]) -> list[Verdict]:
         runtimes: where.
 
     Returns:
-        the verdicts; none for fp32 on the CPU, which all are compared with.
-
-    Raises:
-        UserError: a runtime rejects a graph.
+        the verdicts, or why there is none; nothing of fp32 on the CPU, which all are compared with.
     """
     wanted = [
         (runtime, variant.precision)
@@ -73,7 +78,13 @@ def verify(bundle: Bundle, runtimes: Sequence[Runtime[Any]]) -> list[Verdict]:
     if not wanted:
         return []
     reference = _reference(bundle)
-    return [_compare(bundle, runtime, precision, reference) for runtime, precision in wanted]
+    found: list[Verdict | Refusal] = []
+    for runtime, precision in wanted:
+        try:
+            found.append(_compare(bundle, runtime, precision, reference))
+        except UserError as reason:
+            found.append(Refusal(runtime.name, precision, str(reason)))
+    return found
 
 
 def _reference(bundle: Bundle) -> _Reference:
@@ -81,25 +92,13 @@ def _reference(bundle: Bundle) -> _Reference:
     forced = TeacherForced(bundle, OnnxCpu())
     samples = -(-round(SECONDS * manifest.sample_rate) // manifest.top_hop) * manifest.top_hop
     drawn = Sampler(bundle, CLIPS, seed=SEED, engine=forced.engine).codes(samples)
-    history = np.full((len(CLIPS), manifest.top_frame), manifest.codec.silence, np.int32)
-    return _Reference(np.concatenate([history, drawn], axis=1), Uniforms(SEED, CLIPS).next(samples), forced)
+    return _Reference(_after_silence(bundle, drawn), forced)
 
 
 def _compare(bundle: Bundle, runtime: Runtime[Any], precision: Precision, reference: _Reference) -> Verdict:
     other = TeacherForced(bundle, runtime, precision)
     logit_difference, mean_kl = _compare_logits(bundle, other, reference)
-    identical, tied = _compare_codes(bundle, other.engine, reference)
-    fault = None
-    if precision == "fp32":
-        if not logit_difference <= LOGIT_TOLERANCE:
-            fault = f"logits differ by more than {LOGIT_TOLERANCE}"
-        elif not tied:
-            fault = "draws other codes from the same uniforms"
-    else:
-        fidelity = (found := bundle.manifest.variant(precision)) and found.fidelity
-        allowed = max(MOST_BITS_LOST * log(2), 2 * fidelity.mean_kl if fidelity else 0.0)
-        if not mean_kl <= allowed:
-            fault = f"mean KL is over {allowed:.1e}"
+    identical, stray = _compare_codes(bundle, other, reference, precision, logit_difference)
     return Verdict(
         runtime=runtime.name,
         precision=precision,
@@ -107,9 +106,20 @@ def _compare(bundle: Bundle, runtime: Runtime[Any], precision: Precision, refere
         max_logit_difference=logit_difference,
         mean_kl=mean_kl,
         identical=identical,
-        codes=reference.uniforms.size,
-        fault=fault,
+        codes=reference.codes[:, bundle.manifest.top_frame :].size,
+        fault=_fault(bundle, precision, logit_difference, mean_kl) or stray,
     )
+
+
+def _fault(bundle: Bundle, precision: Precision, logit_difference: float, mean_kl: float) -> str | None:
+    """Say whether the logits are further off than the precision explains."""
+    if precision == "fp32":
+        near = logit_difference <= LOGIT_TOLERANCE and np.isfinite(mean_kl)
+        return None if near else f"logits differ by {logit_difference:.1e}, more than {LOGIT_TOLERANCE}"
+    variant = bundle.manifest.variant(precision)
+    recorded = variant.fidelity.mean_kl if variant is not None and variant.fidelity is not None else 0.0
+    allowed = max(MOST_BITS_LOST * log(2), 2 * recorded)
+    return None if mean_kl <= allowed else f"mean KL is over {allowed:.1e}"
 
 
 def _compare_layers(bundle: Bundle, other: TeacherForced, reference: _Reference) -> float:
@@ -121,7 +131,7 @@ def _compare_layers(bundle: Bundle, other: TeacherForced, reference: _Reference)
     for k in range(len(manifest.frame_tiers), 0, -1):
         frame = reference.codes[:, -manifest.frame_tiers[k - 1].frame_size :]
         expected, made = (side.step(k, frame, conditioning) for side in (reference.forced, other))
-        largest = max(largest, float(np.abs(made - expected).max()))
+        largest = float(np.maximum(largest, np.abs(made - expected).max()))  # keeps nan
         conditioning = np.ascontiguousarray(expected[:, 0])
     return largest
 
@@ -130,41 +140,45 @@ def _compare_logits(bundle: Bundle, other: TeacherForced, reference: _Reference)
     """Return the largest difference of a logit and the mean KL over the reference's audio."""
     manifest = bundle.manifest
     top, window = manifest.top_frame, compared_at_once(manifest, len(CLIPS))
-    samples = reference.uniforms.shape[1]
+    samples = reference.codes.shape[1] - top
     largest, divergence = 0.0, 0.0
     for side in (reference.forced, other):
         side.start(len(CLIPS))
     for first in range(0, samples, window):
         codes = reference.codes[:, first : min(first + window, samples) + top]
         expected, made = reference.forced.logits(codes), other.logits(codes)
-        largest = max(largest, float(np.abs(made - expected).max()))
-        p, q = log_softmax(expected), log_softmax(made)
-        divergence += float((np.exp(p) * (p - q)).sum())
-    return largest, divergence / reference.uniforms.size
+        largest = float(np.maximum(largest, np.abs(made - expected).max()))
+        divergence += float(divergences(log_softmax(expected), log_softmax(made)).sum())
+    return largest, divergence / (len(CLIPS) * samples)
 
 
-def _compare_codes(bundle: Bundle, engine: Engine, reference: _Reference) -> tuple[int, bool]:
-    """Generate from the same uniforms; count codes up to the first difference, and say whether each is a tie."""
+def _compare_codes(
+    bundle: Bundle, other: TeacherForced, reference: _Reference, precision: Precision, logit_difference: float
+) -> tuple[int, str | None]:
+    """Generate as users do, from the reference's uniforms.
+
+    Returns:
+        how many codes of each clip are the reference's until the first difference, added up; and what is wrong when
+        a code is not the one that the same graphs, fed with the codes before it, give for its uniform.
+    """
     top = bundle.manifest.top_frame
-    expected = reference.codes[:, top:]
-    drawn = Sampler(bundle, CLIPS, seed=SEED, engine=engine).codes(expected.shape[1])
-    identical, tied = 0, True
-    for clip in range(len(CLIPS)):
-        different = np.flatnonzero(drawn[clip] != expected[clip])
-        if not len(different):
-            identical += expected.shape[1]
-            continue
-        first = int(different[0])
-        identical += first
-        tied = tied and _is_tie(bundle, reference, clip, first)
-    return identical, tied
+    samples, window = reference.codes.shape[1] - top, compared_at_once(bundle.manifest, len(CLIPS))
+    drawn = Sampler(bundle, CLIPS, seed=SEED, engine=other.engine).codes(samples)
+    uniform = Uniforms(SEED, CLIPS).next(samples)
+    same = drawn == reference.codes[:, top:]
+    identical = int(np.where(same.all(axis=1), samples, same.argmin(axis=1)).sum())
+    codes = _after_silence(bundle, drawn)
+    tie = max(TIE, logit_difference) if precision == "fp32" else ROUGH_TIE
+    other.start(len(CLIPS))
+    for first in range(0, samples, window):
+        end = min(first + window, samples)
+        off = outside(other.logits(codes[:, first : end + top]), drawn[:, first:end], uniform[:, first:end])
+        if not off.max() <= tie:
+            return identical, "draws codes that its own logits do not give"
+    return identical, None
 
 
-def _is_tie(bundle: Bundle, reference: _Reference, clip: int, at: int) -> bool:
-    """Whether a draw of the reference lay so near to an edge that rounding may decide it."""
-    top, hop = bundle.manifest.top_frame, bundle.manifest.top_hop
-    reference.forced.start(len(CLIPS))
-    codes = reference.codes[:, : top + (at // hop + 1) * hop]
-    likelihoods = np.exp(log_softmax(reference.forced.logits(codes)[clip, at]))
-    edges = np.cumsum(likelihoods)
-    return bool(np.abs(edges - reference.uniforms[clip, at]).min() <= TIE)
+def _after_silence(bundle: Bundle, drawn: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Return the codes with the history that generation starts from, [B, top + T]."""
+    silence = np.full((len(drawn), bundle.manifest.top_frame), bundle.manifest.codec.silence, np.int32)
+    return np.concatenate([silence, drawn], axis=1)

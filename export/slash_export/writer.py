@@ -70,23 +70,23 @@ class GraphWriter:
         """Cast the working type to float32."""
         return self.op.Cast(value, to=FLOAT) if self._precision == "fp16" else value
 
-    def linear(self, name: str, x: Any, weight: Float32, bias: Float32) -> Any:
-        """Return x @ weight + bias, all of the working type."""
-        return self.op.Add(self._product(name, x, weight), self.numbers(f"{name}.bias", bias))
+    def linear(self, name: str, x: Any, weight: Float32, bias: Float32, *, quantised: bool = True) -> Any:
+        """Return x @ weight + bias, all of the working type; `quantised` says whether int8 applies to it."""
+        return self.op.Add(self._product(name, x, weight, quantised), self.numbers(f"{name}.bias", bias))
 
-    def _product(self, name: str, x: Any, weight: Float32) -> Any:
-        if self._precision != "int8":
+    def _product(self, name: str, x: Any, weight: Float32, quantised: bool) -> Any:
+        if self._precision != "int8" or not quantised:
             return self.op.MatMul(x, self.numbers(f"{name}.weight", weight))
         rows, columns = weight.shape
-        quantised, scales = quantise(weight)
+        integers, scales = quantise(weight)
         return self.op.MatMulNBits(
             x,
-            self.weight(f"{name}.weight", quantised),
+            self.weight(f"{name}.weight", integers),
             self.weight(f"{name}.scales", scales),
             K=rows,
             N=columns,
             bits=8,
-            block_size=quantised.shape[2],
+            block_size=integers.shape[2],
             accuracy_level=INT8_ACTIVATIONS,
             _domain=ORT_DOMAIN,
         )

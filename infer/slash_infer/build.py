@@ -27,18 +27,24 @@ class Built:
     """It took to build; 0 for one that was in the cache."""
 
 
-def build_plans(bundle: Bundle, target: str | None = None) -> Iterator[Built]:
-    """Build every plan of a bundle that is not in the cache yet.
+@dataclass(frozen=True)
+class Builder:
+    """TensorRT, and the GPU it is to build for."""
+
+    compiler: Compiler
+    gpu: tuple[str, str, str]
+    """Name, compute capability and driver version; `any` where plans are built ahead of time."""
+    target: str | None
+
+
+def make_builder(target: str | None = None) -> Builder:
+    """Find out whether plans can be built.
 
     Args:
-        bundle: whose graphs.
         target: a compute capability, one of TARGETS, for building ahead of time; None for the GPU that is here.
 
-    Yields:
-        the plans, as they are done.
-
     Raises:
-        UserError: there is no TensorRT, no GPU to build for, or TensorRT does not support a graph.
+        UserError: there is no TensorRT, or no GPU to build for.
     """
     if target is not None and target not in TARGETS:
         raise UserError(f"--target {target}: must be one of {', '.join(TARGETS)}, a GPU's compute capability")
@@ -46,10 +52,25 @@ def build_plans(bundle: Bundle, target: str | None = None) -> Iterator[Built]:
         compiler = Compiler()
         if target is not None and not compiler.builds_for_others:
             raise UserError("--target: tensorrt builds for the GPU at hand alone; install tensorrt-rtx in its place")
-        gpu = _gpu_here() if target is None else ("any", target, "any")
+        return Builder(compiler, _gpu_here() if target is None else ("any", target, "any"), target)
     except Unavailable as reason:
-        remedy = "" if target else f"; for another machine's, name it: --target {' or '.join(TARGETS)}"
-        raise UserError(f"{bundle.path}: no plan can be built ({reason}{remedy})") from None
+        remedy = "" if target else f"; for another machine's GPU: slash build --target {' or '.join(TARGETS)}"
+        raise UserError(f"no plan can be built: {reason}{remedy}") from None
+
+
+def build_plans(bundle: Bundle, builder: Builder) -> Iterator[Built]:
+    """Build every plan of a bundle that is not in the cache yet.
+
+    Args:
+        bundle: whose graphs.
+        builder: that builds them.
+
+    Yields:
+        the plans, as they are done.
+
+    Raises:
+        UserError: TensorRT does not support a graph.
+    """
     cache = PlanCache()
     for variant in bundle.manifest.variants:
         if variant.precision not in PRECISIONS:
@@ -57,11 +78,11 @@ def build_plans(bundle: Bundle, target: str | None = None) -> Iterator[Built]:
         for graph in variant.files():
             content, name = bundle.read(graph), str(bundle.path / graph.file)
             sha256 = hashlib.sha256(content).hexdigest()
-            key = PlanKey(sha256, compiler.flavour, compiler.version, *gpu)
+            key = PlanKey(sha256, builder.compiler.flavour, builder.compiler.version, *builder.gpu)
             start = time.perf_counter()
             plan, seconds = cache.find(key), 0.0
             if plan is None:
-                plan = compiler.build(content, name, target)
+                plan = builder.compiler.build(content, name, builder.target)
                 cache.keep(key, plan)
                 seconds = time.perf_counter() - start
             yield Built(graph.file, graph.bytes, cache.path_of(key), len(plan), seconds)

@@ -1,10 +1,10 @@
 """Chooses what runs a bundle, and in which precision: the best at hand, or what is asked for by name, or nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from slash_infer.bundle import Bundle
+from slash_infer.bundle import Bundle, Precision
 from slash_infer.engine import Engine
 from slash_infer.errors import UserError
 from slash_infer.onnx_cpu import OnnxCpu
@@ -27,26 +27,47 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
 
     Args:
         bundle: what to run.
-        engine: `auto` takes the first that works of tensorrt, cuda and cpu; another must work.
+        engine: `auto` takes the first of tensorrt, cuda and cpu that opens the bundle; another must.
         precision: `auto` takes, of those the bundle has, the one the engine is fastest in.
 
     Raises:
         UserError: an engine or a precision asked for by name cannot be had; it says why and what would help.
     """
-    runtime, why = _first_that_works() if engine == "auto" else (runtime_called(engine), f"--engine {engine}")
+    had = [variant.precision for variant in bundle.manifest.variants]
+    if precision != "auto" and precision not in had:
+        raise UserError(f"{bundle.path}: has no {precision} graphs; export it again with --precision {precision}")
+    if engine != "auto":
+        chosen, why = _open(bundle, runtime_called(engine), precision, had)
+        return Chosen(chosen, f"--engine {engine}; {why}")
+    reasons: list[str] = []
+    for name, found in runtimes():
+        if isinstance(found, Unavailable):
+            reasons.append(str(found))
+            continue
+        try:
+            chosen, why = _open(bundle, found, precision, had)
+        except UserError as reason:
+            reasons.append(str(reason))
+            continue
+        since = f", since {'; '.join(dict.fromkeys(reasons))}" if reasons else ", the fastest"
+        return Chosen(chosen, f"{name}{since}; {why}")
+    raise UserError(f"{bundle.path}: no engine works: {'; '.join(dict.fromkeys(reasons))}")
+
+
+def _open(
+    bundle: Bundle, runtime: Runtime[Any], precision: PrecisionName, had: Sequence[Precision]
+) -> tuple[Engine, str]:
+    """Open a bundle on a runtime; say why in this precision."""
     if precision == "auto":
-        had = [variant.precision for variant in bundle.manifest.variants]
         chosen = next(candidate for candidate in runtime.precisions if candidate in had)
-        why += f"; {chosen}, the fastest there of the bundle's {', '.join(had)}"
-    else:
-        chosen = precision
-        why += f"; --precision {precision}"
-    if chosen not in runtime.precisions:
+        why = f"{chosen}, the fastest there of the bundle's {', '.join(had)}"
+        return Engine(bundle, runtime, chosen), why
+    if precision not in runtime.precisions:
         raise UserError(
-            f"--precision {chosen}: the engine {runtime.name} has no {chosen}; "
+            f"--precision {precision}: the engine {runtime.name} has no {precision}; "
             f"choose {' or '.join(runtime.precisions)}, or another --engine"
         )
-    return Chosen(Engine(bundle, runtime, chosen), why)
+    return Engine(bundle, runtime, precision), f"--precision {precision}"
 
 
 def runtimes() -> list[tuple[str, "Runtime[Any] | Unavailable"]]:
@@ -58,15 +79,6 @@ def runtimes() -> list[tuple[str, "Runtime[Any] | Unavailable"]]:
         except Unavailable as reason:
             found.append((name, reason))
     return found
-
-
-def _first_that_works() -> tuple[Runtime[Any], str]:
-    reasons: list[str] = []
-    for name, found in runtimes():
-        if not isinstance(found, Unavailable):
-            return found, f"{name}, since {'; '.join(dict.fromkeys(reasons))}" if reasons else f"{name}, the fastest"
-        reasons.append(str(found))
-    raise UserError(f"no engine works: {'; '.join(reasons)}")
 
 
 def runtime_called(name: str) -> Runtime[Any]:

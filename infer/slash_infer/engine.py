@@ -9,6 +9,7 @@ import numpy.typing as npt
 from slash_infer.bundle import Bundle, FileEntry, Precision
 from slash_infer.errors import UserError
 from slash_infer.runtime import Graph, Launch, Runtime
+from slash_infer.signature import Signature, frame_tier_signature, sample_tier_signature
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -36,19 +37,20 @@ class Engine:
         self.runtime = runtime
         self.precision = precision
 
-        def opened(entry: FileEntry, checked_input: str, columns: int) -> Graph[Any]:
+        def opened(entry: FileEntry, signature: Signature) -> Graph[Any]:
             path = bundle.path / entry.file
             graph = runtime.load(bundle.read(entry), str(path), self.manifest.width)
-            if checked_input not in graph.inputs or graph.inputs[checked_input][-1] != columns:
-                raise UserError(f"{path}: does not fit the manifest; export the bundle again")
+            fault = signature.fault(graph)
+            if fault is not None:
+                raise UserError(f"{path}: does not fit the manifest ({fault}); export the bundle again")
             return graph
 
-        tiers = self.manifest.frame_tiers
         self.frame_tiers = [
-            opened(entry, "frame", tier.frame_size) for entry, tier in zip(variant.frame_tiers, tiers, strict=True)
+            opened(entry, frame_tier_signature(self.manifest, k)) for k, entry in enumerate(variant.frame_tiers, 1)
         ]
-        self.sample_tier = opened(variant.sample_tier, "uniform", tiers[0].hop)
-        self.initial_states = [bundle.initial_state(tier) for tier in tiers]
+        self.sample_tier = opened(variant.sample_tier, sample_tier_signature(self.manifest))
+        self.initial_states = [bundle.initial_state(tier) for tier in self.manifest.frame_tiers]
+        self._idle: dict[int, list[Player]] = {}
 
     @property
     def description(self) -> str:
@@ -56,8 +58,18 @@ class Engine:
         return f"{self.runtime.description}, {self.precision}"
 
     def player(self, clips: int) -> "Player":
-        """Return a player of `clips` clips, side by side."""
-        return Player(self, clips)
+        """Return a player of `clips` clips, side by side, at their beginning."""
+        idle = self._idle.get(clips)
+        if not idle:
+            return Player(self, clips)
+        player = idle.pop()
+        player.reset()
+        return player
+
+    def take_back(self, players: Sequence["Player"]) -> None:
+        """Keep players that nobody uses any more for the next who asks: preparing one takes time and memory."""
+        for player in players:
+            self._idle.setdefault(player.clips, []).append(player)
 
     def shares(self, clips: int) -> list[int]:
         """Return how many of `clips` clips each of several players, on threads of their own, had best play."""
@@ -77,7 +89,7 @@ class Player:
     """
 
     def __init__(self, engine: Engine, clips: int) -> None:
-        self._engine, self._runtime, self._clips = engine, engine.runtime, clips
+        self._engine, self._runtime, self.clips = engine, engine.runtime, clips
         self._manifest = manifest = engine.manifest
         lowest, hop, width = manifest.frame_tiers[0], manifest.top_hop, manifest.width
         array = self._runtime.array
@@ -91,7 +103,7 @@ class Player:
         self._frames = [array([clips, tier.frame_size], np.int32) for tier in manifest.frame_tiers]
         self._conditioning = [array([clips, width], np.float32) for _ in manifest.frame_tiers]
         self._made = [
-            array([clips, *graph.outputs["conditioning_out"][1:]], np.float32) for graph in engine.frame_tiers
+            array([clips, *graph.outputs["conditioning_out"].shape[1:]], np.float32) for graph in engine.frame_tiers
         ]
         self._codes = array([clips, lowest.hop], np.int32)
         self._nll = array([clips, lowest.hop], np.float32)
@@ -107,14 +119,14 @@ class Player:
     def reset(self) -> None:
         """Put every clip at the learned initial state, after silence."""
         manifest = self._manifest
-        tape = np.full((self._clips, manifest.top_frame + manifest.top_hop), manifest.codec.silence, np.int32)
+        tape = np.full((self.clips, manifest.top_frame + manifest.top_hop), manifest.codec.silence, np.int32)
         self._runtime.put(self._tapes[1], tape)
         self._direction = 0
         for states, initial, tier in zip(
             self._states, self._engine.initial_states, manifest.frame_tiers, strict=True
         ):
             for name, part in zip(tier.state_names, initial, strict=True):
-                self._runtime.put(states[0][name], np.repeat(part[:, np.newaxis], self._clips, axis=1))
+                self._runtime.put(states[0][name], np.repeat(part[:, np.newaxis], self.clips, axis=1))
 
     def set_temperature(self, temperature: Float32) -> None:
         """Divide each clip's logits by its entry of `temperature` [B] from now on."""
@@ -132,19 +144,19 @@ class Player:
         hop = self._manifest.top_hop
         steps = uniform.shape[1] // hop
         uniforms = self._runtime.array([steps, self._calls, self._padded], np.float32)
-        codes = self._runtime.array([steps, self._clips, hop], np.int32)
+        codes = self._runtime.array([steps, self.clips, hop], np.int32)
         self._runtime.put(uniforms, self._arranged(uniform, steps))
         for step in range(steps):
             self._runtime.copy_row(self._uniform, 0, uniforms, step)
             self._steps[self._direction]()
             self._runtime.copy_row(codes, step, self._out, 0)
             self._direction = 1 - self._direction
-        played: Int32 = self._runtime.get(codes).swapaxes(0, 1).reshape(self._clips, -1)
+        played: Int32 = self._runtime.get(codes).swapaxes(0, 1).reshape(self.clips, -1)
         return played
 
     def _arranged(self, uniform: Float32, steps: int) -> Float32:
         """Arrange uniforms call by call: [steps, calls, B * hop(1), filled up]."""
-        by_call = uniform.reshape(self._clips, steps, self._calls, -1).transpose(1, 2, 0, 3)
+        by_call = uniform.reshape(self.clips, steps, self._calls, -1).transpose(1, 2, 0, 3)
         flat = by_call.reshape(steps, self._calls, -1)
         return np.pad(flat, ((0, 0), (0, 0), (0, self._padded - flat.shape[2])))
 
@@ -181,7 +193,7 @@ class Player:
         manifest, hop = self._manifest, self._manifest.frame_tiers[0].hop
         arrays = {
             "conditioning": self._made[0],
-            "uniform": self._runtime.part(self._uniform_calls, at // hop, [self._clips, hop]),
+            "uniform": self._runtime.part(self._uniform_calls, at // hop, [self.clips, hop]),
             "temperature": self._temperature,
             "codes": self._codes,
             "nll": self._nll,
@@ -192,4 +204,4 @@ class Player:
         work.append(self._runtime.copy_columns(tape, manifest.top_frame + at, self._codes, 0, hop))
 
     def _part_of_out(self) -> Any:
-        return self._runtime.part(self._out, 0, [self._clips, self._manifest.top_hop])
+        return self._runtime.part(self._out, 0, [self.clips, self._manifest.top_hop])

@@ -18,3 +18,8 @@ def first_fault(error: "ValidationError") -> str:
     """Say the first fault of a validation in one line: which field, and what is wrong with it."""
     fault = error.errors()[0]
     return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an exception says, or, where it says nothing, its name."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

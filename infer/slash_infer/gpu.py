@@ -10,6 +10,7 @@ from cuda.bindings import driver
 from cuda.core import Device, system
 from cuda.pathfinder import DynamicLibNotFoundError
 
+from slash_infer.errors import first_line
 from slash_infer.runtime import Launch, Unavailable
 
 
@@ -49,20 +50,16 @@ class Gpu:
         try:
             self.device = Device(0)
             self.device.set_current()
+            self.stream = self.device.create_stream()
+            self.handle = int(self.stream.handle)
+            capability = self.device.compute_capability
+            driver_version = ".".join(map(str, system.get_kernel_mode_driver_version()))
+            self.identity = (self.device.name, f"{capability.major}.{capability.minor}", driver_version)
+            """Name, compute capability such as 9.0, and driver version such as 580.159.4."""
         except DynamicLibNotFoundError as error:
             raise Unavailable("there is no NVIDIA driver here") from error
         except Exception as error:  # what else may be amiss has many exceptions
-            reason = str(error).splitlines()[0]
-            raise Unavailable(f"no NVIDIA GPU can be used ({reason})") from error
-        self.stream = self.device.create_stream()
-        self.handle = int(self.stream.handle)
-
-    @property
-    def identity(self) -> tuple[str, str, str]:
-        """Name, compute capability such as 9.0, and driver version such as 580.159.4."""
-        capability = self.device.compute_capability
-        driver_version = ".".join(map(str, system.get_kernel_mode_driver_version()))
-        return self.device.name, f"{capability.major}.{capability.minor}", driver_version
+            raise Unavailable(f"no NVIDIA GPU can be used ({first_line(error)})") from error
 
     def threads_for(self, clips: int, width: int) -> int:  # noqa: ARG002  a GPU takes whole batches, whatever they are
         """As `Runtime` says."""

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from slash_infer.bundle import Precision
-from slash_infer.errors import UserError
+from slash_infer.errors import UserError, first_line
 from slash_infer.machine import usable_cores
-from slash_infer.runtime import Launch, in_order
+from slash_infer.runtime import Launch, TensorType, in_order
 
 Array = npt.NDArray[Any]
 
@@ -19,6 +19,7 @@ Array = npt.NDArray[Any]
 WIDE = 512
 CLIPS_PER_THREAD = 8
 MOST_THREADS = 8
+DTYPES = {"tensor(float)": "float32", "tensor(int32)": "int32"}  # ONNX Runtime's names of those that bundles have
 
 
 class OnnxCpu:
@@ -98,8 +99,8 @@ class OnnxGraph:
 
     def __init__(self, session: ort.InferenceSession, device: str, address: Callable[[Any], int]) -> None:
         self._session, self._device, self._address = session, device, address
-        self.inputs: Mapping[str, Sequence[Any]] = {value.name: value.shape for value in session.get_inputs()}
-        self.outputs: Mapping[str, Sequence[Any]] = {value.name: value.shape for value in session.get_outputs()}
+        self.inputs = {value.name: _tensor_type(value) for value in session.get_inputs()}
+        self.outputs = {value.name: _tensor_type(value) for value in session.get_outputs()}
 
     def bind(self, arrays: Mapping[str, Any]) -> Launch:
         """As `Graph` says."""
@@ -124,11 +125,15 @@ def open_session(
 ) -> ort.InferenceSession:
     """Open a graph, or say that ONNX Runtime rejects it."""
     options.log_severity_level = 3  # errors only
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # else it goes by the first bytes
     try:
-        return ort.InferenceSession(content, options, providers=providers)
+        return ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{name}: ONNX Runtime cannot load it ({reason})") from error
+        raise UserError(f"{name}: ONNX Runtime cannot load it ({first_line(error)})") from error
+
+
+def _tensor_type(value: Any) -> TensorType:
+    return TensorType(DTYPES.get(value.type, value.type), value.shape)
 
 
 def _address(array: Array) -> int:

@@ -1,7 +1,9 @@
 """ONNX Runtime on an NVIDIA GPU. Each run that is bound becomes a CUDA graph of ONNX Runtime's own."""
 
 import itertools
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 
 import onnxruntime as ort
 
@@ -31,7 +33,8 @@ class OnnxCuda(Gpu):
                 "this ONNX Runtime is built for CPUs alone; pip uninstall onnxruntime, then, in Slash's folder, "
                 "pip install '.[gpu]'"
             )
-        ort.preload_dlls()
+        with redirect_stdout(sys.stderr):  # it prints what it does not find
+            ort.preload_dlls()
 
     @property
     def description(self) -> str:
@@ -48,12 +51,15 @@ class OnnxCuda(Gpu):
         }
         session = open_session(content, name, ort.SessionOptions(), [(PROVIDER, settings)])
         if PROVIDER not in session.get_providers():  # ONNX Runtime falls back to the CPU without a word
-            raise UserError(f"{name}: ONNX Runtime cannot use the GPU; see its message above, or use --engine cpu")
+            raise UserError(f"{name}: ONNX Runtime cannot use the GPU; use --engine cpu")
         return _CudaGraph(session, "cuda", lambda array: array.address)
 
     def record(self, work: Sequence[Launch]) -> Launch:
         """As `Runtime` says. The runs are CUDA graphs already; what lies between them is copied by the stream."""
-        return in_order(work)
+        run = in_order(work)
+        run()  # ONNX Runtime captures a run when it is first made
+        self.stream.sync()
+        return run
 
 
 class _CudaGraph(OnnxGraph):

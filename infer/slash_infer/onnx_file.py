@@ -10,13 +10,21 @@ from pathlib import Path
 from slash_infer.errors import UserError
 
 # Field numbers of onnx.proto, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
-MODEL_GRAPH, MODEL_TRAINING, MODEL_FUNCTIONS = 7, 20, 25
-GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_SPARSE_INITIALIZER = 1, 5, 15
+MODEL_GRAPH = 7
+GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
 NODE_ATTRIBUTE, NODE_DOMAIN = 5, 7
-ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = 5, 6, 10, 11
-ATTRIBUTE_SPARSE = (22, 23)
-TENSOR_EXTERNAL_DATA, TENSOR_DATA_LOCATION = 13, 14
+ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS = 5, 10
+TENSOR_DATA_LOCATION = 14
 DOMAINS = (b"", b"ai.onnx", b"com.microsoft")
+# What a plain graph may hold. Not: functions, training information, sparse weights, graphs within graphs, pointers.
+PLAIN = {
+    "model": {1, 2, 3, 4, 5, 6, MODEL_GRAPH, 8, 14},
+    "graph": {GRAPH_NODE, 2, GRAPH_INITIALIZER, 10, 11, 12, 13, 16},
+    "node": {1, 2, 3, 4, NODE_ATTRIBUTE, 6, NODE_DOMAIN, 9},
+    "attribute": {1, 2, 3, 4, ATTRIBUTE_TENSOR, 7, 8, 9, ATTRIBUTE_TENSORS, 13, 20},
+    "tensor": {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, TENSOR_DATA_LOCATION, 16},
+}
+ORT_FORMAT = b"ORTM"  # at bytes 4 to 8: a format of ONNX Runtime's own, which it would recognise by itself
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 
@@ -32,55 +40,54 @@ def check_self_contained(content: bytes, path: Path) -> None:
         UserError: it does not.
     """
     try:
-        fault = _fault(memoryview(content))
+        _check_model(content)
+    except _NotPlain as fault:
+        raise UserError(f"{path}: {fault}; take a bundle from slash export alone") from None
     except (ValueError, IndexError):
-        fault = "is not an ONNX file"
-    if fault is not None:
-        raise UserError(f"{path}: {fault}; take a bundle from slash export alone")
+        raise UserError(f"{path}: is not an ONNX file; take a bundle from slash export alone") from None
 
 
-def _fault(model: memoryview) -> str | None:
-    graphs = []
-    for number, value in _fields(model):
-        if number in (MODEL_TRAINING, MODEL_FUNCTIONS):
-            return "holds functions or training information"
-        if number == MODEL_GRAPH:
-            graphs.append(_message(value))
+class _NotPlain(Exception):  # noqa: N818
+    """Says what a file holds that it may not."""
+
+
+def _check_model(content: bytes) -> None:
+    if content[4:8] == ORT_FORMAT:
+        raise _NotPlain("is not an ONNX file")
+    model = _plain_fields("model", memoryview(content))
+    graphs = [_message(value) for number, value in model if number == MODEL_GRAPH]
     if len(graphs) != 1:
-        return "is not an ONNX file with one graph"
-    for number, value in _fields(graphs[0]):
-        if number == GRAPH_SPARSE_INITIALIZER:
-            return "holds sparse weights"
-        if number == GRAPH_INITIALIZER and _points_elsewhere(_message(value)):
-            return "points to a weight outside itself"
+        raise _NotPlain("is not an ONNX file with one graph")
+    for number, value in _plain_fields("graph", graphs[0]):
+        if number == GRAPH_INITIALIZER:
+            _check_tensor(_message(value))
         if number == GRAPH_NODE:
-            fault = _node_fault(_message(value))
-            if fault is not None:
-                return fault
-    return None
+            _check_node(_message(value))
 
 
-def _node_fault(node: memoryview) -> str | None:
-    for number, value in _fields(node):
+def _check_node(node: memoryview) -> None:
+    for number, value in _plain_fields("node", node):
         if number == NODE_DOMAIN and bytes(_message(value)) not in DOMAINS:
-            return "holds an operator that is neither ONNX's nor ONNX Runtime's"
+            raise _NotPlain("holds an operator that is neither ONNX's nor ONNX Runtime's")
         if number != NODE_ATTRIBUTE:
             continue
-        for inner, held in _fields(_message(value)):
-            if inner in (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS):
-                return "holds a graph within the graph"
-            if inner in ATTRIBUTE_SPARSE:
-                return "holds sparse weights"
-            if inner in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS) and _points_elsewhere(_message(held)):
-                return "points to a weight outside itself"
-    return None
+        for inner, held in _plain_fields("attribute", _message(value)):
+            if inner in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS):
+                _check_tensor(_message(held))
 
 
-def _points_elsewhere(tensor: memoryview) -> bool:
-    return any(
-        number == TENSOR_EXTERNAL_DATA or (number == TENSOR_DATA_LOCATION and value != 0)
-        for number, value in _fields(tensor)
-    )
+def _check_tensor(tensor: memoryview) -> None:
+    for number, value in _plain_fields("tensor", tensor):
+        if number == TENSOR_DATA_LOCATION and value != 0:
+            raise _NotPlain("points to a weight outside itself")
+
+
+def _plain_fields(kind: str, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield the fields of a message, all of which must be of those a plain graph may hold."""
+    for number, value in _fields(message):
+        if number not in PLAIN[kind]:
+            raise _NotPlain(f"is not an ONNX file with a plain graph alone (field {number} of a {kind})")
+        yield number, value
 
 
 def _message(value: int | memoryview) -> memoryview:
@@ -94,6 +101,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
+        if key >= 2**32:
+            raise ValueError("a field number that other readers would cut short")
         wire = key & 7
         if wire == VARINT:
             value, at = _varint(message, at)

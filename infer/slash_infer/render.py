@@ -14,7 +14,7 @@ from slash_infer import __version__
 from slash_infer.bundle import Bundle
 from slash_infer.codec import to_pcm16
 from slash_infer.engine import Engine
-from slash_infer.errors import UserError
+from slash_infer.errors import UserError, first_line
 from slash_infer.files import whole_file, write_json
 from slash_infer.sampler import Sampler
 
@@ -87,16 +87,7 @@ def render(
         with ExitStack() as stack:
             parts = [stack.enter_context(whole_file(files[clip])) for clip in clips]
             sinks = [
-                stack.enter_context(
-                    soundfile.SoundFile(
-                        part,
-                        "w",
-                        samplerate=bundle.manifest.sample_rate,
-                        channels=1,
-                        format=FORMATS[files[clip].suffix.lower()],
-                        subtype=SUBTYPE,
-                    )
-                )
+                stack.enter_context(_opened(files[clip], part, bundle.manifest.sample_rate))
                 for clip, part in zip(clips, parts, strict=True)
             ]
             for block in sampler.stream(seconds):
@@ -111,6 +102,16 @@ def render(
             speed = {"clips_together": len(clips), "realtime_batch": round(realtime, 4)}
             write_json(files[clip].with_suffix(".json"), description | speed)
     return Rendered(list(files), seconds * len(files), time.perf_counter() - start, min(BATCH, len(files)))
+
+
+def _opened(file: Path, part: Path, sample_rate: int) -> soundfile.SoundFile:
+    """Open `part`, which is to become `file`, for writing."""
+    try:
+        return soundfile.SoundFile(
+            part, "w", samplerate=sample_rate, channels=1, format=FORMATS[file.suffix.lower()], subtype=SUBTYPE
+        )
+    except (soundfile.LibsndfileError, UnicodeEncodeError) as error:
+        raise UserError(f"{str(file)!r}: cannot be written ({first_line(error)}); choose another --out") from None
 
 
 def _write(file: Path, sink: soundfile.SoundFile, pcm: npt.NDArray[np.int16]) -> None:

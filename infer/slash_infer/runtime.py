@@ -6,9 +6,8 @@ On a GPU that order is a CUDA stream's: only `get` waits.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 from slash_infer.bundle import Precision
@@ -35,16 +34,25 @@ def cuda_packages() -> Iterator[None]:
         raise Unavailable("cuda-core is not installed; in Slash's folder: pip install '.[gpu]'") from error
 
 
+class TensorType(NamedTuple):
+    """What an input or output of a graph holds."""
+
+    dtype: str
+    """As numpy calls it."""
+    shape: Sequence[Any]
+    """The batch, an axis left open, is no integer."""
+
+
 class Graph(Protocol[A_contra]):
     """An opened graph."""
 
     @property
-    def inputs(self) -> Mapping[str, Sequence[Any]]:
-        """The shape of each input; the batch, an axis left open, is no integer."""
+    def inputs(self) -> Mapping[str, TensorType]:
+        """What it reads, by name."""
 
     @property
-    def outputs(self) -> Mapping[str, Sequence[Any]]:
-        """The shape of each output."""
+    def outputs(self) -> Mapping[str, TensorType]:
+        """What it writes."""
 
     def bind(self, arrays: Mapping[str, A_contra]) -> Launch:
         """Prepare a run on these arrays, one for every input and output, by name."""
@@ -136,10 +144,7 @@ class OnHost(Generic[A]):
         batch = next(len(values) for name, values in feed.items() if name not in ("h", "c"))
         inputs = {name: self._runtime.array(values.shape, values.dtype) for name, values in feed.items()}
         outputs = {
-            name: self._runtime.array(
-                [size if isinstance(size, int) else batch for size in shape],
-                np.int32 if name == "codes" else np.float32,
-            )
-            for name, shape in self._graph.outputs.items()
+            name: self._runtime.array([size if isinstance(size, int) else batch for size in shape], dtype)
+            for name, (dtype, shape) in self._graph.outputs.items()
         }
         return inputs, outputs, self._graph.bind({**inputs, **outputs})

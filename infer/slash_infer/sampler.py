@@ -1,5 +1,6 @@
 """Generates a batch of clips: uniforms in, audio out, the clips shared out among players."""
 
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from slash_infer.bundle import Bundle
 from slash_infer.choice import open_engine
 from slash_infer.engine import Engine
+from slash_infer.errors import UserError
 from slash_infer.randomness import Uniforms
 
 BLOCK_SECONDS = 0.25  # of audio per block that `stream` yields, rounded to whole frames
@@ -41,6 +43,7 @@ class Sampler:
         engine = engine or open_engine(bundle).engine
         shares = engine.shares(len(clips))
         self._players = [engine.player(share) for share in shares]
+        weakref.finalize(self, engine.take_back, self._players)
         self._threads = ThreadPoolExecutor(len(shares)) if len(shares) > 1 else None
         self._borders = np.cumsum(shares)[:-1]
         for player, share in zip(self._players, shares, strict=True):
@@ -53,6 +56,8 @@ class Sampler:
         missing = count - self._ahead.shape[1]
         steps = max(0, -(-missing // self._manifest.top_hop))
         made = np.concatenate([self._ahead, self._play(steps)], axis=1) if steps else self._ahead
+        if made.max(initial=0) >= self._manifest.codec.levels:
+            raise UserError("the bundle's graphs draw codes that its codec does not have; export the bundle again")
         self._ahead = made[:, count:]
         return made[:, :count]
 

@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slash_infer.errors import UserError
+from slash_infer.errors import UserError, first_line
 from slash_infer.files import read_json, whole_file, write_json
 from slash_infer.runtime import Unavailable
 
+RECIPE = 1  # raised with every change to how plans are built
 BATCHES = (1, 8, 1024)  # clips side by side that a plan takes: at least, best tuned for, at most
 NOT_CAPTURABLE = b"stream_capturable=0"  # TensorRT-RTX's own note in a plan, for the parts it compiles as one
 TARGETS = {"7.5": "SM75", "8.0": "SM80", "8.6": "SM86", "8.9": "SM89", "12.0": "SM120", "12.1": "SM121"}
@@ -37,6 +38,7 @@ class PlanKey:
     compute_capability: str
     driver: str
     """Its version, or `any` likewise."""
+    recipe: int = RECIPE
     batches: tuple[int, int, int] = BATCHES
 
     @property
@@ -53,15 +55,19 @@ class Compiler:
     """
 
     def __init__(self) -> None:
+        broken = ""
         for flavour in ("tensorrt", "tensorrt_rtx"):
             try:
                 self.trt: Any = importlib.import_module(flavour)
-            except ImportError:
+            except ModuleNotFoundError:
+                continue
+            except ImportError as error:  # a library of its own is missing
+                broken = f" ({flavour} is, but broken: {first_line(error)})"
                 continue
             self.flavour = flavour
             break
         else:
-            raise Unavailable("TensorRT is not installed; in Slash's folder: pip install '.[tensorrt]'")
+            raise Unavailable(f"TensorRT is not installed{broken}; in Slash's folder: pip install '.[tensorrt]'")
         self.logger = _logger(self.trt)
 
     @property
@@ -141,7 +147,10 @@ class PlanCache:
             return None
         content = plan.read_bytes()
         described = {**asdict(key), "batches": list(key.batches), "plan_sha256": hashlib.sha256(content).hexdigest()}
-        return content if read_json(page, "a plan's page") == described else None
+        try:
+            return content if read_json(page, "a plan's page") == described else None
+        except UserError:  # cut short: the plan is built again
+            return None
 
     def path_of(self, key: PlanKey) -> Path:
         """Return where the plan of a key lies, or would."""

@@ -4,10 +4,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from slash_infer.bundle import Precision
-from slash_infer.errors import UserError
+from slash_infer.errors import UserError, first_line
 from slash_infer.gpu import Gpu, GpuArray
-from slash_infer.runtime import Launch
+from slash_infer.runtime import Launch, TensorType, Unavailable
 from slash_infer.tensorrt_plans import BATCHES, Compiler, PlanCache, PlanKey
 
 
@@ -25,7 +27,11 @@ class TensorRt(Gpu):
         self._compiler = Compiler()
         super().__init__()
         self._cache = PlanCache()
-        self._runtime = self._compiler.trt.Runtime(self._compiler.logger)
+        try:
+            self._runtime = self._compiler.trt.Runtime(self._compiler.logger)
+        except Exception as error:  # a driver too old for it, for example
+            reason = f"{first_line(error)}; {self._compiler.logger.last}"
+            raise Unavailable(f"{self._compiler.flavour} cannot start ({reason})") from error
 
     @property
     def description(self) -> str:
@@ -37,7 +43,7 @@ class TensorRt(Gpu):
         engine = self._runtime.deserialize_cuda_engine(self.plan(content, name))
         if engine is None:
             raise UserError(f"{name}: TensorRT cannot load its own plan ({self._compiler.logger.last})")
-        return _PlanGraph(self._compiler, engine, name, self.handle)
+        return _PlanGraph(self, self._compiler.trt, engine, name)
 
     def plan(self, content: bytes, name: str) -> bytes:
         """Return the plan of a graph for this GPU."""
@@ -59,46 +65,49 @@ class TensorRt(Gpu):
 
 
 class _PlanGraph:
-    """A plan, opened for running on one stream."""
+    """A plan, opened for running on one stream. Its runs share their working memory: they follow one another."""
 
-    def __init__(self, compiler: Compiler, engine: Any, name: str, stream: int) -> None:
-        trt = compiler.trt
-        self._engine, self._name, self._stream = engine, name, stream
-        self._context = _context(trt, engine)
-        shapes = {
-            tensor: ["batch" if size == -1 else size for size in engine.get_tensor_shape(tensor)]
-            for tensor in (engine.get_tensor_name(i) for i in range(engine.num_io_tensors))
+    def __init__(self, runtime: TensorRt, trt: Any, engine: Any, name: str) -> None:
+        self._runtime, self._trt, self._engine, self._name = runtime, trt, engine, name
+        self._workspace = runtime.array([-(-engine.device_memory_size_v2 // 4)], np.int32)
+        tensors = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        described = {
+            tensor: TensorType(
+                np.dtype(trt.nptype(engine.get_tensor_dtype(tensor))).name,
+                ["batch" if size == -1 else size for size in engine.get_tensor_shape(tensor)],
+            )
+            for tensor in tensors
         }
-        reads = trt.TensorIOMode.INPUT
-        self.inputs = {t: shape for t, shape in shapes.items() if engine.get_tensor_mode(t) == reads}
-        self.outputs = {t: shape for t, shape in shapes.items() if t not in self.inputs}
+        reads = {tensor for tensor in tensors if engine.get_tensor_mode(tensor) == trt.TensorIOMode.INPUT}
+        self.inputs = {tensor: described[tensor] for tensor in tensors if tensor in reads}
+        self.outputs = {tensor: described[tensor] for tensor in tensors if tensor not in reads}
 
     def bind(self, arrays: Mapping[str, GpuArray]) -> Launch:
-        """As `Graph` says."""
-        context = self._context
-        self._shape(arrays)
-        if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(self._stream):
+        """As `Graph` says. Each has an execution context of its own, as captured graphs want it."""
+        context = self._new_context()
+        context.set_device_memory(self._workspace.address, self._engine.device_memory_size_v2)
+        for name, array in arrays.items():
+            if name in self.inputs and not context.set_input_shape(name, array.shape):
+                raise UserError(f"-n: a plan takes {BATCHES[0]} to {BATCHES[2]} clips side by side")
+            context.set_tensor_address(name, array.address)
+        stream = self._runtime.handle
+        if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(stream):
             raise UserError(f"{self._name}: its plan cannot be captured in a CUDA graph; use --engine cuda")
 
         def launch() -> None:
-            self._shape(arrays)  # the context serves other runs, too
-            for name, array in arrays.items():
-                context.set_tensor_address(name, array.address)
-            if not context.execute_async_v3(self._stream):
+            if not context.execute_async_v3(stream):
                 raise RuntimeError(f"{self._name}: TensorRT could not run it")
 
         return launch
 
-    def _shape(self, arrays: Mapping[str, GpuArray]) -> None:
-        for name in self.inputs:
-            if not self._context.set_input_shape(name, arrays[name].shape):
-                raise UserError(f"-n: a plan takes {BATCHES[0]} to {BATCHES[2]} clips side by side")
-
-
-def _context(trt: Any, engine: Any) -> Any:
-    """Return an execution context. TensorRT-RTX is told to compile for a shape when first it meets it, not later."""
-    if not hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
-        return engine.create_execution_context()
-    config = engine.create_runtime_config()
-    config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
-    return engine.create_execution_context(config)
+    def _new_context(self) -> Any:
+        """Return an execution context without memory. TensorRT-RTX is to compile for a shape when it meets it."""
+        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        if not hasattr(self._trt, "DynamicShapesKernelSpecializationStrategy"):
+            return self._engine.create_execution_context(strategy)
+        config = self._engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(strategy)
+        config.dynamic_shapes_kernel_specialization_strategy = (
+            self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        )
+        return self._engine.create_execution_context(config)

@@ -38,6 +38,7 @@ def _place(tmp_path: Path, corpus: Corpus, run: Run, bundle: Bundle) -> Path:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken.wav").write_bytes(b"precious")
     (tmp_path / "song.json").write_text("{}")
+    shutil.copy(tmp_path / "tone.wav", tmp_path / "song.wav")
     return tmp_path
 
 
@@ -113,6 +114,8 @@ CASES = {
     "an unknown format": ("generate bundle --out new.mp3", ".mp3 is not written"),
     "forcing over a strange sidecar": ("generate bundle --out song.wav --force", "song.json: was not made by slash"),
     "a parent that is a file": ("generate bundle --out taken.wav/new.wav", "is a file, not a folder"),
+    "another format beside it": ("generate bundle --out song.flac", "would take the sidecar of song.wav"),
+    "a place where nothing can be": ("generate bundle --out /proc/new.wav", "/proc"),
     "an engine that is none": ("generate bundle --out new.wav --engine tpu", "--engine"),
     "a precision the bundle lacks": ("generate example --out new.wav --precision int8", "export it again with"),
     "a precision that is none": ("bench bundle --precision int2", "--precision"),

@@ -1,9 +1,12 @@
 """int8 and fp16: what they cost is measured, and a variant or an engine that costs too much is refused."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 
@@ -12,11 +15,14 @@ from slash_export.bundle_writer import export
 from slash_export.fidelity import check_fidelity, measure_fidelity, take_excerpt
 from slash_export.scoring import BundleScorer
 from slash_export.tolerances import MOST_BITS_LOST
-from slash_export.verify import verify
+from slash_export.verify import Refusal, Verdict, verify
 from slash_export.writer import quantise
+from slash_infer import choice
 from slash_infer.bundle import MANIFEST, PRECISIONS, Bundle, describe_file
+from slash_infer.choice import open_engine
 from slash_infer.errors import UserError
-from slash_infer.onnx_cpu import OnnxCpu
+from slash_infer.onnx_cpu import OnnxCpu, OnnxGraph
+from slash_infer.runtime import Launch
 from slash_train.corpus import Corpus
 from slash_train.evaluate import bits_per_sample
 from slash_train.run import Run
@@ -39,8 +45,17 @@ def test_each_precision_is_what_it_says(bundle: Bundle) -> None:
         for entry in variant.files():
             graph = onnx.load_from_string(bundle.read(entry)).graph
             products = [node.op_type for node in graph.node if node.op_type.startswith(("MatMul", "Gemm"))]
-            assert set(products) == {"MatMulNBits" if variant.precision == "int8" else "MatMul"}
-            weights = [tensor for tensor in graph.initializer if tensor.name.endswith(".weight")]
+            if variant.precision == "int8":
+                exact = ["MatMul"] * bundle.manifest.sample_tier.history  # the output layer, once for every sample
+                last = exact if graph.name == "sample_tier" else []
+                assert sorted(products) == sorted(["MatMulNBits"] * (len(products) - len(last)) + last)
+            else:
+                assert set(products) == {"MatMul"}
+            named = {tensor.name: tensor for tensor in graph.initializer if tensor.name.endswith(".weight")}
+            if variant.precision == "int8":
+                named.pop("output.weight", None)
+            weights = list(named.values())
+            assert weights
             kind = {"fp32": "FLOAT", "fp16": "FLOAT16", "int8": "UINT8"}[variant.precision]
             assert {onnx.TensorProto.DataType.Name(weight.data_type) for weight in weights} == {kind}
             domains = {node.domain for node in graph.node}
@@ -108,7 +123,7 @@ def test_not_a_number_is_refused(bundle: Bundle) -> None:
 
 
 def test_verify_finds_a_faulty_variant(bundle: Bundle, tmp_path: Path) -> None:
-    genuine = verify(bundle, [OnnxCpu()])
+    genuine = _verdicts(bundle, OnnxCpu())
     assert [(verdict.precision, verdict.fault) for verdict in genuine] == [("int8", None), ("fp16", None)]
     assert all(0 < verdict.identical <= verdict.codes == 16_000 for verdict in genuine)
     assert genuine[1].max_layer_difference < genuine[0].max_layer_difference < 0.1
@@ -118,15 +133,68 @@ def test_verify_finds_a_faulty_variant(bundle: Bundle, tmp_path: Path) -> None:
         (folder / path.name).write_bytes(path.read_bytes())
     path = folder / "sample_tier.int8.onnx"
     model = onnx.load(path)
-    (scales,) = [tensor for tensor in model.graph.initializer if tensor.name == "output.scales"]
-    scales.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scales) * np.float32(1.5), scales.name))
+    (scales,) = [tensor for tensor in model.graph.initializer if tensor.name == "hidden_0.scales"]
+    scales.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scales) * np.float32(3), scales.name))
     onnx.save(model, path)
     content = json.loads((folder / MANIFEST).read_text())
     content["variants"][1]["sample_tier"] = describe_file(path).model_dump()
     (folder / MANIFEST).write_text(json.dumps(content))
-    verdicts = verify(Bundle(folder), [OnnxCpu()])
+    verdicts = _verdicts(Bundle(folder), OnnxCpu())
     assert verdicts[0].fault is not None and "mean KL is over" in verdicts[0].fault
     assert verdicts[1].fault is None
+
+
+class _Deaf(OnnxCpu):
+    """A runtime whose recorded work forgets to copy out what was drawn: one run right, played wrong."""
+
+    def record(self, work: Sequence[Launch]) -> Launch:
+        return super().record(work[:-1])
+
+
+class _NotANumber(OnnxCpu):
+    """A runtime whose results are no numbers."""
+
+    def get(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        found = super().get(array)
+        return found if found.dtype == np.int32 else found * np.float32(np.nan)
+
+
+class _Unable(OnnxCpu):
+    """A runtime that starts, but opens nothing."""
+
+    name = "unable"
+
+    def load(self, content: bytes, name: str, width: int) -> OnnxGraph:  # noqa: ARG002
+        raise UserError(f"{name}: cannot be compiled")
+
+
+def test_verify_judges_what_is_played(bundle: Bundle) -> None:
+    for verdict in _verdicts(bundle, _Deaf()):
+        assert verdict.fault == "draws codes that its own logits do not give"
+
+
+def test_verify_is_not_pacified_by_numbers_that_are_none(bundle: Bundle) -> None:
+    for verdict in _verdicts(bundle, _NotANumber()):
+        assert verdict.fault is not None and np.isnan(verdict.max_logit_difference)
+
+
+def test_an_engine_that_opens_nothing_is_passed_over(
+    bundle: Bundle, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By auto and by exports, but not by verify, and not when it is asked for."""
+    monkeypatch.setattr(choice, "_MAKERS", {"unable": _Unable, "cpu": OnnxCpu})
+    chosen = open_engine(bundle)
+    assert chosen.engine.runtime.name == "cpu" and "cannot be compiled" in chosen.why
+    with pytest.raises(UserError, match="cannot be compiled"):
+        open_engine(bundle, "unable")  # type: ignore[arg-type]
+    assert {type(one) for one in verify(bundle, [_Unable()])} == {Refusal}
+    assert len(export(run, tmp_path / "bundle", precisions=["fp16"]).variants) == 2
+
+
+def _verdicts(bundle: Bundle, runtime: OnnxCpu) -> list[Verdict]:
+    found = verify(bundle, [runtime])
+    assert [one.precision for one in found] == ["int8", "fp16"]
+    return [one for one in found if isinstance(one, Verdict)]
 
 
 def test_the_excerpt_is_short(bundle: Bundle, run: Run) -> None:

@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from slash_export.bundle_writer import write_unchecked
-from slash_infer.build import build_plans
+from slash_infer.build import build_plans, make_builder
 from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
 from slash_infer.runtime import Unavailable
@@ -46,7 +46,7 @@ def test_every_preset_builds(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = SampleRNN(preset.model, preset.audio.codec.levels)
     write_unchecked(tmp_path, model, preset, name, step=0, precisions=("fp16",))
-    plans = list(build_plans(Bundle(tmp_path), TARGET))
+    plans = list(build_plans(Bundle(tmp_path), make_builder(TARGET)))
     assert len(plans) == 2 * (len(preset.model.frame_sizes) + 1)
     for plan in plans:
         assert plan.plan.stat().st_size == plan.plan_bytes
@@ -65,7 +65,7 @@ def test_what_is_no_graph_is_refused() -> None:
 
 
 def test_a_plan_is_built_once(bundle: Bundle) -> None:
-    first, again = (list(build_plans(bundle, TARGET)) for _ in range(2))
+    first, again = (list(build_plans(bundle, make_builder(TARGET))) for _ in range(2))
     assert all(plan.seconds > 0 for plan in first)
     assert [dataclasses.replace(plan, seconds=0.0) for plan in first] == again
 
@@ -81,32 +81,36 @@ def test_a_plan_for_another_driver_or_a_damaged_one_is_not_taken() -> None:
         {"version": "1.8"},
         {"gpu": "NVIDIA H100"},
         {"driver": "580.2"},
+        {"recipe": 0},
     ):
-        assert cache.find(dataclasses.replace(key, **change)) is None  # type: ignore[arg-type]
+        assert cache.find(dataclasses.replace(key, **change)) is None
     cache.path_of(key).write_bytes(b"a plaN")
+    assert cache.find(key) is None
+    cache.keep(key, b"a plan")
+    page = cache.path_of(key).with_suffix(".json")
+    page.write_bytes(page.read_bytes()[:20])
     assert cache.find(key) is None
 
 
 def test_a_cache_that_others_may_write_to_is_refused(bundle: Bundle) -> None:
     PlanCache().path.chmod(0o777)
     with pytest.raises(UserError, match=r"others may write to it.+chmod 700"):
-        list(build_plans(bundle, TARGET))
+        list(build_plans(bundle, make_builder(TARGET)))
 
 
 def test_a_plan_is_never_taken_from_a_bundle(bundle: Bundle, tmp_path: Path) -> None:
     """Whatever lies beside the graphs, the plans are built from them."""
     folder = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
-    for plan in build_plans(bundle, TARGET):
+    for plan in build_plans(bundle, make_builder(TARGET)):
         (folder / plan.plan.name).write_bytes(b"a trap")
     shutil.rmtree(PlanCache().path)
-    assert all(
-        plan.seconds > 0 and plan.plan.parent == PlanCache().path for plan in build_plans(Bundle(folder), TARGET)
-    )
+    plans = list(build_plans(Bundle(folder), make_builder(TARGET)))
+    assert all(plan.seconds > 0 and plan.plan.parent == PlanCache().path for plan in plans)
 
 
-def test_an_unknown_target_is_refused(bundle: Bundle) -> None:
+def test_an_unknown_target_is_refused() -> None:
     with pytest.raises(UserError, match=r"--target 9\.1: must be one of 7\.5, .+"):
-        list(build_plans(bundle, "9.1"))
+        make_builder("9.1")
 
 
 def _loop() -> onnx.ModelProto:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 
 from slash_infer import onnx_cpu
 from slash_infer.bundle import MANIFEST, Bundle, describe_file
+from slash_infer.engine import Engine
 from slash_infer.errors import UserError
+from slash_infer.onnx_cpu import OnnxCpu
 from slash_infer.onnx_file import check_self_contained
 from slash_infer.sampler import Sampler
 
@@ -103,7 +106,7 @@ def test_clocks_that_do_not_fit_together(folder: Path) -> None:
 def test_a_symlink_for_a_manifest(folder: Path) -> None:
     elsewhere = (folder / MANIFEST).rename(folder.parent / "elsewhere.json")
     (folder / MANIFEST).symlink_to(elsewhere)
-    _refused(folder, "manifest.json: is a symbolic link")
+    _refused(folder, "manifest.json: is not a plain file")
 
 
 def test_an_oversized_graph(folder: Path) -> None:
@@ -137,6 +140,10 @@ def _external(model: onnx.ModelProto) -> None:
     tensor.external_data.add(key="location", value="/etc/passwd")
 
 
+def _external_location(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+
+
 def _external_constant(model: onnx.ModelProto) -> None:
     tensor = onnx.TensorProto(data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="../secret")
@@ -165,11 +172,12 @@ def _domain(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (_external, "points to a weight outside itself"),
-        (_external_constant, "points to a weight outside itself"),
-        (_sparse, "sparse weights"),
-        (_subgraph, "a graph within the graph"),
-        (_function, "functions"),
+        (_external, "field 13 of a tensor"),
+        (_external_location, "points to a weight outside itself"),
+        (_external_constant, "field 13 of a tensor"),
+        (_sparse, "field 15 of a graph"),
+        (_subgraph, "field 6 of a attribute"),
+        (_function, "field 25 of a model"),
         (_domain, "neither ONNX's nor ONNX Runtime's"),
     ],
 )
@@ -206,6 +214,23 @@ def test_a_file_that_is_no_onnx(content: bytes) -> None:
         check_self_contained(content, Path("x.onnx"))
 
 
+def test_a_field_number_beyond_32_bits() -> None:
+    """Readers in C++ cut it short: what looks unknown is a pointer to them."""
+    number = (13 << 3 | 2) | 1 << 32
+    tag = bytes([number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, 0x80, 0x80, number >> 28])
+    tensor = tag + b"\x00"
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    with pytest.raises(UserError, match="is not an ONNX file"):
+        check_self_contained(b"\x3a" + bytes([len(graph)]) + graph, Path("x.onnx"))
+
+
+def test_onnx_runtimes_own_format(bundle: Bundle) -> None:
+    content = bytearray(bundle.read(bundle.manifest.variants[0].sample_tier))
+    content[4:8] = b"ORTM"
+    with pytest.raises(UserError, match="is not an ONNX file"):
+        check_self_contained(bytes(content), Path("x.onnx"))
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_answered(content: bytes) -> None:
     """Read or refused, never a crash."""
@@ -223,3 +248,77 @@ def test_onnx_runtime_would_have_followed_the_pointer(bundle: Bundle, tmp_path: 
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="secret.bin")
     ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def test_a_manifest_that_is_a_pipe(folder: Path) -> None:
+    (folder / MANIFEST).unlink()
+    os.mkfifo(folder / MANIFEST)
+    _refused(folder, "manifest.json: is not a plain file")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04 an archive",
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }",
+        b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (",
+    ],
+)
+def test_initial_states_that_are_none(bundle: Bundle, tmp_path: Path, content: bytes) -> None:
+    folder = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
+    path = folder / "frame_tier_1.initial.npy"
+    path.write_bytes(content or b"\0")
+    entry = describe_file(path).model_dump()
+    _edit(folder, lambda manifest: manifest["frame_tiers"][0]["initial_state"].update(entry))
+    _refused(folder, r"frame_tier_1\.initial\.npy: is not a \.npy file of float32 \[2, 1, 32\]")
+
+
+def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name == old:
+            value.name = new
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda model: _rename(model, "conditioning_out", "made"), "conditioning_out is missing"),
+        (lambda model: _rename(model, "h", "g"), "g is unknown"),
+        (lambda model: model.graph.output.pop(), "c_out is missing"),
+        (lambda model: model.graph.input[0].type.tensor_type.shape.dim[0].ClearField("dim_param"), None),
+    ],
+)
+def test_a_graph_with_another_signature(
+    bundle: Bundle, tmp_path: Path, change: Callable[[onnx.ModelProto], object], says: str | None
+) -> None:
+    folder = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
+    path = folder / "frame_tier_2.onnx"
+    model = onnx.load(path)
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    entry = describe_file(path).model_dump()
+    _edit(folder, lambda content: content["variants"][0]["frame_tiers"][1].update(entry))
+    if says is None:  # an axis without a name is as open as one with
+        Engine(Bundle(folder), OnnxCpu())
+        return
+    with pytest.raises(UserError, match=rf"frame_tier_2\.onnx: does not fit the manifest \({says}\)"):
+        Engine(Bundle(folder), OnnxCpu())
+
+
+def test_a_codec_that_is_not_the_graphs(bundle: Bundle, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
+    _edit(folder, lambda content: content["codec"].update(levels=100))
+    with pytest.raises(UserError, match="draw codes that its codec does not have"):
+        Sampler(Bundle(folder)).codes(4000)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_fidelity_that_is_none(folder: Path, value: float) -> None:
+    _edit(folder, lambda content: content["variants"][1]["fidelity"].update(mean_kl=value))
+    _refused(folder, r"variants\.1\.fidelity\.mean_kl")

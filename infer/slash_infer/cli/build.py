@@ -1,11 +1,15 @@
 """`slash build`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slash_infer.cli.console import stderr, stdout, table
+
+if TYPE_CHECKING:
+    from slash_infer.build import Builder
+    from slash_infer.bundle import Bundle
 
 
 def build(
@@ -15,21 +19,27 @@ def build(
         typer.Option(help="The compute capability to build for, such as 8.9. [default: the GPU here]"),
     ] = None,
 ) -> None:
-    """Build TensorRT plans of a bundle's fp32 and fp16 graphs into your cache, so that generating starts at once.
+    """Build TensorRT plans of a bundle's fp32 and fp16 graphs into your cache, so that generating starts sooner.
 
     \b
     slash build bundle
     slash build bundle --target 8.9
     """
-    from slash_infer.build import build_plans
+    from slash_infer.build import make_builder
     from slash_infer.bundle import Bundle
 
-    rows = table(f"{bundle}: TensorRT plans", "graph", "graph size", "plan size", "built in")
-    plans = []
+    build_and_print(Bundle(bundle), make_builder(target))
+
+
+def build_and_print(bundle: "Bundle", builder: "Builder") -> None:
+    """Build the plans and print how large they are."""
+    from slash_infer.build import build_plans
+
+    rows = table(f"{bundle.path}: TensorRT plans", "graph", "graph size", "plan size", "built in")
     with stderr().status("building"):
-        for plan in build_plans(Bundle(bundle), target):
-            plans.append(plan.plan)
-            took = f"{plan.seconds:.1f} s" if plan.seconds else "cached"
-            rows.add_row(plan.graph, f"{plan.graph_bytes / 1e6:.1f} MB", f"{plan.plan_bytes / 1e6:.1f} MB", took)
+        plans = list(build_plans(bundle, builder))
+    for plan in plans:
+        took = f"{plan.seconds:.1f} s" if plan.seconds else "cached"
+        rows.add_row(plan.graph, f"{plan.graph_bytes / 1e6:.1f} MB", f"{plan.plan_bytes / 1e6:.1f} MB", took)
     stdout().print(rows)
-    stdout().print(f"in {plans[0].parent}")
+    stdout().print(f"in {plans[0].plan.parent}")

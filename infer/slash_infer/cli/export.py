@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slash_infer.cli.build import build
+from slash_infer.cli.build import build_and_print
 from slash_infer.cli.console import optional_packages, stderr
 from slash_infer.cli.info import print_bundle
 from slash_infer.errors import UserError
@@ -38,13 +38,17 @@ def export(
     with optional_packages("export"):
         from slash_export.bundle_writer import export as make_bundle
         from slash_train.run import Run
+    from slash_infer.build import make_builder
+    from slash_infer.bundle import Bundle
+
+    builder = make_builder() if tensorrt else None
     with stderr().status("exporting and checking"):
         manifest = make_bundle(
             Run(run), out, checkpoint=checkpoint, precisions=precisions, accept_loss=accept_loss, force=force
         )
     print_bundle(out, manifest)
-    if tensorrt:
-        build(out)
+    if builder is not None:
+        build_and_print(Bundle(out), builder)
 
 
 def _precisions(text: str) -> "list[Precision]":

@@ -103,6 +103,9 @@ def _files(out: Path, clips: int, audio_format: Format, *, force: bool) -> list[
             check_file_output(out, force=False)
         files = [out / f"clip-{clip:04d}.{audio_format.value}" for clip in range(clips)]
     for file in files:
+        for other in FORMATS:
+            if other != file.suffix.lower() and file.with_suffix(other).exists():
+                raise UserError(f"{file}: would take the sidecar of {file.with_suffix(other)}; choose another --out")
         check_file_output(file, force=force)
         check_file_output(file.with_suffix(".json"), force=force, made_by=MADE_BY)
     return files

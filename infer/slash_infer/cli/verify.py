@@ -24,6 +24,7 @@ def verify(
     slash verify bundle --engine tensorrt
     """
     with optional_packages("verify"):
+        from slash_export.verify import Refusal
         from slash_export.verify import verify as compare
     from slash_infer.bundle import Bundle
 
@@ -41,6 +42,9 @@ def verify(
     columns = ("layers within", "logits within", "mean KL, nats", "codes alike", "verdict")
     rows = table(f"{bundle}: against fp32 on the CPU, the same uniforms", "engine and precision", *columns)
     for verdict in verdicts:
+        if isinstance(verdict, Refusal):
+            rows.add_row(f"{verdict.runtime} {verdict.precision}", "", "", "", "", "not compared")
+            continue
         rows.add_row(
             f"{verdict.runtime} {verdict.precision}",
             f"{verdict.max_layer_difference:.1e}",
@@ -50,7 +54,11 @@ def verify(
             "ok" if verdict.fault is None else "FAULT",
         )
     stdout().print(rows)
-    faults = [f"{one.runtime} {one.precision}: {one.fault}" for one in verdicts if one.fault is not None]
+    faults = [
+        f"{one.runtime} {one.precision}: {fault}"
+        for one in verdicts
+        if (fault := one.reason if isinstance(one, Refusal) else one.fault) is not None
+    ]
     if faults:
         raise UserError(f"{bundle}: {'; '.join(faults)}; use another --engine or --precision")
 
