@@ -113,9 +113,10 @@ class OnnxGraph:
             bind = binding.bind_input if name in self.inputs else binding.bind_output
             bind(name, self._device, 0, array.dtype.type, array.shape, self._address(array))
         run = self._session.run_with_iobinding
+        held = binding, arrays  # the binding knows addresses alone: the arrays must live as long
 
         def launch() -> None:
-            run(binding, options)
+            run(held[0], options)
 
         return launch
 

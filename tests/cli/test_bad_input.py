@@ -115,7 +115,7 @@ CASES = {
     "forcing over a strange sidecar": ("generate bundle --out song.wav --force", "song.json: was not made by slash"),
     "a parent that is a file": ("generate bundle --out taken.wav/new.wav", "is a file, not a folder"),
     "another format beside it": ("generate bundle --out song.flac", "would take the sidecar of song.wav"),
-    "a place where nothing can be": ("generate bundle --out /proc/new.wav", "/proc"),
+    "a place where nothing can be": ("generate bundle --out /proc/new.wav --engine cpu --precision fp32", "/proc"),
     "an engine that is none": ("generate bundle --out new.wav --engine tpu", "--engine"),
     "a precision the bundle lacks": ("generate example --out new.wav --precision int8", "export it again with"),
     "a precision that is none": ("bench bundle --precision int2", "--precision"),
