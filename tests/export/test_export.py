@@ -57,7 +57,8 @@ def test_every_shape_of_model_exports_with_identical_codes(
 ) -> None:
     preset = load_preset("tiny", overrides)
     done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(25), around=ALONE)
-    manifest = export(done.run, tmp_path / "bundle")
+    manifest = export(done.run, tmp_path / "bundle", precisions=PRECISIONS)
+    assert [variant.precision for variant in manifest.variants] == list(PRECISIONS)
     assert manifest.parity is not None and manifest.parity.samples >= 32_000
     assert manifest.parity.max_logit_difference < 1e-4
     assert manifest.codec == preset.audio.codec
