@@ -90,7 +90,7 @@ def build_plans(bundle: Bundle, builder: Builder) -> Iterator[Built]:
 
 def _gpu_here() -> tuple[str, str, str]:
     """Return the name, compute capability and driver version that a plan for this machine depends on."""
-    with cuda_packages():
+    with cuda_packages("tensorrt"):
         from slash_infer.gpu import Gpu
 
     return Gpu().identity

@@ -94,14 +94,14 @@ def runtime_called(name: str) -> Runtime[Any]:
 
 
 def _tensorrt() -> Runtime[Any]:
-    with cuda_packages():
+    with cuda_packages("tensorrt"):
         from slash_infer.tensorrt_runtime import TensorRt
 
     return TensorRt()
 
 
 def _cuda() -> Runtime[Any]:
-    with cuda_packages():
+    with cuda_packages("gpu"):
         from slash_infer.onnx_cuda import OnnxCuda
 
     return OnnxCuda()

@@ -24,14 +24,18 @@ class Unavailable(Exception):  # noqa: N818  it is no error of the program
 
 
 @contextmanager
-def cuda_packages() -> Iterator[None]:
-    """Turn the absence of the packages that reach a GPU, imported in the body, into `Unavailable`."""
+def cuda_packages(extra: str) -> Iterator[None]:
+    """Turn the absence of the packages that reach a GPU, imported in the body, into `Unavailable`.
+
+    Args:
+        extra: of Slash's, that brings them.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("cuda"):
             raise
-        raise Unavailable("cuda-core is not installed; in Slash's folder: pip install '.[gpu]'") from error
+        raise Unavailable(f"cuda-core is not installed; in Slash's folder: pip install '.[{extra}]'") from error
 
 
 class TensorType(NamedTuple):
