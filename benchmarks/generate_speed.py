@@ -123,8 +123,6 @@ def _on_gpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> tuple[list[Cont
             print(f"without {name}: {runtime}")
             continue
         for precision in runtime.precisions if name != "cpu" else ():
-            if bundle.manifest.variant(precision) is None:
-                continue
             try:
                 engine = Engine(bundle, runtime, precision)
             except UserError as reason:

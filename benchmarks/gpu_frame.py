@@ -41,12 +41,7 @@ def frame_cost(bundle: Bundle, engine: Engine, gpu: Gpu) -> FrameCost:
     bandwidth = _bandwidth(gpu)
     shape = bundle.manifest
     table = shape.sample_tier.history * shape.codec.levels * shape.width * (2 if engine.precision == "fp16" else 4)
-    weight_bytes = -table + sum(
-        graph.bytes
-        for variant in bundle.manifest.variants
-        if variant.precision == engine.precision
-        for graph in variant.files()
-    )
+    weight_bytes = sum(graph.bytes for graph in bundle.variant(engine.precision).files()) - table
     return FrameCost(seconds * 1e6, weight_bytes, bandwidth, weight_bytes / bandwidth * 1e6)
 
 

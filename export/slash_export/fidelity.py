@@ -9,7 +9,7 @@ import numpy as np
 
 from slash_export.scoring import BundleScorer, target_nats
 from slash_export.teacher_forcing import divergences, log_softmax
-from slash_export.tolerances import MOST_BITS_LOST
+from slash_export.tolerances import MOST_BITS_LOST, compared_at_once
 from slash_infer.bundle import Bundle, Fidelity, Precision
 from slash_infer.engine import Engine
 from slash_infer.errors import UserError
@@ -22,7 +22,6 @@ from slash_train.streams import NO_TARGET, Window, WindowReader, cut_clips, read
 
 CLIPS = 8
 CLIP_SECONDS = 1.0
-WINDOW_SECONDS = 0.064  # compared at once: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Excerpt:
 def take_excerpt(bundle: Bundle, run: Run) -> Excerpt:
     """Return some seconds that the model was not trained on, or, where its corpus is gone, that it generates."""
     manifest = bundle.manifest
-    window = max(1, round(WINDOW_SECONDS * manifest.sample_rate / manifest.top_hop)) * manifest.top_hop
+    window = compared_at_once(manifest, CLIPS)
     corpus = _corpus_of(run)
     if corpus is None or not corpus.length("valid"):
         return Excerpt("generated", list(_generated(bundle, window)))
@@ -61,7 +60,7 @@ def measure_fidelity(bundle: Bundle, precision: Precision, excerpt: Excerpt) -> 
         UserError: the variant computes numbers that are not finite.
     """
     cpu = OnnxCpu()
-    exact, rough = BundleScorer(bundle, cpu), BundleScorer(bundle, cpu, precision)
+    exact, rough = (BundleScorer(bundle, Engine(bundle, cpu, which)) for which in ("fp32", precision))
     samples, largest, divergence, nats, exact_nats = 0, 0.0, 0.0, 0.0, 0.0
     for window in excerpt.windows:
         counted = window.targets != NO_TARGET
@@ -112,8 +111,8 @@ def _generated(bundle: Bundle, window: int) -> Iterator[Window]:
     manifest = bundle.manifest
     engine = Engine(bundle, OnnxCpu())
     sampler = Sampler(bundle, range(CLIPS), engine=engine)
-    history = np.full((CLIPS, manifest.top_frame), manifest.codec.silence, np.int32)
-    for i in range(round(CLIP_SECONDS * manifest.sample_rate / window)):
+    history = manifest.silence(CLIPS)
+    for i in range(-(-round(CLIP_SECONDS * manifest.sample_rate) // window)):
         targets = sampler.codes(window)
         codes = np.concatenate([history, targets], axis=1)
         yield Window(codes.astype(np.int64), targets.astype(np.int64), np.full(CLIPS, i == 0))

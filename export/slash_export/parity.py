@@ -14,6 +14,7 @@ from slash_export.errors import ParityError
 from slash_export.teacher_forcing import TeacherForced, outside
 from slash_export.tolerances import LOGIT_TOLERANCE, TIE, compared_at_once
 from slash_infer.bundle import Bundle, Parity
+from slash_infer.engine import Engine
 from slash_infer.onnx_cpu import OnnxCpu
 from slash_infer.randomness import Uniforms
 from slash_infer.sampler import Sampler
@@ -39,7 +40,7 @@ def check_parity(bundle: Bundle, model: SampleRNN, samples: int = SAMPLES) -> Pa
         ParityError: a logit or a code differs by more than rounding explains.
     """
     reference = copy.deepcopy(model).double()
-    forced = TeacherForced(bundle, OnnxCpu())
+    forced = TeacherForced(bundle, Engine(bundle, OnnxCpu()))
     for seed in range(SEEDS):
         parity = _compare(bundle, forced, reference, seed, samples)
         if parity is not None:
@@ -56,7 +57,7 @@ def _compare(bundle: Bundle, forced: TeacherForced, reference: SampleRNN, seed: 
     uniforms = Uniforms(seed, CLIPS)
     state = reference.initial_state(len(CLIPS))
     forced.start(len(CLIPS))
-    history = np.full((len(CLIPS), manifest.top_frame), manifest.codec.silence, np.int32)
+    history = manifest.silence(len(CLIPS))
     largest, compared = 0.0, 0
     while compared < samples:
         length = min(window, -(-(samples - compared) // hop) * hop)

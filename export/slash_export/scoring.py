@@ -1,14 +1,12 @@
 """Scores a bundle on audio: how likely its graphs find samples that they did not draw themselves."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from slash_export.teacher_forcing import TeacherForced, log_softmax
-from slash_infer.bundle import Bundle, Precision
+from slash_infer.bundle import Bundle
+from slash_infer.engine import Engine
 from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.runtime import Runtime
 from slash_train.streams import NO_TARGET, Window
 
 
@@ -17,17 +15,16 @@ class BundleScorer:
 
     Args:
         bundle: what to score.
-        runtime: where to run it; ONNX Runtime on the CPU when not given.
-        precision: of its graphs.
+        engine: the bundle's; its fp32 graphs on the CPU when not given.
 
     Raises:
-        UserError: the bundle has no such precision, or the runtime rejects a graph.
+        UserError: the runtime rejects a graph.
     """
 
-    def __init__(self, bundle: Bundle, runtime: Runtime[Any] | None = None, precision: Precision = "fp32") -> None:
+    def __init__(self, bundle: Bundle, engine: Engine | None = None) -> None:
         self.codec = bundle.manifest.codec
         self.top_frame, self.top_hop = bundle.manifest.top_frame, bundle.manifest.top_hop
-        self._forced = TeacherForced(bundle, runtime or OnnxCpu(), precision)
+        self._forced = TeacherForced(bundle, engine or Engine(bundle, OnnxCpu()))
 
     def nats(self, window: Window) -> npt.NDArray[np.float64]:
         """As `Scorer` says."""

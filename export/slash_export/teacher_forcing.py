@@ -7,9 +7,9 @@ import numpy.typing as npt
 import onnx
 from onnx.utils import Extractor
 
-from slash_infer.bundle import Bundle, Precision
+from slash_infer.bundle import Bundle
 from slash_infer.engine import Engine
-from slash_infer.runtime import OnHost, Runtime
+from slash_infer.runtime import OnHost
 
 ROWS = 1024  # samples at once: what a TensorRT plan takes
 
@@ -25,36 +25,29 @@ class TeacherForced:
 
     Args:
         bundle: the exported model.
-        runtime: where to run it.
-        precision: of its graphs.
+        engine: the bundle's.
 
     Raises:
-        UserError: the bundle has no such precision, or the runtime rejects a graph.
+        UserError: the engine's runtime rejects the first step.
     """
 
-    def __init__(self, bundle: Bundle, runtime: Runtime[Any], precision: Precision = "fp32") -> None:
-        self.engine = Engine(bundle, runtime, precision)
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.engine = engine
         self._manifest = bundle.manifest
-        self._frame_tiers = [OnHost(runtime, graph) for graph in self.engine.frame_tiers]
+        self._frame_tiers = [OnHost(engine.runtime, graph) for graph in engine.frame_tiers]
         self._states: list[dict[str, Float32]] = []
-        variant = bundle.manifest.variant(precision)
         self._one_step: OnHost[Any] | None = None
-        if variant is not None and bundle.manifest.sample_tier.history:
-            whole = onnx.load_from_string(bundle.read(variant.sample_tier))
+        if bundle.manifest.sample_tier.history:
+            entry = bundle.variant(engine.precision).sample_tier
+            whole = onnx.load_from_string(bundle.read(entry))
             cut = _first_step(whole, bundle.manifest.width, bundle.manifest.codec.levels)
-            name = f"the first step of {variant.sample_tier.file}"
-            graph = runtime.load(cut.SerializeToString(), name, bundle.manifest.width)
-            self._one_step = OnHost(runtime, graph)
+            name = f"the first step of {entry.file}"
+            graph = engine.runtime.load(cut.SerializeToString(), name, bundle.manifest.width)
+            self._one_step = OnHost(engine.runtime, graph)
 
     def start(self, clips: int) -> None:
         """Put `clips` clips at the learned initial state."""
-        self._states = [
-            {
-                name: np.repeat(part[:, np.newaxis], clips, axis=1)
-                for name, part in zip(tier.state_names, initial, strict=True)
-            }
-            for tier, initial in zip(self._manifest.frame_tiers, self.engine.initial_states, strict=True)
-        ]
+        self._states = self.engine.initial_states(clips)
 
     def logits(self, codes: Int32) -> Float32:
         """Go on over a stretch of audio.

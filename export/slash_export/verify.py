@@ -11,6 +11,7 @@ import numpy.typing as npt
 from slash_export.teacher_forcing import TeacherForced, divergences, log_softmax, outside
 from slash_export.tolerances import LOGIT_TOLERANCE, MOST_BITS_LOST, ROUGH_TIE, TIE, compared_at_once
 from slash_infer.bundle import Bundle, Precision
+from slash_infer.engine import Engine
 from slash_infer.errors import UserError
 from slash_infer.onnx_cpu import OnnxCpu
 from slash_infer.randomness import Uniforms
@@ -89,14 +90,14 @@ def verify(bundle: Bundle, runtimes: Sequence[Runtime[Any]]) -> list[Verdict | R
 
 def _reference(bundle: Bundle) -> _Reference:
     manifest = bundle.manifest
-    forced = TeacherForced(bundle, OnnxCpu())
+    forced = TeacherForced(bundle, Engine(bundle, OnnxCpu()))
     samples = -(-round(SECONDS * manifest.sample_rate) // manifest.top_hop) * manifest.top_hop
     drawn = Sampler(bundle, CLIPS, seed=SEED, engine=forced.engine).codes(samples)
-    return _Reference(_after_silence(bundle, drawn), forced)
+    return _Reference(np.concatenate([manifest.silence(len(CLIPS)), drawn], axis=1), forced)
 
 
 def _compare(bundle: Bundle, runtime: Runtime[Any], precision: Precision, reference: _Reference) -> Verdict:
-    other = TeacherForced(bundle, runtime, precision)
+    other = TeacherForced(bundle, Engine(bundle, runtime, precision))
     logit_difference, mean_kl = _compare_logits(bundle, other, reference)
     identical, stray = _compare_codes(bundle, other, reference, precision, logit_difference)
     return Verdict(
@@ -116,9 +117,8 @@ def _fault(bundle: Bundle, precision: Precision, logit_difference: float, mean_k
     if precision == "fp32":
         near = logit_difference <= LOGIT_TOLERANCE and np.isfinite(mean_kl)
         return None if near else f"logits differ by {logit_difference:.1e}, more than {LOGIT_TOLERANCE}"
-    variant = bundle.manifest.variant(precision)
-    recorded = variant.fidelity.mean_kl if variant is not None and variant.fidelity is not None else 0.0
-    allowed = max(MOST_BITS_LOST * log(2), 2 * recorded)
+    fidelity = bundle.variant(precision).fidelity
+    allowed = max(MOST_BITS_LOST * log(2), 2 * fidelity.mean_kl if fidelity is not None else 0.0)
     return None if mean_kl <= allowed else f"mean KL is over {allowed:.1e}"
 
 
@@ -167,7 +167,7 @@ def _compare_codes(
     uniform = Uniforms(SEED, CLIPS).next(samples)
     same = drawn == reference.codes[:, top:]
     identical = int(np.where(same.all(axis=1), samples, same.argmin(axis=1)).sum())
-    codes = _after_silence(bundle, drawn)
+    codes = np.concatenate([bundle.manifest.silence(len(CLIPS)), drawn], axis=1)
     tie = max(TIE, logit_difference) if precision == "fp32" else ROUGH_TIE
     other.start(len(CLIPS))
     for first in range(0, samples, window):
@@ -176,9 +176,3 @@ def _compare_codes(
         if not off.max() <= tie:
             return identical, "draws codes that its own logits do not give"
     return identical, None
-
-
-def _after_silence(bundle: Bundle, drawn: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Return the codes with the history that generation starts from, [B, top + T]."""
-    silence = np.full((len(drawn), bundle.manifest.top_frame), bundle.manifest.codec.silence, np.int32)
-    return np.concatenate([silence, drawn], axis=1)

@@ -1,18 +1,15 @@
 """Builds the TensorRT plans of a bundle into the user's cache."""
 
-import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from slash_infer.bundle import Bundle, Precision
+from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
 from slash_infer.runtime import Unavailable, cuda_packages
-from slash_infer.tensorrt_plans import TARGETS, Compiler, PlanCache, PlanKey
-
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
-"""Those TensorRT has; int8 graphs are for ONNX Runtime."""
+from slash_infer.tensorrt_plans import PRECISIONS, TARGETS, Compiler, PlanCache
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,10 @@ def build_plans(bundle: Bundle, builder: Builder) -> Iterator[Built]:
             continue
         for graph in variant.files():
             content, name = bundle.read(graph), str(bundle.path / graph.file)
-            sha256 = hashlib.sha256(content).hexdigest()
-            key = PlanKey(sha256, builder.compiler.flavour, builder.compiler.version, *builder.gpu)
+            key = builder.compiler.key(content, *builder.gpu)
             start = time.perf_counter()
-            plan, seconds = cache.find(key), 0.0
-            if plan is None:
-                plan = builder.compiler.build(content, name, builder.target)
-                cache.keep(key, plan)
-                seconds = time.perf_counter() - start
+            plan, is_new = cache.find_or_build([key], partial(builder.compiler.build, content, name, builder.target))
+            seconds = time.perf_counter() - start if is_new else 0.0
             yield Built(graph.file, graph.bytes, cache.path_of(key), len(plan), seconds)
 
 

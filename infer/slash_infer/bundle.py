@@ -170,10 +170,6 @@ class Manifest(_Strict):
             raise ValueError("each variant must have one graph for each frame tier")
         return self
 
-    def variant(self, precision: Precision) -> Variant | None:
-        """The graphs in a precision, if the bundle has them."""
-        return next((variant for variant in self.variants if variant.precision == precision), None)
-
     @property
     def top_frame(self) -> int:
         """Samples the top tier consumes per step: the history generation keeps."""
@@ -183,6 +179,10 @@ class Manifest(_Strict):
     def top_hop(self) -> int:
         """Samples made per step of the top tier: the granularity of generation."""
         return self.frame_tiers[-1].hop
+
+    def silence(self, clips: int) -> npt.NDArray[np.int32]:
+        """The history that generation starts from, [clips, top_frame] codes."""
+        return np.full((clips, self.top_frame), self.codec.silence, np.int32)
 
     def files(self) -> list[FileEntry]:
         """Every file the manifest names."""
@@ -205,8 +205,8 @@ class Bundle:
         page = path / MANIFEST
         if page.is_symlink() or (page.exists() and not page.is_file()):
             raise UserError(f"{page}: is not a plain file; copy the bundle with the files themselves")
-        self.manifest = _read_manifest(path / MANIFEST)
-        self.manifest_sha256 = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
+        self.manifest = _read_manifest(page)
+        self.manifest_sha256 = hashlib.sha256(page.read_bytes()).hexdigest()
         self._contents = {entry.file: self._checked(entry) for entry in self.manifest.files()}
         for variant in self.manifest.variants:
             for graph in variant.files():
@@ -215,6 +215,17 @@ class Bundle:
     def read(self, entry: FileEntry) -> bytes:
         """Return the verified contents of one file."""
         return self._contents[entry.file]
+
+    def variant(self, precision: Precision) -> Variant:
+        """Return the graphs in a precision.
+
+        Raises:
+            UserError: the bundle has none.
+        """
+        for variant in self.manifest.variants:
+            if variant.precision == precision:
+                return variant
+        raise UserError(f"{self.path}: has no {precision} graphs; export it again with --precision {precision}")
 
     def initial_state(self, tier: FrameTierEntry) -> npt.NDArray[np.float32]:
         """Return a frame tier's learned initial state, float32 [S, L, D]."""

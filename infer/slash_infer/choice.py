@@ -1,6 +1,6 @@
 """Chooses what runs a bundle, and in which precision: the best at hand, or what is asked for by name, or nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,8 +34,8 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
         UserError: an engine or a precision asked for by name cannot be had; it says why and what would help.
     """
     had = [variant.precision for variant in bundle.manifest.variants]
-    if precision != "auto" and precision not in had:
-        raise UserError(f"{bundle.path}: has no {precision} graphs; export it again with --precision {precision}")
+    if precision != "auto":
+        bundle.variant(precision)  # or it is refused here, whatever engines there are
     if engine != "auto":
         chosen, why = _open(bundle, runtime_called(engine), precision, had)
         return Chosen(chosen, f"--engine {engine}; {why}")
@@ -70,15 +70,14 @@ def _open(
     return Engine(bundle, runtime, precision), f"--precision {precision}"
 
 
-def runtimes() -> list[tuple[str, "Runtime[Any] | Unavailable"]]:
-    """Return every runtime by name, or why it cannot be had, the fastest first."""
-    found: list[tuple[str, Runtime[Any] | Unavailable]] = []
+def runtimes() -> Iterator[tuple[str, Runtime[Any] | Unavailable]]:
+    """Yield every runtime by name, or why it cannot be had, the fastest first, each when it is asked for."""
     for name, make in _MAKERS.items():
         try:
-            found.append((name, make()))
+            found: Runtime[Any] | Unavailable = make()
         except Unavailable as reason:
-            found.append((name, reason))
-    return found
+            found = reason
+        yield name, found
 
 
 def runtime_called(name: str) -> Runtime[Any]:

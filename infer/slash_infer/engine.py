@@ -30,9 +30,7 @@ class Engine:
     """
 
     def __init__(self, bundle: Bundle, runtime: Runtime[Any], precision: Precision = "fp32") -> None:
-        variant = bundle.manifest.variant(precision)
-        if variant is None:
-            raise UserError(f"{bundle.path}: has no {precision} graphs; export it again with --precision {precision}")
+        variant = bundle.variant(precision)
         self.manifest = bundle.manifest
         self.runtime = runtime
         self.precision = precision
@@ -49,13 +47,23 @@ class Engine:
             opened(entry, frame_tier_signature(self.manifest, k)) for k, entry in enumerate(variant.frame_tiers, 1)
         ]
         self.sample_tier = opened(variant.sample_tier, sample_tier_signature(self.manifest))
-        self.initial_states = [bundle.initial_state(tier) for tier in self.manifest.frame_tiers]
+        self._initial = [bundle.initial_state(tier) for tier in self.manifest.frame_tiers]
         self._idle: dict[int, list[Player]] = {}
 
     @property
     def description(self) -> str:
         """What runs where, for people and sidecars."""
         return f"{self.runtime.description}, {self.precision}"
+
+    def initial_states(self, clips: int) -> list[dict[str, Float32]]:
+        """Return each frame tier's learned initial state for `clips` clips, by the graph's names, [L, clips, D]."""
+        return [
+            {
+                name: np.repeat(part[:, np.newaxis], clips, axis=1)
+                for name, part in zip(tier.state_names, initial, strict=True)
+            }
+            for tier, initial in zip(self.manifest.frame_tiers, self._initial, strict=True)
+        ]
 
     def player(self, clips: int) -> "Player":
         """Return a player of `clips` clips, side by side, at their beginning."""
@@ -101,7 +109,7 @@ class Player:
             for tier in manifest.frame_tiers
         ]
         self._frames = [array([clips, tier.frame_size], np.int32) for tier in manifest.frame_tiers]
-        self._conditioning = [array([clips, width], np.float32) for _ in manifest.frame_tiers]
+        self._conditioning = [array([clips, width], np.float32) for _ in manifest.frame_tiers[:-1]]
         self._made = [
             array([clips, *graph.outputs["conditioning_out"].shape[1:]], np.float32) for graph in engine.frame_tiers
         ]
@@ -110,6 +118,7 @@ class Player:
         self._uniform = array([1, self._calls, self._padded], np.float32)
         self._uniform_calls = self._runtime.part(self._uniform, 0, [self._calls, self._padded])
         self._out = array([1, clips, hop], np.int32)
+        self._out_codes = self._runtime.part(self._out, 0, [clips, hop])
         self._temperature = array([clips], np.float32)
         self._steps = [self._runtime.record(self._prepare(direction)) for direction in range(2)]
         self._direction = 0
@@ -122,11 +131,9 @@ class Player:
         tape = np.full((self.clips, manifest.top_frame + manifest.top_hop), manifest.codec.silence, np.int32)
         self._runtime.put(self._tapes[1], tape)
         self._direction = 0
-        for states, initial, tier in zip(
-            self._states, self._engine.initial_states, manifest.frame_tiers, strict=True
-        ):
-            for name, part in zip(tier.state_names, initial, strict=True):
-                self._runtime.put(states[0][name], np.repeat(part[:, np.newaxis], self.clips, axis=1))
+        for states, initial in zip(self._states, self._engine.initial_states(self.clips), strict=True):
+            for name, state in initial.items():
+                self._runtime.put(states[0][name], state)
 
     def set_temperature(self, temperature: Float32) -> None:
         """Divide each clip's logits by its entry of `temperature` [B] from now on."""
@@ -166,7 +173,7 @@ class Player:
         before, tape = self._tapes[1 - direction], self._tapes[direction]
         work = [copy(tape, 0, before, manifest.top_hop, manifest.top_frame)]
         self._prepare_tier(work, tape, direction, len(manifest.frame_tiers), at=0)
-        work.append(copy(self._part_of_out(), 0, tape, manifest.top_frame, manifest.top_hop))
+        work.append(copy(self._out_codes, 0, tape, manifest.top_frame, manifest.top_hop))
         return work
 
     def _prepare_tier(self, work: list[Launch], tape: Any, direction: int, k: int, at: int) -> None:
@@ -202,6 +209,3 @@ class Player:
             arrays["history"] = self._frames[0]
         work.append(self._engine.sample_tier.bind(arrays))
         work.append(self._runtime.copy_columns(tape, manifest.top_frame + at, self._codes, 0, hop))
-
-    def _part_of_out(self) -> Any:
-        return self._runtime.part(self._out, 0, [self.clips, self._manifest.top_hop])

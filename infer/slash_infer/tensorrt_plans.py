@@ -11,14 +11,17 @@ import hashlib
 import importlib
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from slash_infer.bundle import Precision
 from slash_infer.errors import UserError, first_line
 from slash_infer.files import read_json, whole_file, write_json
 from slash_infer.runtime import Unavailable
 
+PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")  # int8 graphs are for ONNX Runtime on the CPU
 RECIPE = 1  # raised with every change to how plans are built
 BATCHES = (1, 8, 1024)  # clips side by side that a plan takes: at least, best tuned for, at most
 NOT_CAPTURABLE = b"stream_capturable=0"  # TensorRT-RTX's own note in a plan, for the parts it compiles as one
@@ -79,6 +82,11 @@ class Compiler:
     def builds_for_others(self) -> bool:
         """Whether it builds for a GPU that is not here."""
         return hasattr(self.trt, "ComputeCapability")
+
+    def key(self, content: bytes, gpu: str, compute_capability: str, driver: str) -> "PlanKey":
+        """Return the key of a graph's plan for a GPU."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        return PlanKey(sha256, self.flavour, self.version, gpu, compute_capability, driver)
 
     def build(self, content: bytes, name: str, target: str | None = None) -> bytes:
         """Compile a graph.
@@ -151,6 +159,16 @@ class PlanCache:
             return content if read_json(page, "a plan's page") == described else None
         except UserError:  # cut short: the plan is built again
             return None
+
+    def find_or_build(self, keys: Sequence[PlanKey], build: Callable[[], bytes]) -> tuple[bytes, bool]:
+        """Return the first plan there is under `keys`, or build one for the first of them; say whether it is new."""
+        for key in keys:
+            plan = self.find(key)
+            if plan is not None:
+                return plan, False
+        plan = build()
+        self.keep(keys[0], plan)
+        return plan, True
 
     def path_of(self, key: PlanKey) -> Path:
         """Return where the plan of a key lies, or would."""

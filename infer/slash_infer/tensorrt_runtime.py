@@ -1,16 +1,15 @@
 """TensorRT: plans for this GPU, and a step of the top tier as one CUDA graph."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from slash_infer.bundle import Precision
 from slash_infer.errors import UserError, first_line
 from slash_infer.gpu import Gpu, GpuArray
 from slash_infer.runtime import Launch, TensorType, Unavailable
-from slash_infer.tensorrt_plans import BATCHES, Compiler, PlanCache, PlanKey
+from slash_infer.tensorrt_plans import BATCHES, PRECISIONS, Compiler, PlanCache
 
 
 class TensorRt(Gpu):
@@ -21,7 +20,7 @@ class TensorRt(Gpu):
     """
 
     name = "tensorrt"
-    precisions: tuple[Precision, ...] = ("fp16", "fp32")
+    precisions = PRECISIONS
 
     def __init__(self) -> None:
         self._compiler = Compiler()
@@ -47,16 +46,9 @@ class TensorRt(Gpu):
 
     def plan(self, content: bytes, name: str) -> bytes:
         """Return the plan of a graph for this GPU."""
-        sha256 = hashlib.sha256(content).hexdigest()
-        flavour, version = self._compiler.flavour, self._compiler.version
-        key = PlanKey(sha256, flavour, version, *self.identity)
-        ahead_of_time = PlanKey(sha256, flavour, version, "any", key.compute_capability, "any")
-        for candidate in (key, ahead_of_time):
-            plan = self._cache.find(candidate)
-            if plan is not None:
-                return plan
-        plan = self._compiler.build(content, name)
-        self._cache.keep(key, plan)
+        key = self._compiler.key(content, *self.identity)
+        ahead_of_time = replace(key, gpu="any", driver="any")
+        plan, _ = self._cache.find_or_build([key, ahead_of_time], lambda: self._compiler.build(content, name))
         return plan
 
     def record(self, work: Sequence[Launch]) -> Launch:

@@ -153,7 +153,7 @@ def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: R
     temperature = np.array([0.5, 1.0, 2.0], np.float32)
     history = rng.integers(0, 256, (3, steps), dtype=np.int32)
     frame = rng.integers(0, 256, (3, 16), dtype=np.int32)
-    forced = TeacherForced(bundle, OnnxCpu())
+    forced = TeacherForced(bundle, Engine(bundle, OnnxCpu()))
     forced.start(3)
     top = forced.step(2, frame, None)
     folded = forced.step(1, history, top[:, 0])

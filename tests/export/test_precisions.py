@@ -20,6 +20,7 @@ from slash_export.writer import quantise
 from slash_infer import choice
 from slash_infer.bundle import MANIFEST, PRECISIONS, Bundle, describe_file
 from slash_infer.choice import open_engine
+from slash_infer.engine import Engine
 from slash_infer.errors import UserError
 from slash_infer.onnx_cpu import OnnxCpu, OnnxGraph
 from slash_infer.runtime import Launch
@@ -81,7 +82,7 @@ def test_the_manifest_says_what_a_precision_costs(bundle: Bundle, run: Run, corp
         assert abs(found.loss) <= MOST_BITS_LOST
     # The same as evaluation finds, on more of the same recordings.
     assert others[0].fidelity is not None
-    scorer = BundleScorer(bundle, precision=others[0].precision)
+    scorer = BundleScorer(bundle, Engine(bundle, OnnxCpu(), others[0].precision))
     assert others[0].fidelity.bits == pytest.approx(bits_per_sample(scorer, corpus, "valid"), abs=0.3)
     assert run.corpus_path == corpus.path.resolve()
 

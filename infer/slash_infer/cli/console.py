@@ -19,7 +19,6 @@ OPTIONAL_PACKAGES = {
     "onnx_ir": "export",
     "onnxscript": "export",
     "onnxruntime": "cpu",
-    "cuda": "gpu",
     "matplotlib": "plot",
 }
 

@@ -90,8 +90,8 @@ def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) ->
         from slash_infer.choice import open_engine
 
         bundle = Bundle(path)
-        chosen = open_engine(bundle, "cpu", precision.value).engine
-        return BundleScorer(bundle, chosen.runtime, chosen.precision), bundle.manifest.sample_rate
+        engine = open_engine(bundle, "cpu", precision.value).engine
+        return BundleScorer(bundle, engine), bundle.manifest.sample_rate
     if precision is not PrecisionName.fp32:
         raise UserError(f"--precision {precision.value}: is for bundles; a run is scored as it was trained")
     if not (path / "run.json").exists():
