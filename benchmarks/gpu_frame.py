@@ -31,7 +31,8 @@ class FrameCost:
 def frame_cost(bundle: Bundle, engine: Engine, gpu: Gpu) -> FrameCost:
     """Time the steps of one clip between two events on the stream they run on."""
     player = engine.player(1)
-    player.play(np.random.default_rng(0).random((1, bundle.manifest.top_hop), np.float32))
+    uniform = np.random.default_rng(0).random((1, bundle.manifest.top_hop), np.float32)
+    player.play(uniform, np.ones((1, 1), np.float32))
 
     def steps() -> None:
         for step in range(STEPS):

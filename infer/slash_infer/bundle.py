@@ -200,8 +200,8 @@ class Bundle:
         UserError: not a bundle, made by a newer Slash, or a file is missing, altered or not what a bundle may hold.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = Path(path)
         page = path / MANIFEST
         if page.is_symlink() or (page.exists() and not page.is_file()):
             raise UserError(f"{page}: is not a plain file; copy the bundle with the files themselves")

@@ -8,11 +8,9 @@ import numpy.typing as npt
 
 from slash_infer.bundle import Bundle, FileEntry, Precision
 from slash_infer.errors import UserError
+from slash_infer.moment import Float32, Int32, Moment, Played
 from slash_infer.runtime import Graph, Launch, Runtime
 from slash_infer.signature import Signature, frame_tier_signature, sample_tier_signature
-
-Float32 = npt.NDArray[np.float32]
-Int32 = npt.NDArray[np.int32]
 
 ALIGNMENT = 64  # numbers: 256 bytes, as TensorRT wants addresses
 
@@ -55,6 +53,10 @@ class Engine:
         """What runs where, for people and sidecars."""
         return f"{self.runtime.description}, {self.precision}"
 
+    def beginning(self, clips: int) -> Moment:
+        """Return where `clips` clips begin: the learned initial state, after silence."""
+        return Moment(self.manifest.silence(clips), self.initial_states(clips))
+
     def initial_states(self, clips: int) -> list[dict[str, Float32]]:
         """Return each frame tier's learned initial state for `clips` clips, by the graph's names, [L, clips, D]."""
         return [
@@ -71,13 +73,18 @@ class Engine:
         if not idle:
             return Player(self, clips)
         player = idle.pop()
-        player.reset()
+        player.go_to(self.beginning(clips))
         return player
 
     def take_back(self, players: Sequence["Player"]) -> None:
         """Keep players that nobody uses any more for the next who asks: preparing one takes time and memory."""
         for player in players:
             self._idle.setdefault(player.clips, []).append(player)
+
+    @property
+    def fewest_rows(self) -> int:
+        """How many clips must be played side by side for each to come out as in any larger batch."""
+        return self.runtime.fewest_rows(self.precision)
 
     def shares(self, clips: int) -> list[int]:
         """Return how many of `clips` clips each of several players, on threads of their own, had best play."""
@@ -89,7 +96,7 @@ class Player:
     """A batch of clips on their way: the RNN state, the last codes, and a step of the top tier, prepared.
 
     Everything stays where the runtime runs. State and codes alternate between two buffers, so a step is prepared
-    twice, once in each direction.
+    twice, once in each direction. A step that only listens, to codes that are given, is prepared when it is needed.
 
     Args:
         engine: whose graphs to run.
@@ -97,7 +104,7 @@ class Player:
     """
 
     def __init__(self, engine: Engine, clips: int) -> None:
-        self._engine, self._runtime, self.clips = engine, engine.runtime, clips
+        self._engine, self._runtime, self.clips, self.hop = engine, engine.runtime, clips, engine.manifest.top_hop
         self._manifest = manifest = engine.manifest
         lowest, hop, width = manifest.frame_tiers[0], manifest.top_hop, manifest.width
         array = self._runtime.array
@@ -114,69 +121,117 @@ class Player:
             array([clips, *graph.outputs["conditioning_out"].shape[1:]], np.float32) for graph in engine.frame_tiers
         ]
         self._codes = array([clips, lowest.hop], np.int32)
-        self._nll = array([clips, lowest.hop], np.float32)
-        self._uniform = array([1, self._calls, self._padded], np.float32)
-        self._uniform_calls = self._runtime.part(self._uniform, 0, [self._calls, self._padded])
-        self._out = array([1, clips, hop], np.int32)
-        self._out_codes = self._runtime.part(self._out, 0, [clips, hop])
-        self._temperature = array([clips], np.float32)
+        self._uniform, self._uniform_calls = self._in_and_whole([self._calls, self._padded], np.float32)
+        self._nll, self._nll_calls = self._in_and_whole([self._calls, self._padded], np.float32)
+        self._tempered, self._temperature = self._in_and_whole([clips], np.float32)
+        self._out, self._out_codes = self._in_and_whole([clips, hop], np.int32)
         self._steps = [self._runtime.record(self._prepare(direction)) for direction in range(2)]
+        self._given: Any = None
+        self._listening: list[Launch] = []
         self._direction = 0
-        self.set_temperature(np.ones(clips, np.float32))
-        self.reset()
+        self.go_to(engine.beginning(clips))
 
-    def reset(self) -> None:
-        """Put every clip at the learned initial state, after silence."""
-        manifest = self._manifest
-        tape = np.full((self.clips, manifest.top_frame + manifest.top_hop), manifest.codec.silence, np.int32)
-        self._runtime.put(self._tapes[1], tape)
+    def go_to(self, moment: Moment) -> None:
+        """Put every clip where `moment` has it."""
         self._direction = 0
-        for states, initial in zip(self._states, self._engine.initial_states(self.clips), strict=True):
-            for name, state in initial.items():
+        unread = np.zeros((self.clips, self._manifest.top_hop), np.int32)
+        self._runtime.put(self._tapes[1], np.concatenate([unread, moment.history], axis=1))
+        for states, values in zip(self._states, moment.states, strict=True):
+            for name, state in values.items():
                 self._runtime.put(states[0][name], state)
 
-    def set_temperature(self, temperature: Float32) -> None:
-        """Divide each clip's logits by its entry of `temperature` [B] from now on."""
-        self._runtime.put(self._temperature, temperature)
+    def moment(self) -> Moment:
+        """Return where every clip is now."""
+        manifest, get = self._manifest, self._runtime.get
+        states = [
+            {name: get(state) for name, state in both[self._direction * (manifest.top_hop // tier.hop) % 2].items()}
+            for tier, both in zip(manifest.frame_tiers, self._states, strict=True)
+        ]
+        return Moment(get(self._tapes[1 - self._direction])[:, manifest.top_hop :], states)
 
-    def play(self, uniform: Float32) -> Int32:
+    def play(self, uniform: Float32, temperature: Float32) -> Played:
         """Go on by some steps of the top tier.
 
         Args:
             uniform: [B, T], one draw per sample; T a multiple of the top tier's hop.
+            temperature: [B, T / hop], divides each clip's logits in each step.
 
         Returns:
-            codes, [B, T].
+            what was drawn, and how likely it was.
         """
-        hop = self._manifest.top_hop
-        steps = uniform.shape[1] // hop
-        uniforms = self._runtime.array([steps, self._calls, self._padded], np.float32)
-        codes = self._runtime.array([steps, self.clips, hop], np.int32)
-        self._runtime.put(uniforms, self._arranged(uniform, steps))
+        runtime, hop = self._runtime, self._manifest.top_hop
+        steps = temperature.shape[1]
+        uniforms = self._on_device(self._by_call(uniform, steps))
+        temperatures = self._on_device(temperature.T)
+        codes = runtime.array([steps, self.clips, hop], np.int32)
+        nll = runtime.array([steps, self._calls, self._padded], np.float32)
         for step in range(steps):
-            self._runtime.copy_row(self._uniform, 0, uniforms, step)
+            runtime.copy_row(self._uniform, 0, uniforms, step)
+            runtime.copy_row(self._tempered, 0, temperatures, step)
             self._steps[self._direction]()
-            self._runtime.copy_row(codes, step, self._out, 0)
+            runtime.copy_row(codes, step, self._out, 0)
+            runtime.copy_row(nll, step, self._nll, 0)
             self._direction = 1 - self._direction
-        played: Int32 = self._runtime.get(codes).swapaxes(0, 1).reshape(self.clips, -1)
-        return played
+        return Played(runtime.get(codes).swapaxes(0, 1).reshape(self.clips, -1), self._by_clip(runtime.get(nll)))
 
-    def _arranged(self, uniform: Float32, steps: int) -> Float32:
-        """Arrange uniforms call by call: [steps, calls, B * hop(1), filled up]."""
+    def listen(self, codes: Int32) -> None:
+        """Go on by some steps of the top tier over codes that are given, through the frame tiers alone.
+
+        Args:
+            codes: [B, T], T a multiple of the top tier's hop.
+        """
+        if not self._listening:
+            moment = self.moment()
+            self._given, given = self._in_and_whole([self.clips, self._manifest.top_hop], np.int32)
+            self._listening = [self._runtime.record(self._prepare(direction, given)) for direction in range(2)]
+            self.go_to(moment)  # recording may have run it
+        rows = self._on_device(codes.reshape(self.clips, -1, self._manifest.top_hop).swapaxes(0, 1))
+        for step in range(codes.shape[1] // self._manifest.top_hop):
+            self._runtime.copy_row(self._given, 0, rows, step)
+            self._listening[self._direction]()
+            self._direction = 1 - self._direction
+
+    def _in_and_whole(self, shape: Sequence[int], dtype: npt.DTypeLike) -> tuple[Any, Any]:
+        """Return a new array twice: as the one row of a table, to copy rows from and to, and by itself."""
+        row = self._runtime.array([1, *shape], dtype)
+        return row, self._runtime.part(row, 0, shape)
+
+    def _on_device(self, values: npt.NDArray[Any]) -> Any:
+        array = self._runtime.array(values.shape, values.dtype)
+        self._runtime.put(array, values)
+        return array
+
+    def _by_call(self, uniform: Float32, steps: int) -> Float32:
+        """Arrange uniforms, [B, T], call by call: [steps, calls, B * hop(1), filled up]."""
         by_call = uniform.reshape(self.clips, steps, self._calls, -1).transpose(1, 2, 0, 3)
         flat = by_call.reshape(steps, self._calls, -1)
         return np.pad(flat, ((0, 0), (0, 0), (0, self._padded - flat.shape[2])))
 
-    def _prepare(self, direction: int) -> Sequence[Launch]:
-        """Prepare one step of the top tier and all that it makes happen below."""
+    def _by_clip(self, values: Float32) -> Float32:
+        """The way back."""
+        used = self.clips * self._manifest.frame_tiers[0].hop
+        by_call = values[:, :, :used].reshape(len(values), self._calls, self.clips, -1)
+        return by_call.transpose(2, 0, 1, 3).reshape(self.clips, -1)
+
+    def _prepare(self, direction: int, given: Any = None) -> Sequence[Launch]:
+        """Prepare one step of the top tier and all that it makes happen below.
+
+        Args:
+            direction: 0 from the second tape to the first, 1 back.
+            given: codes to listen to, [B, hop]; without them they are drawn.
+        """
         manifest, copy = self._manifest, self._runtime.copy_columns
         before, tape = self._tapes[1 - direction], self._tapes[direction]
         work = [copy(tape, 0, before, manifest.top_hop, manifest.top_frame)]
-        self._prepare_tier(work, tape, direction, len(manifest.frame_tiers), at=0)
-        work.append(copy(self._out_codes, 0, tape, manifest.top_frame, manifest.top_hop))
+        if given is not None:
+            work.append(copy(tape, manifest.top_frame, given, 0, manifest.top_hop))
+        draw = given is None
+        self._prepare_tier(work, tape, direction, len(manifest.frame_tiers), at=0, draw=draw)
+        if draw:
+            work.append(copy(self._out_codes, 0, tape, manifest.top_frame, manifest.top_hop))
         return work
 
-    def _prepare_tier(self, work: list[Launch], tape: Any, direction: int, k: int, at: int) -> None:
+    def _prepare_tier(self, work: list[Launch], tape: Any, direction: int, k: int, at: int, *, draw: bool) -> None:
         """Prepare the step of tier k that conditions the samples from `at` on, counted from the top tier's step."""
         manifest, copy = self._manifest, self._runtime.copy_columns
         tier, graph = manifest.frame_tiers[k - 1], self._engine.frame_tiers[k - 1]
@@ -189,11 +244,13 @@ class Player:
         work.append(copy(frame, 0, tape, manifest.top_frame + at - tier.frame_size, tier.frame_size))
         work.append(graph.bind({**arrays, "frame": frame, "conditioning_out": made}))
         if k == 1:
-            self._prepare_samples(work, tape, at)
+            if draw:
+                self._prepare_samples(work, tape, at)
             return
+        below = manifest.frame_tiers[k - 2]
         for i in range(tier.upsampling):
             work.append(copy(self._conditioning[k - 2], 0, made, i * manifest.width, manifest.width))
-            self._prepare_tier(work, tape, direction, k - 1, at + i * manifest.frame_tiers[k - 2].hop)
+            self._prepare_tier(work, tape, direction, k - 1, at + i * below.hop, draw=draw)
 
     def _prepare_samples(self, work: list[Launch], tape: Any, at: int) -> None:
         """Prepare the samples of one step of the lowest frame tier."""
@@ -203,7 +260,7 @@ class Player:
             "uniform": self._runtime.part(self._uniform_calls, at // hop, [self.clips, hop]),
             "temperature": self._temperature,
             "codes": self._codes,
-            "nll": self._nll,
+            "nll": self._runtime.part(self._nll_calls, at // hop, [self.clips, hop]),
         }
         if manifest.sample_tier.history:
             arrays["history"] = self._frames[0]

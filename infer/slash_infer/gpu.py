@@ -10,6 +10,7 @@ from cuda.bindings import driver
 from cuda.core import Device, system
 from cuda.pathfinder import DynamicLibNotFoundError
 
+from slash_infer.bundle import Precision
 from slash_infer.errors import first_line
 from slash_infer.runtime import Launch, Unavailable
 
@@ -63,6 +64,10 @@ class Gpu:
 
     def threads_for(self, clips: int, width: int) -> int:  # noqa: ARG002  a GPU takes whole batches, whatever they are
         """As `Runtime` says."""
+        return 1
+
+    def fewest_rows(self, precision: Precision) -> int:  # noqa: ARG002
+        """As `Runtime` says, but for rounding: libraries choose kernels by the size of the batch."""
         return 1
 
     def array(self, shape: Sequence[int], dtype: npt.DTypeLike) -> GpuArray:

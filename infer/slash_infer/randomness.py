@@ -14,6 +14,7 @@ from slash_infer.errors import UserError
 
 UNIFORM_BITS = 22  # with these and the half step, u * total < total and u > 2**-24 hold in float32
 MAX_KEY = 2**64 - 1
+WORDS_PER_COUNTER = 4  # of Philox4x64
 
 
 class Uniforms:
@@ -22,14 +23,18 @@ class Uniforms:
     Args:
         seed: first key word, 0 .. 2**64 - 1.
         clips: second key word of each stream: the clip indices.
+        start: which uniform of each clip comes first.
 
     Raises:
         UserError: the seed or a clip index does not fit 64 bits.
     """
 
-    def __init__(self, seed: int, clips: Sequence[int]) -> None:
+    def __init__(self, seed: int, clips: Sequence[int], start: int = 0) -> None:
         check_keys(seed, *clips)
         self._streams = [np.random.Philox(key=np.array([seed, clip], dtype=np.uint64)) for clip in clips]
+        for stream in self._streams:
+            stream.advance(start // WORDS_PER_COUNTER)
+            stream.random_raw(start % WORDS_PER_COUNTER)
 
     def next(self, count: int) -> npt.NDArray[np.float32]:
         """Return the next `count` uniforms of every clip, float32 [clips, count], each inside (0, 1).

@@ -1,84 +1,277 @@
 """Generates a batch of clips: uniforms in, audio out, the clips shared out among players."""
 
+import math
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from slash_infer.bundle import Bundle
-from slash_infer.choice import open_engine
-from slash_infer.engine import Engine
+from slash_infer.choice import EngineName, PrecisionName, open_engine
+from slash_infer.engine import Engine, Player
 from slash_infer.errors import UserError
+from slash_infer.moment import Float32, Int32, Moment, Played
 from slash_infer.randomness import Uniforms
+from slash_infer.saved_sampler import SavedSampler
+from slash_infer.temperature import Temperature, schedules
 
-BLOCK_SECONDS = 0.25  # of audio per block that `stream` yields, rounded to whole frames
+BLOCK_SECONDS = 0.25  # of audio per block that `stream` yields when not said, rounded to whole frames
+
+Audio: TypeAlias = npt.NDArray[np.floating]
+"""Samples in [-1, 1] at the bundle's sample rate."""
 
 
 class Sampler:
-    """Generates a batch of clips from a bundle. Each clip is a function of the bundle, the seed and its number.
+    """Generates a batch of clips from a bundle, from their beginning on.
+
+    Each clip is a function of the bundle, its precision, the seed, the clip's number, its temperature and what it was
+    primed with. It does not depend on the other clips, nor on how it is asked for.
 
     Args:
         bundle: the exported model.
-        clips: the numbers of the clips to make side by side.
-        seed: chooses the random draws, together with the clip's number.
-        temperature: divides the logits; under 1 plays safer, over 1 wilder.
-        engine: runs the graphs; the best one at hand when not given.
+        clips: how many clips to make side by side, numbered from 0, or the numbers of the clips to make. (In int8 on
+            the CPU `clips=1` takes a faster path that rounds differently; `clips=[0]` makes clip 0 as any batch does.)
+        seed: chooses the random draws, together with the clip's number; 0 .. 2**64 - 1.
+        temperature: divides the logits, 0.01 to 100; under 1 plays safer, over 1 wilder. A number, or a
+            `slash_infer.temperature.Schedule` over time; one for all clips, or one for each.
+        engine: runs the graphs: `auto`, `cpu`, `cuda` or `tensorrt`, or one that is open already, to be shared.
+        precision: `auto`, `fp32`, `int8` or `fp16`; an open engine has its own.
 
     Raises:
-        UserError: seed or clip number out of range, or the engine cannot load the bundle.
+        UserError: a value is out of range, or the engine cannot be had or cannot load the bundle.
     """
 
     def __init__(
         self,
         bundle: Bundle,
-        clips: Sequence[int] = (0,),
+        clips: int | Sequence[int] = 1,
         *,
         seed: int = 0,
-        temperature: float = 1.0,
-        engine: Engine | None = None,
+        temperature: Temperature | Sequence[Temperature] = 1.0,
+        engine: Engine | EngineName = "auto",
+        precision: PrecisionName = "auto",
     ) -> None:
-        self._manifest = bundle.manifest
-        engine = engine or open_engine(bundle).engine
-        shares = engine.shares(len(clips))
-        self._players = [engine.player(share) for share in shares]
-        weakref.finalize(self, engine.take_back, self._players)
-        self._threads = ThreadPoolExecutor(len(shares)) if len(shares) > 1 else None
+        self._bundle, self._manifest = bundle, bundle.manifest
+        self.engine = engine if isinstance(engine, Engine) else open_engine(bundle, engine, precision).engine
+        self.seed, self.clips = seed, list(range(clips)) if isinstance(clips, int) else list(clips)
+        self._lone = clips == 1
+        if not self.clips:
+            raise UserError(f"{clips} clips: must be 1 or more")
+        rows = 1 if self._lone else max(len(self.clips), self.engine.fewest_rows)
+        self._keys = [*self.clips, *[self.clips[0]] * (rows - len(self.clips))]  # company for one that would be alone
+        self._uniforms = Uniforms(seed, self._keys)
+        self._schedules = schedules(temperature, len(self.clips))
+        shares = self.engine.shares(rows)
         self._borders = np.cumsum(shares)[:-1]
-        for player, share in zip(self._players, shares, strict=True):
-            player.set_temperature(np.full(share, temperature, np.float32))
-        self._uniforms = Uniforms(seed, clips)
-        self._ahead = np.zeros((len(clips), 0), np.int32)  # generated but not yet asked for
+        self._players = [self.engine.player(share) for share in shares]
+        self._give_back = weakref.finalize(self, self.engine.take_back, self._players)
+        self._threads = ThreadPoolExecutor(len(shares)) if len(shares) > 1 else None
+        self._made = 0  # samples of every clip so far
+        self._ahead = Played(
+            np.zeros((rows, 0), np.int32), np.zeros((rows, 0), np.float32)
+        )  # of them, not asked for yet
+        self._nats = np.zeros(rows)
 
-    def codes(self, count: int) -> npt.NDArray[np.int32]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of threads and players. The sampler cannot be used any more."""
+        if self._threads is not None:
+            self._threads.shutdown()
+        self._give_back()
+        self._players = []
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second, the bundle's."""
+        return self._manifest.sample_rate
+
+    @property
+    def seconds(self) -> float:
+        """Length of what has been generated and asked for so far, of every clip."""
+        return float((self._made - self._ahead.codes.shape[1]) / self.sample_rate)
+
+    @property
+    def bits(self) -> npt.NDArray[np.float64]:
+        """How unlikely the model finds what it drew so far, at the clip's temperature: bits per sample, [clips].
+
+        NaN before the first sample.
+        """
+        asked_for = self._made - self._ahead.codes.shape[1]
+        nats = self._nats[: len(self.clips)]
+        return nats / asked_for / math.log(2) if asked_for else np.full_like(nats, np.nan)
+
+    def prime(self, audio: Audio | Sequence[Audio]) -> None:
+        """Let the clips hear audio, which they then continue without a seam. Only before they begin.
+
+        The audio is encoded with the bundle's codec and runs through the frame tiers. A clip whose audio is no multiple
+        of the top tier's hop hears some silence, less than a hop, before it.
+
+        Args:
+            audio: [samples] for all clips alike, or one such array for each clip, which may differ in length.
+
+        Raises:
+            UserError: the clips have begun, there is not one array for each clip, or a sample is not finite.
+        """
+        if self._made:
+            raise UserError("the clips have begun; prime a new Sampler")
+        alike = isinstance(audio, np.ndarray) and audio.ndim == 1
+        each = [np.asarray(audio)] * len(self.clips) if alike else [np.asarray(one) for one in audio]
+        if len(each) != len(self.clips) or any(one.ndim != 1 for one in each):
+            raise UserError(
+                f"primes must be one array of samples for all clips, or one for each of {len(self.clips)}"
+            )
+        if not all(np.isfinite(one).all() for one in each):
+            raise UserError("primes: hold samples that are not finite; repair them")
+        codes = [self._manifest.codec.encode(one) for one in each]
+        rows = [codes[i] if i < len(codes) else codes[0] for i in range(len(self._ahead.codes))]
+        begin = 0
+        for player in self._in_use():
+            _listen(player, self.engine.beginning(player.clips), rows[begin : begin + player.clips])
+            begin += player.clips
+
+    def codes(self, count: int) -> Int32:
         """Return the next `count` codes of every clip, [clips, count]."""
-        missing = count - self._ahead.shape[1]
-        steps = max(0, -(-missing // self._manifest.top_hop))
-        made = np.concatenate([self._ahead, self._play(steps)], axis=1) if steps else self._ahead
-        if made.max(initial=0) >= self._manifest.codec.levels:
+        ahead = self._ahead
+        steps = max(0, -(-(count - ahead.codes.shape[1]) // self._manifest.top_hop))
+        if steps:
+            ahead = Played.joined([ahead, self._play(steps)], axis=1)
+        if ahead.codes.max(initial=0) >= self._manifest.codec.levels:
             raise UserError("the bundle's graphs draw codes that its codec does not have; export the bundle again")
-        self._ahead = made[:, count:]
-        return made[:, :count]
+        self._nats += ahead.nll[:, :count].sum(axis=1, dtype=np.float64)
+        self._ahead = ahead.part(times=slice(count, None))
+        return ahead.codes[: len(self.clips), :count]
 
-    def stream(self, seconds: float) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield the next `seconds` of every clip as blocks of samples in [-1, 1], float32 [clips, samples]."""
-        remaining = round(seconds * self._manifest.sample_rate)
+    def stream(self, seconds: float = math.inf, *, block_seconds: float = BLOCK_SECONDS) -> Iterator[Float32]:
+        """Yield what comes next of every clip, block by block. Memory does not grow with time.
+
+        Args:
+            seconds: how much; endlessly when not given.
+            block_seconds: length of a block, rounded to whole steps of the top tier, at least one; the last may be
+                shorter.
+
+        Yields:
+            samples in [-1, 1], float32 [clips, samples].
+
+        Raises:
+            UserError: a length is negative or not a number.
+        """
+        if not (seconds >= 0 and 0 < block_seconds < math.inf):
+            raise UserError(f"{seconds} seconds in blocks of {block_seconds}: must be 0 or more, in blocks over 0")
         hop = self._manifest.top_hop
-        block = max(1, round(BLOCK_SECONDS * self._manifest.sample_rate / hop)) * hop
+        block = max(1, round(block_seconds * self.sample_rate / hop)) * hop
+        remaining = math.inf if seconds == math.inf else round(seconds * self.sample_rate)
         while remaining > 0:
-            count = min(block, remaining)
+            count = int(min(block, remaining))
             yield self._manifest.codec.decode(self.codes(count))
             remaining -= count
 
-    def generate(self, seconds: float) -> npt.NDArray[np.float32]:
+    def generate(self, seconds: float) -> Float32:
         """Return the next `seconds` of every clip at once, float32 [clips, samples]."""
-        return np.concatenate([np.zeros((len(self._ahead), 0), np.float32), *self.stream(seconds)], axis=1)
+        return np.concatenate([np.zeros((len(self.clips), 0), np.float32), *self.stream(seconds)], axis=1)
 
-    def _play(self, steps: int) -> npt.NDArray[np.int32]:
+    def save(self, path: str | Path) -> None:
+        """Write all that the clips' future depends on to a file (.npz), from which `restore` goes on.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        moments = [player.moment() for player in self._in_use()]
+        SavedSampler(
+            manifest_sha256=self._bundle.manifest_sha256,
+            seed=self.seed,
+            clips=self.clips,
+            lone=self._lone,
+            temperature=self._schedules,
+            made=self._made,
+            ahead=self._ahead,
+            nats=self._nats,
+            moment=Moment.joined(moments),
+        ).write(Path(path))
+
+    @classmethod
+    def restore(
+        cls,
+        path: str | Path,
+        bundle: Bundle,
+        *,
+        engine: Engine | EngineName = "auto",
+        precision: PrecisionName = "auto",
+    ) -> Self:
+        """Return a sampler that goes on where the one that was saved stood.
+
+        On the same engine and in the same precision it makes what the other would have made, sample for sample.
+
+        Args:
+            path: a file that `save` wrote.
+            bundle: the same one.
+            engine: as for a new sampler.
+            precision: as for a new sampler.
+
+        Raises:
+            UserError: the file is none of `save`'s, or damaged, or of another bundle.
+        """
+        saved = SavedSampler.read(Path(path), bundle)
+        clips = 1 if saved.lone else saved.clips
+        made = cls(bundle, clips, seed=saved.seed, temperature=saved.temperature, engine=engine, precision=precision)
+        made._go_on_from(saved)
+        return made
+
+    def _go_on_from(self, saved: SavedSampler) -> None:
+        """Stand where another stood that had the same clips."""
+        company = len(self._keys) - len(self.clips)
+        known = [*range(len(self.clips)), *[0] * company]  # another engine may want more company, or less
+        self._uniforms = Uniforms(self.seed, self._keys, start=saved.made)
+        self._made, self._ahead, self._nats = saved.made, saved.ahead.part(known), saved.nats[known]
+        begin = 0
+        for player in self._players:
+            player.go_to(saved.moment.of(known[begin : begin + player.clips]))
+            begin += player.clips
+
+    def _play(self, steps: int) -> Played:
         """Take some steps of the top tier, every player with its share of the clips."""
-        uniforms = np.split(self._uniforms.next(steps * self._manifest.top_hop), self._borders)
+        hop = self._manifest.top_hop
+        times = (self._made + hop * np.arange(steps)) / self.sample_rate
+        temperatures = np.stack([schedule.at(times) for schedule in self._schedules])
+        company = np.repeat(temperatures[:1], len(self._ahead.codes) - len(temperatures), axis=0)
+        uniform = np.split(self._uniforms.next(steps * hop), self._borders)
+        temperature = np.split(np.concatenate([temperatures, company]), self._borders)
+        self._made += steps * hop
+        players = self._in_use()
         if self._threads is None:
-            return self._players[0].play(uniforms[0])
-        played = self._threads.map(lambda player, uniform: player.play(uniform), self._players, uniforms)
-        return np.concatenate(list(played))
+            return players[0].play(uniform[0], temperature[0])
+        return Played.joined(list(self._threads.map(Player.play, players, uniform, temperature)), axis=0)
+
+    def _in_use(self) -> list[Player]:
+        if not self._players:
+            raise ValueError("the sampler is closed")
+        return self._players
+
+
+def _listen(player: Player, beginning: Moment, codes: Sequence[Int32]) -> None:
+    """Let each clip of a player hear codes of its own, [T], all ending at once; those with less begin later."""
+    hop = player.hop
+    steps = np.array([-(-len(one) // hop) for one in codes])
+    rows = np.repeat(beginning.history[:, :1], steps.max() * hop, axis=1)
+    for row, one in zip(rows, codes, strict=True):
+        row[len(row) - len(one) :] = one
+    starts = steps.max() - steps
+    turns = sorted({0, *starts.tolist(), int(steps.max())})
+    for now, then in pairwise(turns):
+        if now:
+            moment = player.moment()
+            moment.put_back(starts == now, beginning)
+            player.go_to(moment)
+        player.listen(rows[:, now * hop : then * hop])

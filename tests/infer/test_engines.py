@@ -68,12 +68,12 @@ def test_players_of_one_engine_do_not_disturb_each_other(bundle: Bundle, engine:
 
 def test_temperatures_are_the_clips_own(engine: Engine) -> None:
     player = engine.player(2)
-    player.set_temperature(np.array([0.05, 20.0], np.float32))
     uniform = np.random.default_rng(0).random((1, 800), np.float32).repeat(2, axis=0)
-    cold, hot = player.play(uniform)
+    temperature = np.array([[0.05], [20.0]], np.float32).repeat(800 // player.hop, axis=1)
+    cold, hot = player.play(uniform, temperature).codes
     assert len(np.unique(cold)) < len(np.unique(hot))
-    player.reset()
-    assert np.array_equal(player.play(uniform), [cold, hot])
+    player.go_to(engine.beginning(2))
+    assert np.array_equal(player.play(uniform, temperature).codes, [cold, hot])
 
 
 def test_a_graph_onnx_runtime_rejects_is_named() -> None:
