@@ -36,7 +36,7 @@ class Sampler:
     Args:
         bundle: the exported model.
         clips: how many clips to make side by side, numbered from 0, or the numbers of the clips to make. (In int8 on
-            the CPU `clips=1` takes a faster path that rounds differently; `clips=[0]` makes clip 0 as any batch does.)
+            the CPU `clips=1` takes a faster path that rounds differently; `clips=[0]` is clip 0 as in any batch.)
         seed: chooses the random draws, together with the clip's number; 0 .. 2**64 - 1.
         temperature: divides the logits, 0.01 to 100; under 1 plays safer, over 1 wilder. A number, or a
             `slash_infer.temperature.Schedule` over time; one for all clips, or one for each.
@@ -116,8 +116,8 @@ class Sampler:
     def prime(self, audio: Audio | Sequence[Audio]) -> None:
         """Let the clips hear audio, which they then continue without a seam. Only before they begin.
 
-        The audio is encoded with the bundle's codec and runs through the frame tiers. A clip whose audio is no multiple
-        of the top tier's hop hears some silence, less than a hop, before it.
+        The audio is encoded with the bundle's codec and runs through the frame tiers. A clip whose audio is no
+        multiple of the top tier's hop hears some silence, less than a hop, before it.
 
         Args:
             audio: [samples] for all clips alike, or one such array for each clip, which may differ in length.

@@ -69,8 +69,8 @@ def parse(text: str) -> list[Schedule]:
         return [Schedule(tuple((float(time), float(value)) for time, value in pairs))]
     except ValueError:
         raise UserError(
-            f"temperature {text!r}: must be a number from {LOWEST:g} to {HIGHEST:g}, several such as 0.9,1, or one over "
-            "time such as 0:0.9,5:1.05 (seconds:temperature)"
+            f"temperature {text!r}: must be a number from {LOWEST:g} to {HIGHEST:g}, several such as 0.9,1, or one "
+            "over time such as 0:0.9,5:1.05 (seconds:temperature)"
         ) from None
 
 
