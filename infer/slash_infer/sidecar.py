@@ -1,4 +1,4 @@
-"""The JSON beside every clip: all that the clip is a function of, how it came out, and the command that makes it again."""
+"""The JSON beside every clip: all that it is a function of, how it came out, and the command that makes it again."""
 
 from pathlib import Path
 from typing import Annotated, Literal
