@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from slash_infer import __version__
-from slash_infer.cli import bench, build, demo, evaluate, export, generate, info, prepare, train, verify
+from slash_infer.cli import bench, build, demo, evaluate, export, gallery, generate, info, prepare, train, verify
 from slash_infer.errors import UserError
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ def _slash(
     slash export run --out bundle
     slash generate bundle --out clip.wav --seconds 10
     slash bench bundle
+    slash gallery run clips --out page
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -61,6 +62,7 @@ for command in (
     verify.verify,
     generate.generate,
     bench.bench,
+    gallery.gallery,
     info.info,
     demo.demo,
 ):

@@ -20,6 +20,7 @@ OPTIONAL_PACKAGES = {
     "onnxscript": "export",
     "onnxruntime": "cpu",
     "matplotlib": "plot",
+    "jinja2": "plot",
 }
 
 

@@ -1,0 +1,124 @@
+"""Makes the gallery: one page, with its style and script in it, beside folders of audio and pictures."""
+
+import base64
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from itertools import count
+from pathlib import Path
+
+import soundfile
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from slash_infer import __version__
+from slash_infer.errors import UserError, first_line
+from slash_infer.files import whole_directory, write_json
+from slash_infer.gallery.clips import GALLERY_PAGE, Clip, Row, Section
+from slash_infer.gallery.facts import facts, in_short, warnings
+from slash_infer.spectrogram import CARD_PIXELS, draw_card
+
+MADE_BY = "slash gallery"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A clip on the page."""
+
+    number: int
+    """From 1, over the whole page."""
+    title: str
+    """Says among all clips which one it is."""
+    label: str
+    """Says it among those of its row."""
+    audio: str
+    """Where the page finds it."""
+    picture: str
+    in_short: str
+    facts: list[tuple[str, str]]
+    warnings: list[str]
+    again: str | None
+
+
+def make_gallery(sections: Sequence[Section], out: Path, title: str, advance: Callable[[], None]) -> None:
+    """Make the folder `out`, whole or not at all, in place of what stands there.
+
+    Args:
+        sections: what to show.
+        out: the folder.
+        title: the page's.
+        advance: called after every clip.
+
+    Raises:
+        UserError: the audio of a clip is damaged.
+    """
+    with whole_directory(out) as folder:
+        for name in ("audio", "images"):
+            (folder / name).mkdir()
+        numbers = count(1)
+        shown = []
+        for section in sections:
+            rows = []
+            for row in section.rows:
+                cards = []
+                for clip in row.clips:
+                    cards.append(_add(folder, next(numbers), clip, row, section))
+                    advance()
+                rows.append((row.name, cards))
+            shown.append((section.name, rows))
+        (folder / "index.html").write_text(_render(title, shown), encoding="utf-8", errors="replace")
+        write_json(folder / GALLERY_PAGE, {"made_by": MADE_BY, "slash_version": __version__})
+
+
+def _add(folder: Path, number: int, clip: Clip, row: Row, section: Section) -> Card:
+    """Copy and draw a clip, under names of the gallery's own."""
+    audio = Path("audio", f"{number:04d}{clip.file.suffix.lower()}")
+    picture = Path("images", f"{number:04d}.webp")
+    shutil.copyfile(clip.file, folder / audio)
+    try:
+        if not soundfile.info(folder / audio).frames:
+            raise UserError(f"{clip.file}: holds no audio; make the clip again, or move it away")
+        draw_card(folder / audio, folder / picture)
+    except soundfile.LibsndfileError as error:
+        fault = first_line(error).replace(str(folder / audio), "it")
+        raise UserError(
+            f"{clip.file}: is not readable audio ({fault}); make the clip again, or move it away"
+        ) from None
+    step = f"step {clip.page.provenance.step:,}"
+    return Card(
+        number=number,
+        title=", ".join((section.name, *((row.name.lower(), step) if row.name else (f"clip {clip.page.clip}",)))),
+        label=step.capitalize() if row.name else f"Clip {clip.page.clip}",
+        audio=audio.as_posix(),
+        picture=picture.as_posix(),
+        in_short=in_short(clip.page),
+        facts=facts(clip),
+        warnings=warnings(clip.page),
+        again=clip.page.again,
+    )
+
+
+def _render(title: str, sections: Sequence[tuple[str, list[tuple[str | None, list[Card]]]]]) -> str:
+    """Fill in the page. Everything is escaped but the style and the script, which the page allows by their hashes."""
+    pages = Environment(loader=PackageLoader("slash_infer", "gallery"), autoescape=True, undefined=StrictUndefined)
+    pages.trim_blocks = pages.lstrip_blocks = True
+    style, script = (
+        (resources.files("slash_infer.gallery") / name).read_text(encoding="utf-8")
+        for name in ("style.css", "script.js")
+    )
+    return pages.get_template("page.html").render(
+        title=title,
+        sections=sections,
+        style=style,
+        script=script,
+        style_hash=_sha256(style),
+        script_hash=_sha256(script),
+        picture_size=CARD_PIXELS,
+        version=__version__,
+    )
+
+
+def _sha256(text: str) -> str:
+    """Hash the content of an element as Content-Security-Policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
