@@ -13,7 +13,7 @@ from slash_infer.bundle import Bundle
 from slash_infer.engine import Engine
 from slash_infer.files import whole_directory
 from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.render import render
+from slash_infer.render import Piece, Terms, render
 from slash_infer.spectrogram import draw_spectrogram
 from slash_train.config import Preset
 from slash_train.model import SampleRNN
@@ -38,10 +38,10 @@ def listen(model: SampleRNN, preset: Preset, step: int, out: Path, board: Summar
         return
     with whole_directory(out) as folder, tempfile.TemporaryDirectory() as exported:
         write_unchecked(Path(exported), model, preset, "in training", step)
-        wavs = [folder / f"clip-{i}.wav" for i in range(recipe.listen_clips)]
+        pieces = [Piece(folder / f"clip-{i}.wav", i) for i in range(recipe.listen_clips)]
         bundle = Bundle(Path(exported))
-        render(bundle, wavs, Engine(bundle, OnnxCpu()), seconds=recipe.listen_seconds, seed=SEED)
-        for wav in wavs:
+        render(bundle, Engine(bundle, OnnxCpu()), pieces, Terms(recipe.listen_seconds, SEED))
+        for wav in (piece.file for piece in pieces):
             png = wav.with_suffix(".png")
             draw_spectrogram(wav, png, f"{wav.stem} at step {step}")
             samples, rate = soundfile.read(wav, dtype="float32")

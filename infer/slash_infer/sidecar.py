@@ -12,6 +12,7 @@ from slash_infer.files import read_json, write_json
 MADE_BY: Literal["slash generate"] = "slash generate"
 
 Normalise = Literal["peak", "loudness"]
+Bits = Literal[16, 24, 32]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -65,6 +66,8 @@ class Sidecar(_Page):
     include_prime: bool = False
     """Whether the file begins with the prime."""
     normalise: Normalise | None = None
+    bits: Bits = 16
+    """Of a sample in the file; 32 is float."""
     bits_per_sample: Finite | None = None
     """How unlikely the model found what it drew, at the clip's temperature."""
     measures: Measures | None = None

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
+from slash_infer.errors import UserError
 from slash_infer.files import whole_file
 
 WINDOW_SECONDS = 0.032  # of each Fourier transform: 31 Hz apart at any rate
@@ -42,16 +42,15 @@ def draw_card(audio: Path, webp: Path) -> None:
     Its size and margins never differ, so that pictures can be compared one under the other.
     """
     samples, rate = _read_mono(audio)
-    with rc_context({"font.size": 9, "xtick.color": ON_LIGHT_AND_DARK, "ytick.color": ON_LIGHT_AND_DARK}):
-        figure = Figure(figsize=(CARD_PIXELS[0] / CARD_DPI, CARD_PIXELS[1] / CARD_DPI))
-        margins = {"left": 0.12, "right": 1, "top": 1, "bottom": 0.14, "hspace": 0.03}
-        wave, spectrum = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3), gridspec_kw=margins)
-        _draw_envelope(wave, samples, rate)
-        wave.set(ylim=(-1, 1))
-        wave.set_axis_off()
-        _draw_spectrum(spectrum, samples, rate)
+    figure = Figure(figsize=(CARD_PIXELS[0] / CARD_DPI, CARD_PIXELS[1] / CARD_DPI))
+    margins = {"left": 0.12, "right": 1, "top": 1, "bottom": 0.14, "hspace": 0.03}
+    wave, spectrum = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3), gridspec_kw=margins)
+    _draw_envelope(wave, samples, rate)
+    wave.set(ylim=(-1, 1))
+    wave.set_axis_off()
+    _draw_spectrum(spectrum, samples, rate)
     spectrum.spines[:].set_visible(False)
-    spectrum.tick_params(length=0, pad=3)
+    spectrum.tick_params(length=0, pad=3, labelsize=9, labelcolor=ON_LIGHT_AND_DARK)
     spectrum.xaxis.set_major_locator(MaxNLocator(6, prune="both"))
     spectrum.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
     spectrum.yaxis.set_major_locator(MaxNLocator(3, prune="lower"))
@@ -61,8 +60,20 @@ def draw_card(audio: Path, webp: Path) -> None:
 
 
 def _read_mono(audio: Path) -> tuple[np.ndarray, int]:
-    """Return the mean of the channels, and the sample rate."""
-    samples, rate = soundfile.read(audio, dtype="float64", always_2d=True)
+    """Return the mean of the channels, and the sample rate.
+
+    Raises:
+        UserError: it is not readable audio, or holds none.
+    """
+    try:
+        with audio.open("rb") as file:
+            samples, rate = soundfile.read(file, dtype="float64", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise UserError(
+            f"{audio}: is not readable audio ({error.error_string}); make it again or move it away"
+        ) from None
+    if not len(samples):
+        raise UserError(f"{audio}: holds no audio; make it again or move it away")
     return samples.mean(axis=1), rate
 
 

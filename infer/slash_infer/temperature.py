@@ -46,10 +46,15 @@ class Schedule:
         return np.asarray(np.interp(seconds, times, values), np.float32)
 
     def __str__(self) -> str:
-        """Write it as `parse` reads it."""
+        """Write it as `parse` reads it, exactly."""
+        return str(self.plain)
+
+    @property
+    def plain(self) -> float | str:
+        """Itself as a number, if it is one, or else as `parse` reads it."""
         if len(self.points) == 1 and self.points[0][0] == 0:
-            return f"{self.points[0][1]:g}"
-        return ",".join(f"{time:g}:{value:g}" for time, value in self.points)
+            return self.points[0][1]
+        return ",".join(f"{time}:{value}" for time, value in self.points)
 
 
 Temperature = float | Schedule

@@ -11,8 +11,9 @@ from slash_infer.bundle import Bundle
 from slash_infer.codec import to_pcm16
 from slash_infer.engine import Engine
 from slash_infer.files import read_json
-from slash_infer.render import render
+from slash_infer.render import Piece, Terms, render
 from slash_infer.sampler import Sampler
+from slash_infer.temperature import Schedule
 
 
 def test_clip_k_alone_equals_clip_k_in_a_batch(bundle: Bundle, engine: Engine) -> None:
@@ -70,7 +71,8 @@ def test_audio_is_float32_in_range_and_as_long_as_asked(bundle: Bundle, engine: 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
 def test_files_hold_what_the_sampler_makes(bundle: Bundle, engine: Engine, tmp_path: Path, suffix: str) -> None:
     files = [tmp_path / f"{i}{suffix}" for i in range(18)]  # more than one batch
-    render(bundle, files, engine, seconds=0.05, seed=9, temperature=0.9)
+    pieces = [Piece(file, i, Schedule.constant(0.9)) for i, file in enumerate(files)]
+    render(bundle, engine, pieces, Terms(seconds=0.05, seed=9))
     expected = Sampler(bundle, [17], seed=9, temperature=0.9, engine=engine).generate(0.05)[0]
     heard, rate = soundfile.read(files[17], dtype="int16")
     assert rate == bundle.manifest.sample_rate

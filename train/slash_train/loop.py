@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from slash_infer.errors import UserError
 from slash_infer.files import check_directory_output
+from slash_infer.signals import stop_signals
 from slash_train.config import Preset, require_resumable
 from slash_train.corpus import Corpus
 from slash_train.curve import draw_learning_curve
@@ -21,7 +22,6 @@ from slash_train.loader import Loader
 from slash_train.metrics import Metrics, write_scalars
 from slash_train.model import SampleRNN
 from slash_train.run import CURVE, MADE_BY, PAGE, SAMPLES, TENSORBOARD, Run
-from slash_train.signals import stop_signals
 from slash_train.streams import Position, TrainingStream
 from slash_train.training import Training
 from slash_train.workers import Workers

@@ -2,6 +2,7 @@
 
 import math
 import secrets
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,103 +10,177 @@ from typing import Annotated
 import typer
 
 from slash_infer.cli.choice import EngineName, EngineOption, PrecisionName, PrecisionOption, choose_engine
-from slash_infer.cli.console import duration, optional_packages, progress_bar, stdout
+from slash_infer.cli.clips import MAX_CANDIDATES, STDOUT, Format, check_bits, clip_files, clip_numbers
+from slash_infer.cli.console import optional_packages
 from slash_infer.errors import UserError
 
 MIN_SECONDS = 0.01
 MAX_SECONDS = 24 * 3600.0
-MAX_CLIPS = 1_000_000
+MIN_LATENCY, MAX_LATENCY = 0.02, 10.0
 
 
-class Format(StrEnum):
-    """Audio formats for the clips of a folder."""
+class Normalise(StrEnum):
+    """What to set a clip's volume by."""
 
-    wav = "wav"
-    flac = "flac"
+    peak = "peak"
+    loudness = "loudness"
 
 
 def generate(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by slash export.")],
-    out: Annotated[Path, typer.Option(help="A .wav or .flac file, or a folder for several clips.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .wav, .flac or .ogg file, a folder for several clips, or - for standard output."),
+    ] = None,
     clips: Annotated[int, typer.Option("-n", help="Number of clips.")] = 1,
-    seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 10.0,
+    clip: Annotated[int | None, typer.Option(help="Make this clip of a larger job, alone.")] = None,
+    seconds: Annotated[float, typer.Option(help="Length of each clip; inf plays until it is stopped.")] = 10.0,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same clips. [default: a new one]")] = None,
-    temperature: Annotated[float, typer.Option(help="Under 1 plays safer, over 1 wilder.")] = 1.0,
+    temperature: Annotated[
+        str,
+        typer.Option(
+            help="Under 1 plays safer, over 1 wilder. Several, 0.8,0.9,1, are taken by the clips in turn; "
+            "0:0.9,5:1.05 moves from 0.9 at 0 s to 1.05 at 5 s."
+        ),
+    ] = "1",
+    primes: Annotated[
+        list[Path] | None,
+        typer.Option("--prime", help="A recording to continue; several are taken by the clips in turn."),
+    ] = None,
+    prime_start: Annotated[float, typer.Option(help="Where in the recording to begin, in seconds.")] = 0.0,
+    prime_seconds: Annotated[
+        float | None, typer.Option(help="How much of it to hear. [default: all]", show_default=False)
+    ] = None,
+    include_prime: Annotated[bool, typer.Option("--include-prime", help="Begin the file with the prime.")] = False,
     engine: EngineOption = EngineName.auto,
     precision: PrecisionOption = PrecisionName.auto,
-    audio_format: Annotated[Format, typer.Option("--format", help="Of the files in a folder.")] = Format.wav,
+    audio_format: Annotated[
+        Format | None, typer.Option("--format", help="Of files in a folder, wav if not said; or of --out -.")
+    ] = None,
+    bits: Annotated[int, typer.Option(help="Of a sample: 16, 24, or 32 for float.")] = 16,
+    normalise: Annotated[
+        Normalise | None, typer.Option(help="Bring clips to -1 dB of peak, or -16 LUFS. [default: as they are]")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Make the I-th of N parts of the job: 1/4 .. 4/4.")
+    ] = None,
+    best_of: Annotated[
+        int | None, typer.Option(help="Make this many clips and keep the -n in which least went wrong.")
+    ] = None,
+    play: Annotated[bool, typer.Option("--play", help="Play it on the speakers while it is made.")] = False,
+    latency: Annotated[float, typer.Option(help="Seconds that --play keeps ready.")] = 0.2,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the ranking of --best-of here, too.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
     """Generate audio from a bundle. Needs no PyTorch.
 
+    Called again, it makes what is missing: finished clips stay, clips that Ctrl-C cut short are made whole.
+
     \b
     slash generate bundle --out clip.wav --seconds 10
     slash generate bundle --out clips -n 8 --seconds 5 --seed 1 --temperature 0.95
-    slash generate bundle --out clip.wav --engine cpu --precision fp32
+    slash generate bundle --out clip.wav --seed 1 --clip 5 --seconds 5
+    slash generate bundle --out riff.flac --prime riff.wav --prime-seconds 2 --include-prime
+    slash generate bundle --out best --best-of 32 -n 4
+    slash generate bundle --out clips -n 1000 --seed 1 --shard 2/8
+    slash generate bundle --seconds inf --out - | ffplay -
+    slash generate bundle --seconds inf --play
     """
     with optional_packages("generate"):
         from slash_infer.bundle import Bundle
+        from slash_infer.cli.generating import Job, choose, make, stream
+        from slash_infer.primes import read_prime
         from slash_infer.randomness import check_keys
-        from slash_infer.render import render
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from slash_infer.render import Piece, Terms
+        from slash_infer.signals import stop_signals
+        from slash_infer.temperature import parse
+    from slash_infer.files import check_file_output
 
-    if not 1 <= clips <= MAX_CLIPS:
-        raise UserError(f"-n {clips}: must be from 1 to {MAX_CLIPS}")
-    if not MIN_SECONDS <= seconds <= MAX_SECONDS:
-        raise UserError(f"--seconds {seconds}: must be at least {MIN_SECONDS} and at most {MAX_SECONDS:.0f}")
-    if not (math.isfinite(temperature) and 0.01 <= temperature <= 100):
-        raise UserError(f"--temperature {temperature}: must be from 0.01 to 100")
-    files = _files(out, clips, audio_format, force=force)
-    opened = Bundle(bundle)
+    numbers = clip_numbers(clips, clip, shard) if best_of is None else _candidates(best_of, clips, clip, shard)
+    target = _target(out, play=play)
+    _check_lengths(seconds, latency)
+    if (target is None or play or seconds == math.inf) and (len(numbers) != 1 or best_of is not None):
+        raise UserError("--play, --out - and --seconds inf: make one clip; leave out -n and --best-of, or say --clip")
+    if shard is not None and seed is None:
+        raise UserError(f"--shard {shard}: needs --seed, the same for every part")
+    if include_prime and not primes:
+        raise UserError("--include-prime: needs a --prime")
+    if json_file is not None:
+        if best_of is None:
+            raise UserError("--json: is for the ranking of --best-of")
+        check_file_output(json_file, force=force)
+    if normalise is not None:
+        _check_normalise(normalise, seconds, target)
+    schedules = parse(temperature)
     chosen = secrets.randbelow(2**32) if seed is None else seed
-    check_keys(chosen)
-    player = choose_engine(opened, engine, precision)
-    description = TextColumn("{task.description}", markup=False)
-    columns = (
-        TextColumn("generating"),
-        BarColumn(),
-        description,
-        TimeRemainingColumn(),
-    )
-    with progress_bar(*columns) as progress:
-        task = progress.add_task("", total=seconds * clips)
-        rendered = render(
-            opened,
-            files,
-            player,
+    check_keys(chosen, *numbers)
+    files = [STDOUT] if target is None else clip_files(target, numbers, best_of and clips, audio_format)
+    stored = 16 if target is None else check_bits(bits, files)
+    opened = Bundle(bundle)
+    heard = [read_prime(path, opened.manifest, prime_start, prime_seconds) for path in primes or ()]
+    job = Job(
+        bundle=opened,
+        engine=choose_engine(opened, engine, precision),
+        pieces=[
+            Piece(file, number, schedules[number % len(schedules)], heard[number % len(heard)] if heard else None)
+            for file, number in zip(files, numbers, strict=True)
+        ],
+        terms=Terms(
             seconds=seconds,
             seed=chosen,
-            temperature=temperature,
-            advance=lambda made, realtime: progress.update(
-                task, advance=made, description=f"{realtime:.2f} x realtime"
-            ),
-        )
-    speed = f"{rendered.realtime_clip:.2f} x realtime"
-    if clips > 1:
-        speed += f" each, {rendered.realtime_batch:.2f} x for the {rendered.together} made together"
-    stdout().print(f"{out}: {clips} x {duration(seconds)}, seed {chosen}, {speed}")
+            alone=(clip, shard, best_of, clips) == (None, None, None, 1),
+            include_prime=include_prime,
+            normalise=None if normalise is None else normalise.value,
+            bits=stored,
+            source=str(bundle),
+        ),
+        target=target,
+        force=force,
+    )
+    with stop_signals() as signals:
+        if target is None:
+            stream(job, signals, to_stdout=out == STDOUT, raw=audio_format is Format.raw, speakers=play and latency)
+        elif best_of is not None:
+            choose(job, signals, keep=clips, json_file=json_file)
+        else:
+            make(job, signals, speakers=play and latency)
+    if signals:
+        raise typer.Exit(128 + signals[0])
 
 
-def _files(out: Path, clips: int, audio_format: Format, *, force: bool) -> list[Path]:
-    """Decide where each clip goes, refusing what exists."""
-    from slash_infer.files import check_file_output
-    from slash_infer.render import FORMATS, MADE_BY
+def _candidates(best_of: int, clips: int, clip: int | None, shard: str | None) -> list[int]:
+    """Return the numbers of the clips to choose among."""
+    if clip is not None or shard is not None:
+        raise UserError("--best-of: chooses among all clips, so it goes without --clip and --shard")
+    if not 1 <= clips <= best_of <= MAX_CANDIDATES:
+        raise UserError(f"--best-of {best_of}: must be from -n, {clips}, to {MAX_CANDIDATES}")
+    return list(range(best_of))
 
-    known = ", ".join(FORMATS)
-    if out.suffix.lower() in FORMATS and not out.is_dir():
-        if clips > 1:
-            raise UserError(f"{out}: is one file and {clips} clips were asked for; give a folder")
-        files = [out]
-    elif out.suffix.lower() in (".mp3", ".ogg", ".aif", ".aiff", ".m4a", ".opus", ".raw"):
-        raise UserError(f"{out}: {out.suffix} is not written; choose {known}, or a folder")
-    else:
-        if out.exists() and (not force or not out.is_dir()):
-            check_file_output(out, force=False)
-        files = [out / f"clip-{clip:04d}.{audio_format.value}" for clip in range(clips)]
-    for file in files:
-        for other in FORMATS:
-            if other != file.suffix.lower() and file.with_suffix(other).exists():
-                raise UserError(f"{file}: would take the sidecar of {file.with_suffix(other)}; choose another --out")
-        check_file_output(file, force=force)
-        check_file_output(file.with_suffix(".json"), force=force, made_by=MADE_BY)
-    return files
+
+def _target(out: Path | None, *, play: bool) -> Path | None:
+    """Return the file or folder to write, or None where the sound goes elsewhere."""
+    if out is None and not play:
+        raise UserError("Missing option '--out': name a file, a folder, or - for standard output; or pass --play")
+    if out == STDOUT and sys.stdout.isatty():
+        raise UserError("--out -: would write audio to the terminal; pipe it into a player, | ffplay - for example")
+    return None if out == STDOUT else out
+
+
+def _check_lengths(seconds: float, latency: float) -> None:
+    if not (MIN_SECONDS <= seconds <= MAX_SECONDS or seconds == math.inf):
+        raise UserError(f"--seconds {seconds}: must be from {MIN_SECONDS} to {MAX_SECONDS:.0f}, or inf")
+    if not MIN_LATENCY <= latency <= MAX_LATENCY:
+        raise UserError(f"--latency {latency}: must be from {MIN_LATENCY} to {MAX_LATENCY:.0f} seconds")
+
+
+def _check_normalise(how: Normalise, seconds: float, target: Path | None) -> None:
+    from slash_infer.normalise import check_length
+
+    if target is None:
+        raise UserError(f"--normalise {how.value}: needs the whole clip before it plays; give a file or a folder")
+    check_length(seconds, how.value)
+    if how is Normalise.loudness:
+        with optional_packages("--normalise loudness"):
+            import pyloudnorm  # noqa: F401

@@ -1,0 +1,81 @@
+"""Makes more clips than are wanted, and keeps those in which least went wrong."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import soundfile
+
+from slash_infer.bundle import Bundle
+from slash_infer.clip_file import page_of
+from slash_infer.engine import Engine
+from slash_infer.files import whole_file
+from slash_infer.measures import measure
+from slash_infer.render import Advance, Piece, Rendered, Terms, render
+from slash_infer.sidecar import Sidecar
+
+LONGEST = 600.0  # seconds: a clip is measured in memory, whole
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What came of it."""
+
+    rendered: Rendered
+    ranking: list[Sidecar]
+    """The pages of all candidates, with their measures, the best first."""
+    kept: list[Path]
+    """Files of the first of them, in their order."""
+
+
+def best_of(
+    bundle: Bundle,
+    engine: Engine,
+    candidates: Sequence[Piece],
+    terms: Terms,
+    keep: int,
+    *,
+    stop: Callable[[], object] = lambda: False,
+    advance: Advance = lambda *_: None,
+) -> Chosen:
+    """Generate all candidates, rank them by their scores, and write the best into their files.
+
+    Args:
+        bundle: the exported model.
+        engine: the bundle's.
+        candidates: what to make, with the files they get when they are kept. Where those are one and the same, the
+            best gets it.
+        terms: what they have in common.
+        keep: how many to keep.
+        stop: as for `render`; what there is by then is ranked.
+        advance: told of progress.
+    """
+    with tempfile.TemporaryDirectory(prefix="slash-candidates-") as folder:
+        drafts = {
+            piece.clip: replace(piece, file=Path(folder) / f"clip-{piece.clip}{piece.file.suffix}")
+            for piece in candidates
+        }
+        rendered = render(bundle, engine, list(drafts.values()), terms, stop=stop, advance=advance)
+        pages = [with_measures(file, page) for file, page in rendered.clips]
+        ranking = sorted(pages, key=_score, reverse=True)
+        files = {piece.clip: piece.file for piece in candidates}
+        kept = [files[page.clip] for page in ranking[:keep]]
+        for page, file in zip(ranking, kept, strict=False):
+            page.write(page_of(file))
+            with whole_file(file) as part:
+                shutil.copyfile(drafts[page.clip].file, part)
+    return Chosen(rendered, ranking, kept)
+
+
+def with_measures(file: Path, page: Sidecar) -> Sidecar:
+    """Return a clip's page with what is measured in its file."""
+    samples, rate = soundfile.read(file, dtype="float32")
+    recorded, drawn = page.provenance.valid_bits, page.bits_per_sample
+    surprise = drawn - recorded if drawn is not None and recorded is not None else None
+    return page.model_copy(update={"measures": measure(samples, rate, surprise)})
+
+
+def _score(page: Sidecar) -> float:
+    return page.measures.score if page.measures is not None else 0.0

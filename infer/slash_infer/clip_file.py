@@ -1,0 +1,75 @@
+"""A clip on its way into a file, and the page beside it: both appear when it is finished, or neither."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from slash_infer.audio_files import AudioFile, Tags, audio_file
+from slash_infer.normalise import normalise
+from slash_infer.sidecar import Sidecar
+
+Float32 = npt.NDArray[np.float32]
+
+
+class ClipFile:
+    """A clip being written, whole seconds of it in memory only where it is to be normalised.
+
+    Args:
+        file: that takes its samples.
+        page: the path of its page.
+        expected: what the page is going to say, all going well.
+    """
+
+    def __init__(self, file: AudioFile, page: Path, expected: Sidecar) -> None:
+        self._file, self._page, self._expected = file, page, expected
+        self._held: list[Float32] = []
+
+    def write(self, samples: Float32) -> None:
+        """Append samples in [-1, 1], [T]."""
+        if self._expected.normalise is None:
+            self._file.write(samples)
+        else:
+            self._held.append(samples)
+
+    def finish(self, page: Sidecar) -> None:
+        """Write what was held back, and what the page says in the end."""
+        if self._expected.normalise is not None:
+            whole = np.concatenate(self._held)
+            self._file.write(normalise(whole, self._expected.sample_rate, self._expected.normalise))
+        page.write(self._page)
+
+
+@contextmanager
+def clip_file(path: Path, page: Sidecar, prime: Float32 | None) -> Iterator[ClipFile]:
+    """Write a clip and its page; the page comes first, so that no clip is ever without.
+
+    Args:
+        path: of the clip.
+        page: what its page is going to say.
+        prime: what it continues.
+    """
+    page_path = page_of(path)
+    try:
+        with audio_file(path, page.sample_rate, page.bits, _tags(page)) as file:
+            clip = ClipFile(file, page_path, page)
+            if prime is not None and page.include_prime:
+                clip.write(prime)
+            yield clip
+    except BaseException:
+        if not path.exists():
+            page_path.unlink(missing_ok=True)
+        raise
+
+
+def page_of(clip: Path) -> Path:
+    """Return the path of a clip's page."""
+    return clip.with_suffix(".json")
+
+
+def _tags(page: Sidecar) -> Tags:
+    source = f"SampleRNN preset {page.provenance.preset}, step {page.provenance.step}"
+    drawn = f"temperature {page.temperature}, slash {page.slash_version}, {page.engine} {page.precision}"
+    return Tags(f"clip {page.clip}, seed {page.seed}", f"{source}, manifest {page.manifest_sha256}, {drawn}")
