@@ -39,6 +39,9 @@ def _place(tmp_path: Path, corpus: Corpus, run: Run, bundle: Bundle) -> Path:
     (tmp_path / "taken.wav").write_bytes(b"precious")
     (tmp_path / "song.json").write_text("{}")
     shutil.copy(tmp_path / "tone.wav", tmp_path / "song.wav")
+    (tmp_path / "damaged").mkdir()
+    shutil.copy(tmp_path / "tone.wav", tmp_path / "damaged" / "clip.wav")
+    (tmp_path / "damaged" / "clip.json").write_text('{"made_by": "slash generate", "seed": 1')
     return tmp_path
 
 
@@ -127,6 +130,15 @@ CASES = {
     "scoring a run in int8": ("evaluate run corpus --precision int8", "--precision int8: is for bundles"),
     "no batch": ("bench bundle -n 1,x", "-n 1,x: must be numbers"),
     "info on nothing": ("info empty", "empty: is not a corpus, a run or a bundle"),
+    "a gallery of no folder": ("gallery --out new", "DIR"),
+    "a gallery of a file": ("gallery tone.wav --out new", "tone.wav: is not a folder; give folders of clips"),
+    "a gallery of nothing": ("gallery empty --out new", "empty: holds no clips of slash generate; give a folder"),
+    "a gallery of the same twice": ("gallery empty ./empty --out new", "empty: was given twice"),
+    "a gallery of a damaged clip": (
+        "gallery damaged --out new",
+        "damaged/clip.json: cannot be read as a clip's page",
+    ),
+    "a gallery over a strange folder": ("gallery damaged --out taken --force", "was not made by slash gallery"),
     "an unknown command": ("play", "No such command"),
 }
 

@@ -18,7 +18,19 @@ import soundfile
 from slash_infer.bundle import Bundle, describe_file
 
 SLASH = [sys.executable, "-m", "slash_infer"]
-COMMANDS = ("prepare", "train", "evaluate", "export", "build", "verify", "generate", "bench", "info", "demo")
+COMMANDS = (
+    "prepare",
+    "train",
+    "evaluate",
+    "export",
+    "build",
+    "verify",
+    "generate",
+    "bench",
+    "gallery",
+    "info",
+    "demo",
+)
 
 
 def slash(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -79,6 +79,8 @@ main()
         ("onnxruntime", "cpu", "generate bundle --out clip.wav"),
         ("onnxruntime", "cpu", "bench bundle"),
         ("onnxruntime", "cpu", "verify bundle"),
+        ("jinja2", "plot", "gallery clips --out page"),
+        ("matplotlib", "plot", "gallery clips --out page"),
     ],
 )
 def test_a_missing_package_is_named_with_its_remedy(

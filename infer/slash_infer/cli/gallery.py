@@ -36,9 +36,10 @@ def gallery(
     sections = find_sections(folders)
     left_out = sum(section.left_out for section in sections)
     if left_out:
-        stderr().print(f"left out {left_out} audio files that have no page of slash generate beside them")
+        files = "file that has" if left_out == 1 else "files that have"
+        stderr().print(f"left out {left_out} audio {files} no sidecar of slash generate")
     clips = sum(len(row.clips) for section in sections for row in section.rows)
     with progress_bar(TextColumn("drawing"), BarColumn(), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=clips)
         make_gallery(sections, out, title, advance=lambda: progress.update(task, advance=1))
-    stdout().print(f"{out / 'index.html'}: {clips} {'clip' if clips == 1 else 'clips'} to hear; open it in a browser")
+    stdout().print(f"{clips} {'clip' if clips == 1 else 'clips'}: open {out / 'index.html'} in a browser")

@@ -96,7 +96,7 @@ def _page(file: Path) -> Sidecar | None:
             return None
         return Sidecar.read(path)
     except UserError as error:
-        raise UserError(f"{error}; make the clip again, or move both files away") from None
+        raise UserError(f"{error}; make the clip again or move both files away") from None
 
 
 def _is_plain(path: Path) -> bool:

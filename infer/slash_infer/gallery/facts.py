@@ -23,6 +23,7 @@ def facts(clip: Clip) -> list[tuple[str, str]]:
         "Held-out recordings": _bits(checkpoint.valid_bits),
         "The clip itself": _bits(page.bits_per_sample),
         "Score": None if page.measures is None else f"{page.measures.score:.2f} of 1",
+        "Faults": ", ".join(faults(page)) or None,
         "Speed": _speed(page),
         "Engine": f"{page.engine}, {page.precision}",
         "Level": None if page.normalise is None else f"normalised to {page.normalise}",
@@ -32,7 +33,7 @@ def facts(clip: Clip) -> list[tuple[str, str]]:
     return [(name, value) for name, value in said.items() if value is not None]
 
 
-def warnings(page: Sidecar) -> list[str]:
+def faults(page: Sidecar) -> list[str]:
     """Return what is wrong with a clip."""
     early = [] if page.complete else ["stopped early"]
     return early + ([] if page.measures is None else [str(fault) for fault in page.measures.faults])

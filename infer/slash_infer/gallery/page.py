@@ -9,14 +9,12 @@ from importlib import resources
 from itertools import count
 from pathlib import Path
 
-import soundfile
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slash_infer import __version__
-from slash_infer.errors import UserError, first_line
 from slash_infer.files import whole_directory, write_json
 from slash_infer.gallery.clips import GALLERY_PAGE, Clip, Row, Section
-from slash_infer.gallery.facts import facts, in_short, warnings
+from slash_infer.gallery.facts import facts, faults, in_short
 from slash_infer.spectrogram import CARD_PIXELS, draw_card
 
 MADE_BY = "slash gallery"
@@ -37,7 +35,7 @@ class Card:
     picture: str
     in_short: str
     facts: list[tuple[str, str]]
-    warnings: list[str]
+    faults: list[str]
     again: str | None
 
 
@@ -76,15 +74,7 @@ def _add(folder: Path, number: int, clip: Clip, row: Row, section: Section) -> C
     audio = Path("audio", f"{number:04d}{clip.file.suffix.lower()}")
     picture = Path("images", f"{number:04d}.webp")
     shutil.copyfile(clip.file, folder / audio)
-    try:
-        if not soundfile.info(folder / audio).frames:
-            raise UserError(f"{clip.file}: holds no audio; make the clip again, or move it away")
-        draw_card(folder / audio, folder / picture)
-    except soundfile.LibsndfileError as error:
-        fault = first_line(error).replace(str(folder / audio), "it")
-        raise UserError(
-            f"{clip.file}: is not readable audio ({fault}); make the clip again, or move it away"
-        ) from None
+    draw_card(clip.file, folder / picture)
     step = f"step {clip.page.provenance.step:,}"
     return Card(
         number=number,
@@ -94,7 +84,7 @@ def _add(folder: Path, number: int, clip: Clip, row: Row, section: Section) -> C
         picture=picture.as_posix(),
         in_short=in_short(clip.page),
         facts=facts(clip),
-        warnings=warnings(clip.page),
+        faults=faults(clip.page),
         again=clip.page.again,
     )
 
