@@ -144,6 +144,10 @@ class CheckpointStore:
             raise UserError(f"{path}: is not a checkpoint; use best, last or a folder inside {self._folder}")
         return Checkpoint(path)
 
+    def all(self) -> list[Checkpoint]:
+        """Return the checkpoints that are kept, in the order of their steps."""
+        return [] if self.is_empty() else [Checkpoint(self._folder / name) for _, name in sorted(self._steps())]
+
     def save(
         self,
         model: SampleRNN,

@@ -13,7 +13,20 @@ import typer
 from typer.exceptions import TyperException
 
 from slash_infer import __version__
-from slash_infer.cli import bench, build, demo, evaluate, export, gallery, generate, info, prepare, train, verify
+from slash_infer.cli import (
+    audition,
+    bench,
+    build,
+    demo,
+    evaluate,
+    export,
+    gallery,
+    generate,
+    info,
+    prepare,
+    train,
+    verify,
+)
 from slash_infer.errors import UserError
 
 app = typer.Typer(
@@ -47,7 +60,8 @@ def _slash(
     slash export run --out bundle
     slash generate bundle --out clip.wav --seconds 10
     slash bench bundle
-    slash gallery run clips --out page
+    slash audition run --out audition
+    slash gallery run audition clips --out page
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -62,6 +76,7 @@ for command in (
     verify.verify,
     generate.generate,
     bench.bench,
+    audition.audition,
     gallery.gallery,
     info.info,
     demo.demo,
