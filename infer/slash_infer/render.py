@@ -225,7 +225,7 @@ def _command(engine: Engine, piece: Piece, terms: Terms, seconds: float) -> str 
     """Return the command that makes a piece again, by itself and as long as it came out."""
     if terms.source is None:
         return None
-    words = ["slash", "generate", terms.source, "--out", piece.file.name]
+    words: list[object] = ["slash", "generate", terms.source, "--out", piece.file.name]
     words += [] if terms.alone else ["--clip", piece.clip]
     words += ["--seed", terms.seed, "--seconds", seconds, "--temperature", piece.temperature]
     words += ["--engine", engine.runtime.name, "--precision", engine.precision]

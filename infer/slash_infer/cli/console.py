@@ -21,6 +21,8 @@ OPTIONAL_PACKAGES = {
     "onnxruntime": "cpu",
     "matplotlib": "plot",
     "jinja2": "plot",
+    "sounddevice": "play",
+    "pyloudnorm": "loudness",
 }
 
 
