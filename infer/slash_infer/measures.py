@@ -43,7 +43,7 @@ def measure(samples: npt.NDArray[np.floating], sample_rate: int, surprise: float
         failures they amount to; and the score: the share that is audible, times 1 - flatness / 0.5, times
         movement / (movement + 3 dB), times 2 ** -|surprise|.
     """
-    x = np.asarray(samples, np.float64)
+    x = np.asarray(samples if len(samples) else [0.0], np.float64)
     spectra = _power_spectra(x, sample_rate)
     audible = spectra.sum(axis=1) > 10 ** (SILENT_DB / 10)
     silent = 1.0 - float(audible.mean())

@@ -41,7 +41,7 @@ def read_prime(path: Path, manifest: Manifest, start: float = 0.0, seconds: floa
     try:
         with soundfile.SoundFile(path) as file:
             rest = file.frames / file.samplerate - start
-            if start < 0 or rest <= 0:
+            if not (start >= 0 and rest > 0):
                 length = file.frames / file.samplerate
                 raise UserError(
                     f"--prime-start {start:g}: {path} is {length:.2f} s long; choose from 0 to less than that"

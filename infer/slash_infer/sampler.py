@@ -126,7 +126,7 @@ class Sampler:
             UserError: the clips have begun, there is not one array for each clip, or a sample is not finite.
         """
         if self._made:
-            raise UserError("the clips have begun; prime a new Sampler")
+            raise UserError("primes: the clips have begun; prime a new Sampler")
         alike = isinstance(audio, np.ndarray) and audio.ndim == 1
         each = [np.asarray(audio)] * len(self.clips) if alike else [np.asarray(one) for one in audio]
         if len(each) != len(self.clips) or any(one.ndim != 1 for one in each):
@@ -268,10 +268,11 @@ def _listen(player: Player, beginning: Moment, codes: Sequence[Int32]) -> None:
     for row, one in zip(rows, codes, strict=True):
         row[len(row) - len(one) :] = one
     starts = steps.max() - steps
-    turns = sorted({0, *starts.tolist(), int(steps.max())})
-    for now, then in pairwise(turns):
+    turns = sorted({0, *starts.tolist()})
+    for now, then in pairwise([*turns, int(steps.max())]):
         if now:
             moment = player.moment()
             moment.put_back(starts == now, beginning)
             player.go_to(moment)
-        player.listen(rows[:, now * hop : then * hop])
+        if then > now:
+            player.listen(rows[:, now * hop : then * hop])

@@ -1,25 +1,40 @@
-"""The generation loop: what a clip does and does not depend on."""
+"""The sampler: what a clip does and does not depend on, how it begins, and how it goes on."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+import torch
 
+from slash_infer import Bundle, Sampler, Schedule, UserError
 from slash_infer.bench import measure
-from slash_infer.bundle import Bundle
-from slash_infer.codec import to_pcm16
 from slash_infer.engine import Engine
-from slash_infer.files import read_json
-from slash_infer.render import Piece, Terms, render
-from slash_infer.sampler import Sampler
-from slash_infer.temperature import Schedule
+from slash_infer.onnx_cpu import OnnxCpu
+from slash_infer.randomness import Uniforms
+from slash_train.guitar import improvise
+from slash_train.run import Run
 
 
 def test_clip_k_alone_equals_clip_k_in_a_batch(bundle: Bundle, engine: Engine) -> None:
     together = Sampler(bundle, range(9), seed=5, engine=engine).codes(2000)
     for clip in (0, 4, 8):
         assert np.array_equal(Sampler(bundle, [clip], seed=5, engine=engine).codes(2000)[0], together[clip])
+
+
+def test_a_number_of_clips_is_clips_from_0_on(bundle: Bundle, engine: Engine) -> None:
+    expected = Sampler(bundle, [0, 1, 2], engine=engine).codes(100)
+    assert np.array_equal(Sampler(bundle, clips=3, engine=engine).codes(100), expected)
+
+
+def test_a_lone_clip_has_company_where_rows_round_differently(bundle: Bundle) -> None:
+    int8 = Engine(bundle, OnnxCpu(), "int8")
+    many = Sampler(bundle, 5, seed=1, engine=int8).codes(4000)
+    for clip in range(5):
+        assert np.array_equal(Sampler(bundle, [clip], seed=1, engine=int8).codes(4000)[0], many[clip])
+    assert len(Sampler(bundle, [3], engine=int8)._ahead.codes) == 2
+    assert len(Sampler(bundle, 1, engine=int8)._ahead.codes) == 1  # the fast path
 
 
 def test_a_clip_does_not_depend_on_how_it_is_asked_for(bundle: Bundle, engine: Engine) -> None:
@@ -51,35 +66,165 @@ def test_the_state_is_carried_between_frames(bundle: Bundle, engine: Engine) -> 
 
 def test_a_low_temperature_is_likelier_and_a_high_one_wilder(bundle: Bundle, engine: Engine) -> None:
     def roughness(temperature: float) -> float:
-        made = Sampler(bundle, range(4), seed=0, temperature=temperature, engine=engine).generate(0.25)
+        made = Sampler(bundle, 4, temperature=temperature, engine=engine).generate(0.25)
         return float(np.abs(np.diff(made, axis=1)).mean())
 
     assert roughness(0.2) < roughness(1.0) < roughness(5.0)
+
+
+def test_temperatures_are_each_clips_own_and_move_over_time(bundle: Bundle, engine: Engine) -> None:
+    warm, cold = (Sampler(bundle, 1, temperature=t, engine=engine).codes(3200)[0] for t in (1.0, 0.1))
+    moving = Schedule(((0.1, 1.0), (0.1001, 0.1)))
+    both = Sampler(bundle, 2, temperature=[moving, 0.1], engine=engine)
+    made = np.stack([both.codes(3200)[0], Sampler(bundle, [0], temperature=0.1, engine=engine).codes(3200)[0]])
+    assert np.array_equal(made[0][:1600], warm[:1600])
+    assert not np.array_equal(made[0][1600:], warm[1600:])
+    assert np.array_equal(made[1], cold)
+    assert np.array_equal(Sampler(bundle, 2, temperature=[1.0, 0.1], engine=engine).codes(800)[0], warm[:800])
+    with pytest.raises(UserError, match="3 temperatures for 2 clips"):
+        Sampler(bundle, 2, temperature=[1.0, 1.0, 1.0], engine=engine)
 
 
 def test_audio_is_float32_in_range_and_as_long_as_asked(bundle: Bundle, engine: Engine) -> None:
     made = Sampler(bundle, [0, 1], engine=engine).generate(0.1)
     assert made.shape == (2, 1600) and made.dtype == np.float32
     assert np.abs(made).max() <= 1.0
-    assert [block.shape for block in Sampler(bundle, [0], engine=engine).stream(0.6)] == [
-        (1, 4000),
-        (1, 4000),
-        (1, 1600),
-    ]
+    blocks = [block.shape for block in Sampler(bundle, [0], engine=engine).stream(0.6)]
+    assert blocks == [(1, 4000), (1, 4000), (1, 1600)]
+    with Sampler(bundle, engine=engine) as sampler:
+        assert [block.shape[1] for block in sampler.stream(0.0041, block_seconds=0.001)] == [16, 16, 16, 16, 2]
+        assert sampler.seconds == 66 / 16_000
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_files_hold_what_the_sampler_makes(bundle: Bundle, engine: Engine, tmp_path: Path, suffix: str) -> None:
-    files = [tmp_path / f"{i}{suffix}" for i in range(18)]  # more than one batch
-    pieces = [Piece(file, i, Schedule.constant(0.9)) for i, file in enumerate(files)]
-    render(bundle, engine, pieces, Terms(seconds=0.05, seed=9))
-    expected = Sampler(bundle, [17], seed=9, temperature=0.9, engine=engine).generate(0.05)[0]
-    heard, rate = soundfile.read(files[17], dtype="int16")
-    assert rate == bundle.manifest.sample_rate
-    assert np.array_equal(heard, to_pcm16(expected))
-    sidecar = read_json(tmp_path / "17.json", "a sidecar")
-    assert (sidecar["seed"], sidecar["clip"], sidecar["temperature"]) == (9, 17, 0.9)
-    assert len(list(tmp_path.iterdir())) == 36
+@pytest.mark.parametrize(("precision", "clips", "seconds"), [("fp32", 3, 1.0), ("int8", 1, 10.0)])
+def test_a_saved_sampler_goes_on_in_another_process(
+    bundle: Bundle, tmp_path: Path, precision: str, clips: int, seconds: float
+) -> None:
+    """Some seconds, saved at a time that is no multiple of a frame, and as many more are all of them in one go."""
+    choice = {"engine": "cpu", "precision": precision}
+    moving = Schedule(((0.0, 0.9), (20.0, 1.1)))
+    program = f"""
+import numpy as np
+from slash_infer import Bundle, Sampler
+sampler = Sampler.restore("saved.npz", Bundle({str(bundle.path)!r}), **{choice})
+np.savez("rest.npz", made=sampler.generate({seconds}), bits=sampler.bits)
+"""
+    whole = Sampler(bundle, clips, seed=7, temperature=moving, **choice)  # type: ignore[arg-type]
+    expected = whole.generate(2 * seconds + 0.0001)
+    first = Sampler(bundle, clips, seed=7, temperature=moving, **choice)  # type: ignore[arg-type]
+    begun = first.generate(seconds + 0.0001)
+    first.save(tmp_path / "saved.npz")
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    rest = np.load(tmp_path / "rest.npz")
+    assert np.array_equal(np.concatenate([begun, rest["made"]], axis=1), expected)
+    assert np.allclose(rest["bits"], whole.bits, rtol=1e-12)
+
+
+def test_a_saved_sampler_fits_another_precision(bundle: Bundle, tmp_path: Path) -> None:
+    """int8 wants a lone clip to have company, fp32 does not."""
+    for before, after in (("int8", "fp32"), ("fp32", "int8")):
+        one = Sampler(bundle, [4], engine="cpu", precision=before)  # type: ignore[arg-type]
+        one.codes(100)
+        one.save(tmp_path / "saved.npz")
+        again = Sampler.restore(tmp_path / "saved.npz", bundle, engine="cpu", precision=after)  # type: ignore[arg-type]
+        assert again.clips == [4] and again.codes(100).shape == (1, 100)
+
+
+def test_what_was_not_saved_is_not_restored(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.npz"
+    with pytest.raises(UserError, match="no such file"):
+        Sampler.restore(saved, bundle)
+    sampler = Sampler(bundle, 2, engine=engine)
+    sampler.codes(100)
+    sampler.save(saved)
+    whole = saved.read_bytes()
+    arrays = dict(np.load(saved))
+    for damaged in (b"", b"no archive", whole[: len(whole) // 2], bytes(len(whole))):
+        saved.write_bytes(damaged)
+        with pytest.raises(UserError, match="is not a sampler that was saved"):
+            Sampler.restore(saved, bundle)
+    history = arrays["history"].copy()
+    history[0, 0] = bundle.manifest.codec.levels
+    for change, says in (
+        ({"nats": np.zeros(3)}, "does not fit"),
+        ({"tier_1.h": arrays["tier_1.h"].astype(np.float64)}, "tier_1.h does not fit"),
+        ({"history": history}, "codes that the bundle's codec does not have"),
+        ({"about": np.array(str(arrays["about"]).replace('"seed":0', '"seed":-1'))}, "seed"),
+        ({"about": np.array(str(arrays["about"]).replace(bundle.manifest_sha256, "0" * 64))}, "another bundle"),
+        ({"nats": np.array([Path()], object)}, "is not a sampler that was saved"),  # a pickle
+    ):
+        np.savez(saved, **{**arrays, **change})
+        with pytest.raises(UserError, match=says):
+            Sampler.restore(saved, bundle, engine=engine)
+
+
+def test_a_prime_is_continued_as_the_model_continues_it(bundle: Bundle, engine: Engine, run: Run) -> None:
+    """The first samples after primes of several lengths have the distribution of the teacher-forced PyTorch model."""
+    top = bundle.manifest.top_frame
+    riffs = [improvise(0.3, [1, i])[::3] for i in range(2)] * 40
+    riffs = [riff[: 4800 - 7 * i] for i, riff in enumerate(riffs)]  # some fill whole frames, most do not
+    sampler = Sampler(bundle, len(riffs), seed=3, engine=engine)
+    sampler.prime(riffs)
+    made, first_bits = sampler.codes(top), sampler.bits
+    uniform = Uniforms(3, range(len(riffs))).next(top)
+    model, _ = run.load_model("best")
+    for clip, riff in enumerate(riffs):
+        heard = bundle.manifest.codec.encode(riff)
+        silence = np.full(top + -len(heard) % top, bundle.manifest.codec.silence)
+        codes = torch.from_numpy(np.concatenate([silence, heard, made[clip]])[np.newaxis])
+        with torch.inference_mode():
+            logits, _ = model.double()(codes.long(), model.double().initial_state(1))
+        probabilities = torch.softmax(logits[0, -top:].double(), dim=-1).numpy()
+        edges = np.concatenate([np.zeros((top, 1)), probabilities.cumsum(axis=1)], axis=1)
+        steps = np.arange(top)
+        assert (edges[steps, made[clip]] - 1e-5 <= uniform[clip]).all()
+        assert (uniform[clip] <= edges[steps, made[clip] + 1] + 1e-5).all()
+        bits = -np.log2(probabilities[steps, made[clip]]).mean()
+        assert first_bits[clip] == pytest.approx(bits, abs=1e-4)
+
+
+def test_primes_do_not_show_in_other_clips(bundle: Bundle, engine: Engine) -> None:
+    riffs = [improvise(seconds, [2, i])[::3] for i, seconds in enumerate((0.2, 0.5, 0.01))]
+    riffs.append(np.zeros(0, np.float32))
+    together = Sampler(bundle, 4, engine=engine)
+    together.prime(riffs)
+    made = together.codes(500)
+    for clip, riff in enumerate(riffs):
+        alone = Sampler(bundle, [clip], engine=engine)
+        alone.prime(riff)
+        assert np.array_equal(alone.codes(500)[0], made[clip])
+    unprimed = Sampler(bundle, 4, engine=engine).codes(500)
+    assert np.array_equal(made[3], unprimed[3]) and not np.array_equal(made[0], unprimed[0])
+
+
+def test_primes_that_do_not_fit_are_refused(bundle: Bundle, engine: Engine) -> None:
+    sampler = Sampler(bundle, 2, engine=engine)
+    with pytest.raises(UserError, match="one array of samples for all clips, or"):
+        sampler.prime([np.zeros(5)])
+    with pytest.raises(UserError, match="not finite"):
+        sampler.prime(np.array([0.0, np.nan]))
+    sampler.codes(1)
+    with pytest.raises(UserError, match="have begun"):
+        sampler.prime(np.zeros(5))
+
+
+@pytest.mark.parametrize("clips", [0, -3, []])
+def test_no_clips_are_refused(bundle: Bundle, engine: Engine, clips: int | list[int]) -> None:
+    with pytest.raises(UserError, match="must be 1 or more"):
+        Sampler(bundle, clips, engine=engine)
+
+
+@pytest.mark.parametrize(("seconds", "block"), [(-1.0, 0.25), (float("nan"), 0.25), (1.0, 0.0), (1.0, float("inf"))])
+def test_lengths_out_of_range_are_refused(bundle: Bundle, engine: Engine, seconds: float, block: float) -> None:
+    with pytest.raises(UserError, match="must be 0 or more, in blocks over 0"):
+        next(Sampler(bundle, engine=engine).stream(seconds, block_seconds=block))
+
+
+def test_a_closed_sampler_is_not_used(bundle: Bundle, engine: Engine) -> None:
+    with Sampler(bundle, 2, engine=engine) as sampler:
+        sampler.codes(10)
+    with pytest.raises(ValueError, match="closed"):
+        sampler.codes(100)
 
 
 def test_speed_is_measured_per_clip_and_per_batch(bundle: Bundle, engine: Engine) -> None:

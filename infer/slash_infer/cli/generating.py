@@ -127,8 +127,8 @@ def stream(job: Job, signals: Sequence[Signals], *, to_stdout: bool, raw: bool, 
 def _speakers(job: Job, latency: float) -> Iterator[Speakers]:
     """Open the speakers; in the end, say how often they ran dry."""
     with optional_packages("--play"):
-        import sounddevice  # noqa: F401
-    with Speakers(job.bundle.manifest.sample_rate, latency) as speakers:
+        opened = Speakers(job.bundle.manifest.sample_rate, latency)
+    with opened as speakers:
         yield speakers
     advice = "; slash bench --live says what this machine can keep up with" if speakers.underruns else ""
     stderr().print(f"slash: {speakers.underruns} underruns with {latency:g} s kept ready{advice}")

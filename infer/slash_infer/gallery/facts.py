@@ -21,7 +21,7 @@ def facts(clip: Clip) -> list[tuple[str, str]]:
         "Length": f"{page.seconds:.4g} s",
         "Checkpoint": f"{checkpoint.preset}, step {checkpoint.step:,}",
         "Held-out recordings": _bits(checkpoint.valid_bits),
-        "The clip itself": _bits(page.bits_per_sample),
+        "This clip": _bits(page.bits_per_sample),
         "Score": None if page.measures is None else f"{page.measures.score:.2f} of 1",
         "Faults": ", ".join(faults(page)) or None,
         "Speed": _speed(page),

@@ -1,0 +1,86 @@
+"""Recordings to continue: any rate, any channels, a part of them, as the model hears them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from slash_infer.bundle import Bundle
+from slash_infer.errors import UserError
+from slash_infer.primes import read_prime
+
+RATE = 48_000
+TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE)
+
+
+@pytest.fixture(name="riff")
+def _riff(tmp_path: Path) -> Path:
+    """Two seconds at 48 kHz, the tone on the left alone."""
+    path = tmp_path / "riff.wav"
+    soundfile.write(path, np.stack([TONE, 0 * TONE], axis=1), RATE, subtype="PCM_24")
+    return path
+
+
+def test_it_is_brought_to_the_bundles_rate_and_codec(bundle: Bundle, riff: Path) -> None:
+    prime = read_prime(riff, bundle.manifest)
+    assert len(prime.samples) == 32_000 and prime.page.seconds == 2.0
+    expected = 0.25 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000)
+    assert np.abs(prime.samples - expected)[100:-100].max() < 0.01  # the codec's steps
+    codec = bundle.manifest.codec
+    assert np.array_equal(codec.decode(codec.encode(prime.samples)), prime.samples)
+
+
+def test_a_part_of_it_is_taken(bundle: Bundle, riff: Path) -> None:
+    prime = read_prime(riff, bundle.manifest, start=0.5, seconds=1.0)
+    assert len(prime.samples) == 16_000 and (prime.page.start, prime.page.seconds) == (0.5, 1.0)
+    again = read_prime(riff, bundle.manifest, start=0.5, seconds=1.0)
+    other = read_prime(riff, bundle.manifest, start=0.51, seconds=1.0)
+    assert prime.page.sha256 == again.page.sha256 != other.page.sha256
+
+
+def test_what_it_says_it_took_is_taken_again(bundle: Bundle, tmp_path: Path) -> None:
+    """The page's numbers, given back, mean the same part of the recording."""
+    path = tmp_path / "odd.flac"
+    soundfile.write(path, TONE[:44_101], 44_100)
+    prime = read_prime(path, bundle.manifest, start=0.1234)
+    again = read_prime(path, bundle.manifest, prime.page.start, prime.page.seconds)
+    assert again.page.sha256 == prime.page.sha256
+
+
+def test_real_recordings_of_every_kind(bundle: Bundle, shared_audio: Path) -> None:
+    for path in sorted((shared_audio / "mixed").iterdir()):
+        assert read_prime(path, bundle.manifest, seconds=0.2).page.seconds == pytest.approx(0.2, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("start", "seconds", "says"),
+    [
+        (-0.1, None, "choose from 0 to less than that"),
+        (2.0, None, "is 2.00 s long"),
+        (float("nan"), None, "--prime-start nan"),
+        (0.0, 0.0, "must be over 0 and at most 2.00"),
+        (1.5, 0.6, "must be over 0 and at most 0.50"),
+        (0.0, float("nan"), "must be over 0"),
+        (0.0, -1.0, "must be over 0"),
+    ],
+)
+def test_parts_that_are_not_there_are_refused(
+    bundle: Bundle, riff: Path, start: float, seconds: float | None, says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        read_prime(riff, bundle.manifest, start, seconds)
+
+
+def test_what_is_no_audio_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no audio")
+    soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), RATE)
+    for name, says in (
+        ("text.wav", "is not readable audio"),
+        ("nan.wav", "not finite"),
+        ("empty.wav", "is 0.00 s long"),
+        ("missing.wav", "no such file"),
+    ):
+        with pytest.raises(UserError, match=says):
+            read_prime(tmp_path / name, bundle.manifest)

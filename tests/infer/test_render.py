@@ -1,0 +1,187 @@
+"""Jobs of clips: files and their pages, shorter when stopped, gone on with, in parts, and the best of many."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+
+from slash_infer.best_of import best_of
+from slash_infer.bundle import Bundle
+from slash_infer.cli.clips import clip_numbers
+from slash_infer.codec import to_pcm16
+from slash_infer.engine import Engine
+from slash_infer.errors import UserError
+from slash_infer.onnx_cpu import OnnxCpu
+from slash_infer.primes import read_prime
+from slash_infer.render import BATCH, Piece, Terms, render
+from slash_infer.reruns import unfinished
+from slash_infer.sampler import Sampler
+from slash_infer.sidecar import Sidecar
+from slash_infer.temperature import Schedule
+from slash_train.guitar import improvise
+
+TERMS = Terms(seconds=0.05, seed=9)
+
+
+def pieces(folder: Path, clips: range, suffix: str = ".wav", **others: object) -> list[Piece]:
+    return [Piece(folder / f"{clip}{suffix}", clip, **others) for clip in clips]  # type: ignore[arg-type]
+
+
+def heard(path: Path) -> npt.NDArray[np.int16]:
+    samples, _ = soundfile.read(path, dtype="int16")
+    return np.asarray(samples, np.int16)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_files_hold_what_the_sampler_makes(bundle: Bundle, engine: Engine, tmp_path: Path, suffix: str) -> None:
+    job = pieces(tmp_path, range(BATCH + 2), suffix, temperature=Schedule.constant(0.9))
+    rendered = render(bundle, engine, job, TERMS)
+    sampler = Sampler(bundle, [17], seed=9, temperature=0.9, engine=engine)
+    expected = sampler.generate(0.05)[0]
+    assert np.array_equal(heard(tmp_path / f"17{suffix}"), to_pcm16(expected))
+    page = Sidecar.read(tmp_path / "17.json")
+    assert (page.seed, page.clip, page.temperature, page.seconds) == (9, 17, 0.9, 0.05)
+    assert page.complete and page.bits_per_sample == round(float(sampler.bits[0]), 4)
+    assert rendered.seconds == pytest.approx(0.9)
+    assert (rendered.together, rendered.stopped) == (BATCH, False)
+    assert len(contents(tmp_path)) == 2 * len(job)
+
+
+def test_a_prime_comes_first_in_the_file_when_asked_for(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "riff.wav", improvise(0.25, [3]), 48_000)
+    prime = read_prime(tmp_path / "riff.wav", bundle.manifest)
+    for name, include in (("without", False), ("with", True)):
+        render(bundle, engine, pieces(tmp_path / name, range(1), prime=prime), replace(TERMS, include_prime=include))
+    continued = heard(tmp_path / "without" / "0.wav")
+    sampler = Sampler(bundle, [0], seed=9, engine=engine)
+    sampler.prime(prime.samples)
+    assert np.array_equal(continued, to_pcm16(sampler.generate(0.05)[0]))
+    assert np.array_equal(heard(tmp_path / "with" / "0.wav"), np.concatenate([to_pcm16(prime.samples), continued]))
+    page = Sidecar.read(tmp_path / "with" / "0.json")
+    assert page.prime == prime.page and page.seconds == 0.05
+
+
+def test_normalised_files_are_as_loud_as_asked(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    render(bundle, engine, pieces(tmp_path, range(1)), replace(TERMS, normalise="peak"))
+    assert np.abs(heard(tmp_path / "0.wav")).max() == pytest.approx(32768 * 10 ** (-1 / 20), abs=1)
+
+
+def test_a_stopped_job_leaves_shorter_files_and_goes_on(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    """Stopped in the second batch. Called again: finished clips are not touched, those cut short are made whole."""
+    whole, begun = tmp_path / "whole", tmp_path / "begun"
+    terms, clips = replace(TERMS, seconds=0.6), range(BATCH + 3)
+    render(bundle, engine, pieces(whole, clips), terms)
+    asked = itertools.count()
+    rendered = render(bundle, engine, pieces(begun, clips), terms, stop=lambda: next(asked) == 6)
+    assert rendered.stopped and len(rendered.clips) == len(clips)
+    short = heard(begun / f"{BATCH}.wav")
+    assert np.array_equal(short, heard(whole / f"{BATCH}.wav")[: len(short)]) and len(short) == 8000
+    page = Sidecar.read(begun / f"{BATCH}.json")
+    assert (page.complete, page.seconds) == (False, 0.5)
+    before = {path: path.stat().st_mtime_ns for path in begun.iterdir()}
+    left = unfinished(bundle, engine, pieces(begun, clips), terms, force=False)
+    assert [piece.clip for piece in left] == list(range(BATCH, BATCH + 3))
+    render(bundle, engine, left, terms)
+    for clip in clips:
+        assert (begun / f"{clip}.wav").read_bytes() == (whole / f"{clip}.wav").read_bytes()
+    touched = {path.stem for path, at in before.items() if path.stat().st_mtime_ns != at}
+    assert touched == {str(piece.clip) for piece in left}
+    assert unfinished(bundle, engine, pieces(begun, clips), terms, force=False) == []
+    assert len(unfinished(bundle, engine, pieces(begun, clips), terms, force=True)) == len(clips)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seed": 1}, "another seed"),
+        ({"seconds": 0.06}, "another length"),
+        ({"alone": True}, "another alone"),
+        ({"normalise": "peak"}, "another normalise"),
+        ({"seconds": float("inf")}, "another length"),
+    ],
+)
+def test_another_job_in_the_same_place_is_refused(
+    bundle: Bundle, engine: Engine, tmp_path: Path, change: dict[str, object], says: str
+) -> None:
+    job = pieces(tmp_path, range(1))
+    render(bundle, engine, job, TERMS)
+    with pytest.raises(UserError, match=f"already exists, with {says}"):
+        unfinished(bundle, engine, job, replace(TERMS, **change), force=False)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="another temperature"):
+        other = pieces(tmp_path, range(1), temperature=Schedule.constant(0.5))
+        unfinished(bundle, engine, other, TERMS, force=False)
+
+
+def test_what_a_killed_process_left_is_no_hindrance(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    """It writes the page before the clip appears."""
+    job = pieces(tmp_path, range(2))
+    render(bundle, engine, job, TERMS)
+    job[1].file.unlink()
+    assert unfinished(bundle, engine, job, TERMS, force=False) == job[1:]
+    job[0].file.with_suffix(".json").write_text("{}")
+    with pytest.raises(UserError, match=r"is not the page of a clip|was not made by"):
+        unfinished(bundle, engine, job, TERMS, force=False)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_shards_add_up_to_the_whole_job(bundle: Bundle, tmp_path: Path, precision: str) -> None:
+    engine = Engine(bundle, OnnxCpu(), precision)  # type: ignore[arg-type]
+    together, apart = tmp_path / "together", tmp_path / "apart"
+    clips = 7
+    render(bundle, engine, pieces(together, range(clips)), TERMS)
+    for shard in ("1/3", "2/3", "3/3"):
+        numbers = clip_numbers(clips, None, shard)
+        job = [piece for piece in pieces(apart, range(clips)) if piece.clip in numbers]
+        render(bundle, engine, job, TERMS)
+    wavs = {name: content for name, content in contents(together).items() if name.endswith(".wav")}
+    assert wavs == {name: content for name, content in contents(apart).items() if name.endswith(".wav")}
+
+
+def test_a_page_says_how_to_make_its_clip_again(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    terms = replace(TERMS, source="a bundle", bits=24)
+    render(bundle, engine, pieces(tmp_path, range(2)), terms)
+    assert Sidecar.read(tmp_path / "1.json").again == (
+        "slash generate 'a bundle' --out 1.wav --clip 1 --seed 9 --seconds 0.05 --temperature 1.0 "
+        "--engine cpu --precision fp32 --bits 24"
+    )
+
+
+def test_more_than_a_wav_file_holds_is_refused(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    terms = replace(TERMS, seconds=80_000.0, bits=32)
+    with pytest.raises(UserError, match=r"a \.wav file holds 67108 of them here"):
+        render(bundle, engine, pieces(tmp_path / "new", range(1)), terms)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_clip_that_cannot_be_written_takes_nothing_with_it(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    job = pieces(tmp_path, range(3))
+    job[2] = replace(job[2], file=Path("/proc/2.wav"))
+    with pytest.raises((UserError, OSError)):
+        render(bundle, engine, job, TERMS)
+    assert contents(tmp_path) == {}
+
+
+def test_the_best_of_many_are_kept(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    """Some candidates are frozen to a held tone or to near silence: they come last, and are named."""
+    temperatures = [0.01, 1.0, 0.01, 1.0]
+    job = [
+        replace(piece, temperature=Schedule.constant(temperature))
+        for piece, temperature in zip(pieces(tmp_path, range(4)), temperatures, strict=True)
+    ]
+    chosen = best_of(bundle, engine, job, replace(TERMS, seconds=1.5), 2)
+    scores = [page.measures.score for page in chosen.ranking if page.measures]
+    assert scores == sorted(scores, reverse=True) and len(scores) == 4
+    assert {page.clip for page in chosen.ranking[:2]} == {1, 3}
+    assert all(page.measures is not None and page.measures.faults for page in chosen.ranking[2:])
+    assert {path.name for path in tmp_path.iterdir()} == {"1.wav", "1.json", "3.wav", "3.json"}
+    assert Sidecar.read(chosen.kept[0].with_suffix(".json")) == chosen.ranking[0]
+    render(bundle, engine, pieces(tmp_path / "again", range(1, 2)), replace(TERMS, seconds=1.5))
+    assert np.array_equal(heard(tmp_path / "1.wav"), heard(tmp_path / "again" / "1.wav"))
