@@ -18,17 +18,34 @@ DEFINING = ("manifest_sha256", "precision", "seed", "clip", "alone", "temperatur
 PRESENTING = ("include_prime", "normalise", "bits")
 
 
+def check_places(files: Sequence[Path], *, force: bool, again: bool = True) -> None:
+    """Check, before any work is done, that clips and their pages may be written.
+
+    Args:
+        files: of the clips.
+        force: whether clips of Slash's may be replaced.
+        again: whether they may stand there already, for `unfinished` to look at.
+
+    Raises:
+        UserError: something else is there.
+    """
+    for file in files:
+        for other in FORMATS:
+            if other != file.suffix.lower() and file.with_suffix(other).exists():
+                raise UserError(f"{file}: would take the sidecar of {file.with_suffix(other)}; choose another --out")
+        check_file_output(file, force=force or (again and _is_there(file)))
+        check_file_output(page_of(file), force=True, made_by=MADE_BY)  # without its clip, a killed process left it
+
+
 def unfinished(bundle: Bundle, engine: Engine, pieces: Sequence[Piece], terms: Terms, *, force: bool) -> list[Piece]:
     """Return the pieces of a job that are yet to be made, those cut short among them; all of them with `force`.
 
     Raises:
-        UserError: a file is in the way that is no clip of this job, or that `force` may not replace.
+        UserError: a clip is there that is none of this job.
     """
     missing = []
     for piece in pieces:
-        there = piece.file.is_file() and page_of(piece.file).is_file() and not force
-        check_place(piece.file, force=force or there)
-        if not there:
+        if force or not _is_there(piece.file):
             missing.append(piece)
             continue
         page, wanted = Sidecar.read(page_of(piece.file)), description(bundle, engine, piece, terms)
@@ -42,17 +59,8 @@ def unfinished(bundle: Bundle, engine: Engine, pieces: Sequence[Piece], terms: T
     return missing
 
 
-def check_place(file: Path, *, force: bool) -> None:
-    """Check that a clip and its page may be written there, in place of a clip of Slash's with `force`.
-
-    Raises:
-        UserError: they may not.
-    """
-    for other in FORMATS:
-        if other != file.suffix.lower() and file.with_suffix(other).exists():
-            raise UserError(f"{file}: would take the sidecar of {file.with_suffix(other)}; choose another --out")
-    check_file_output(file, force=force)
-    check_file_output(page_of(file), force=True, made_by=MADE_BY)  # without its clip, a killed process left it
+def _is_there(file: Path) -> bool:
+    return file.is_file() and page_of(file).is_file()
 
 
 def _difference(page: Sidecar, wanted: Sidecar) -> str | None:

@@ -15,6 +15,7 @@ import torch
 from eager_generation import EagerGeneration
 from straightforward import Straightforward
 
+from slash_infer.bundle import Bundle
 from slash_infer.codec import Codec
 from slash_train.config import Preset, load_preset
 from slash_train.corpus import Corpus
@@ -167,3 +168,15 @@ def test_the_eager_loop_is_the_same_model(monkeypatch: pytest.MonkeyPatch, overr
         logits, _ = model(codes, model.initial_state(2))
     assert (logits.argmax(dim=-1) == made).float().mean() > 0.99  # but for ties
     assert len(set(made.flatten().tolist())) > 2
+
+
+def test_streaming_is_profiled(bundle: Bundle, tmp_path: Path) -> None:
+    result = tmp_path / "streaming.json"
+    printed = _run("streaming.py", bundle.path, "--minutes", "0.05", "--rounds", "2", "--json", result)
+    assert "us, of which Python" in printed and "after the first second" in printed
+    content = json.loads(result.read_text())
+    frame, memory = content["frame"], content["memory"]
+    assert frame["runs"] == 1 + 2 * 4  # the top tier, then the lowest tier and the sample tier for each of four frames
+    assert 0 < frame["uniforms_microseconds"] + frame["decoding_microseconds"] < frame["python_microseconds"]
+    assert frame["python_share"] == pytest.approx(frame["python_microseconds"] / frame["microseconds"])
+    assert memory["seconds"] == 3.0 and memory["peak_mb"] >= memory["after_first_second_mb"] > 0

@@ -9,6 +9,7 @@ from slash_infer.cli.console import stderr
 
 if TYPE_CHECKING:
     from slash_infer.bundle import Bundle
+    from slash_infer.choice import Chosen
     from slash_infer.engine import Engine
 
 
@@ -42,5 +43,10 @@ def choose_engine(
 
     chosen = open_engine(bundle, engine.value, precision.value)
     if "auto" in (engine.value, precision.value):
-        stderr().print(f"{chosen.engine.description}: {chosen.why}")
+        say_choice(chosen)
     return chosen.engine
+
+
+def say_choice(chosen: "Chosen") -> None:
+    """Say on stderr what runs a bundle, and why."""
+    stderr().print(f"{chosen.engine.description}: {chosen.why}")

@@ -5,11 +5,11 @@ import secrets
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from slash_infer.cli.choice import EngineName, EngineOption, PrecisionName, PrecisionOption, choose_engine
+from slash_infer.cli.choice import EngineName, EngineOption, PrecisionName, PrecisionOption
 from slash_infer.cli.clips import MAX_CANDIDATES, STDOUT, Format, check_bits, clip_files, clip_numbers
 from slash_infer.cli.console import optional_packages
 from slash_infer.errors import UserError
@@ -90,10 +90,12 @@ def generate(
     """
     with optional_packages("generate"):
         from slash_infer.bundle import Bundle
+        from slash_infer.choice import open_engine
         from slash_infer.cli.generating import Job, choose, make, stream
         from slash_infer.primes import read_prime
         from slash_infer.randomness import check_keys
         from slash_infer.render import Piece, Terms
+        from slash_infer.reruns import check_places
         from slash_infer.signals import stop_signals
         from slash_infer.temperature import parse
     from slash_infer.files import check_file_output
@@ -105,8 +107,8 @@ def generate(
         raise UserError("--play, --out - and --seconds inf: make one clip; leave out -n and --best-of, or say --clip")
     if shard is not None and seed is None:
         raise UserError(f"--shard {shard}: needs --seed, the same for every part")
-    if include_prime and not primes:
-        raise UserError("--include-prime: needs a --prime")
+    if not primes:
+        _check_no_prime(prime_start, prime_seconds, include_prime=include_prime)
     if json_file is not None:
         if best_of is None:
             raise UserError("--json: is for the ranking of --best-of")
@@ -117,12 +119,14 @@ def generate(
     chosen = secrets.randbelow(2**32) if seed is None else seed
     check_keys(chosen, *numbers)
     files = [STDOUT] if target is None else clip_files(target, numbers, best_of and clips, audio_format)
-    stored = 16 if target is None else check_bits(bits, files)
+    stored = _stream_bits(bits, audio_format) if target is None else check_bits(bits, files)
+    check_places([file for file in files if file != STDOUT], force=force)
     opened = Bundle(bundle)
     heard = [read_prime(path, opened.manifest, prime_start, prime_seconds) for path in primes or ()]
     job = Job(
         bundle=opened,
-        engine=choose_engine(opened, engine, precision),
+        chosen=open_engine(opened, engine.value, precision.value),
+        say_engine="auto" in (engine.value, precision.value),
         pieces=[
             Piece(file, number, schedules[number % len(schedules)], heard[number % len(heard)] if heard else None)
             for file, number in zip(files, numbers, strict=True)
@@ -166,6 +170,22 @@ def _target(out: Path | None, *, play: bool) -> Path | None:
     if out == STDOUT and sys.stdout.isatty():
         raise UserError("--out -: would write audio to the terminal; pipe it into a player, | ffplay - for example")
     return None if out == STDOUT else out
+
+
+def _stream_bits(bits: int, audio_format: Format | None) -> Literal[16]:
+    """Return the bits of a sample where there is no file."""
+    if audio_format not in (None, Format.wav, Format.raw):
+        raise UserError(f"--format {audio_format}: is for files; --out - takes wav or raw")
+    if bits != 16:
+        raise UserError(f"--bits {bits}: is for files; --out - has 16")
+    return 16
+
+
+def _check_no_prime(start: float, seconds: float | None, *, include_prime: bool) -> None:
+    given = {"--prime-start": start != 0, "--prime-seconds": seconds is not None, "--include-prime": include_prime}
+    for option, is_given in given.items():
+        if is_given:
+            raise UserError(f"{option}: needs a --prime")
 
 
 def _check_lengths(seconds: float, latency: float) -> None:

@@ -10,13 +10,15 @@ from signal import Signals
 
 from slash_infer.best_of import LONGEST, best_of
 from slash_infer.bundle import Bundle
+from slash_infer.choice import Chosen
+from slash_infer.cli.choice import say_choice
 from slash_infer.cli.console import duration, optional_packages, progress_bar, stderr, stdout, table
 from slash_infer.engine import Engine
 from slash_infer.errors import UserError
 from slash_infer.files import write_json
 from slash_infer.live import PcmStream, Sink, play, wav_header
 from slash_infer.render import Advance, Piece, Rendered, Terms, primed, render
-from slash_infer.reruns import check_place, unfinished
+from slash_infer.reruns import check_places, unfinished
 from slash_infer.sidecar import Sidecar
 from slash_infer.speakers import Speakers
 
@@ -26,12 +28,24 @@ class Job:
     """What is wanted."""
 
     bundle: Bundle
-    engine: Engine
+    chosen: Chosen
+    say_engine: bool
+    """Whether to say what was chosen, once nothing speaks against beginning."""
     pieces: list[Piece]
     terms: Terms
     target: Path | None
     """The file or folder as the user named it."""
     force: bool
+
+    @property
+    def engine(self) -> Engine:
+        """What runs it."""
+        return self.chosen.engine
+
+    def begin(self) -> None:
+        """Say what is about to run."""
+        if self.say_engine:
+            say_choice(self.chosen)
 
 
 def make(job: Job, signals: Sequence[Signals], *, speakers: float) -> None:
@@ -47,6 +61,7 @@ def make(job: Job, signals: Sequence[Signals], *, speakers: float) -> None:
     if not missing:
         stdout().print(f"{job.target}: {_clips(there)} there already, finished")
         return
+    job.begin()
     with ExitStack() as stack:
         also = [stack.enter_context(_speakers(job, speakers))] if speakers else []
         advance = stack.enter_context(_progress(job.terms.seconds * len(missing)))
@@ -68,8 +83,8 @@ def choose(job: Job, signals: Sequence[Signals], *, keep: int, json_file: Path |
     """
     if job.terms.seconds > LONGEST:
         raise UserError(f"--seconds {job.terms.seconds:g}: --best-of measures clips of at most {LONGEST:g} seconds")
-    for piece in job.pieces:
-        check_place(piece.file, force=job.force)
+    check_places([piece.file for piece in job.pieces], force=job.force, again=False)
+    job.begin()
     with _progress(job.terms.seconds * len(job.pieces)) as advance:
         chosen = best_of(job.bundle, job.engine, job.pieces, job.terms, keep, stop=lambda: signals, advance=advance)
     rows = table(f"{job.target}: the best of {len(chosen.ranking)}", "clip", *_MEASURED, "kept")
@@ -102,6 +117,7 @@ def stream(job: Job, signals: Sequence[Signals], *, to_stdout: bool, raw: bool, 
     rate, prime = job.bundle.manifest.sample_rate, job.pieces[0].prime if job.terms.include_prime else None
     sampler = primed(job.bundle, job.engine, job.pieces, job.terms)
     sinks: list[Sink] = []
+    job.begin()
     with ExitStack() as stack:
         if speakers:
             sinks.append(stack.enter_context(_speakers(job, speakers)))
