@@ -12,7 +12,7 @@ import torch
 
 from slash_export.errors import ParityError
 from slash_export.teacher_forcing import TeacherForced, outside
-from slash_export.tolerances import LOGIT_TOLERANCE, TIE, compared_at_once
+from slash_export.tolerances import TIE, compared_at_once, logit_tolerance
 from slash_infer.bundle import Bundle, Parity
 from slash_infer.engine import Engine
 from slash_infer.onnx_cpu import OnnxCpu
@@ -22,7 +22,8 @@ from slash_train.model import SampleRNN
 
 SAMPLES = 16_000  # at least, of each clip
 CLIPS = (0, 1)
-SEEDS = 10  # tried until one meets no tie
+SEEDS = 5  # tried until one meets no tie
+MOST_TIES = 1e-3  # of the samples
 
 
 def check_parity(bundle: Bundle, model: SampleRNN, samples: int = SAMPLES) -> Parity:
@@ -41,15 +42,22 @@ def check_parity(bundle: Bundle, model: SampleRNN, samples: int = SAMPLES) -> Pa
     """
     reference = copy.deepcopy(model).double()
     forced = TeacherForced(bundle, Engine(bundle, OnnxCpu()))
+    fewest = None
     for seed in range(SEEDS):
-        parity = _compare(bundle, forced, reference, seed, samples)
-        if parity is not None:
+        compared, parity = _compare(bundle, forced, reference, seed, samples)
+        if parity.samples == compared:
             return parity
-    raise ParityError(f"the graphs drew other codes than the model at a tie with each of {SEEDS} seeds")
+        if fewest is None or parity.samples > fewest.samples:
+            fewest = parity
+    if fewest is None or fewest.samples < (1 - MOST_TIES) * compared:
+        raise ParityError("the graphs drew other codes than the model at more ties than rounding explains")
+    return fewest
 
 
-def _compare(bundle: Bundle, forced: TeacherForced, reference: SampleRNN, seed: int, samples: int) -> Parity | None:
-    """Return the comparison under one seed, or None when rounding decided a tie differently."""
+def _compare(
+    bundle: Bundle, forced: TeacherForced, reference: SampleRNN, seed: int, samples: int
+) -> tuple[int, Parity]:
+    """Return how many samples were compared under one seed, and how: without those where rounding decided a tie."""
     manifest = bundle.manifest
     hop = manifest.top_hop
     window = compared_at_once(manifest, len(CLIPS))
@@ -58,7 +66,7 @@ def _compare(bundle: Bundle, forced: TeacherForced, reference: SampleRNN, seed: 
     state = reference.initial_state(len(CLIPS))
     forced.start(len(CLIPS))
     history = manifest.silence(len(CLIPS))
-    largest, compared = 0.0, 0
+    largest, compared, ties = 0.0, 0, 0
     while compared < samples:
         length = min(window, -(-(samples - compared) // hop) * hop)
         drawn = sampler.codes(length)
@@ -67,14 +75,14 @@ def _compare(bundle: Bundle, forced: TeacherForced, reference: SampleRNN, seed: 
             logits, state = reference(torch.from_numpy(codes.astype(np.int64)), state)
         difference = float(np.abs(forced.logits(codes) - logits.numpy()).max())
         largest = max(largest, difference)
-        if not difference <= LOGIT_TOLERANCE:
+        if not difference <= logit_tolerance(logits.numpy()):
             raise ParityError(f"the graphs' logits differ from the model's by up to {difference:.2g}")
         off = outside(logits.numpy(), drawn, uniforms.next(length))
-        if off.max() > TIE:
+        if off.max() > max(TIE, difference):
             clip, t = np.unravel_index(np.argmax(off), off.shape)
             raise ParityError(f"the graphs drew another code than the model at sample {compared + t} of clip {clip}")
-        if off.max() > 0:
-            return None
+        ties += int((off > 0).sum())
         history = codes[:, -manifest.top_frame :]
         compared += length
-    return Parity(samples=compared * len(CLIPS), max_logit_difference=largest)
+    total = compared * len(CLIPS)
+    return total, Parity(samples=total - ties, max_logit_difference=largest)

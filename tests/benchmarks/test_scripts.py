@@ -176,7 +176,7 @@ def test_streaming_is_profiled(bundle: Bundle, tmp_path: Path) -> None:
     assert "us, of which Python" in printed and "after the first second" in printed
     content = json.loads(result.read_text())
     frame, memory = content["frame"], content["memory"]
-    assert frame["runs"] == 1 + 2 * 4  # the top tier, then the lowest tier and the sample tier for each of four frames
+    assert frame["runs"] == 1 + 2 * 4  # the top tier, then four times the lowest and the sample tier
     assert 0 < frame["uniforms_microseconds"] + frame["decoding_microseconds"] < frame["python_microseconds"]
     assert frame["python_share"] == pytest.approx(frame["python_microseconds"] / frame["microseconds"])
     assert memory["seconds"] == 3.0 and memory["peak_mb"] >= memory["after_first_second_mb"] > 0
