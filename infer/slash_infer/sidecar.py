@@ -42,7 +42,7 @@ class Measures(_Page):
     flatness: Finite
     """Median spectral flatness: near 0 for tones, 0.56 for white noise."""
     movement_db: Finite
-    """How much the spectrum changes over time."""
+    """How much the spectrum changes from one quarter of a second to the next."""
     faults: list[Literal["silence", "noise", "held tone"]]
     score: Finite
     """0 to 1, the higher the better."""

@@ -20,6 +20,7 @@ FAILED = {
     "held tone": {
         "sine": 0.3 * np.sin(2 * np.pi * 220 * T),
         "square": 0.3 * np.sign(np.sin(2 * np.pi * 220 * T)),
+        "struck and held": (0.3 * np.exp(-8 * T) + 0.02) * np.sin(2 * np.pi * 220 * T),
         "chord": 0.2 * np.sin(2 * np.pi * 220 * T) + 0.2 * np.sin(2 * np.pi * 331 * T),
     },
 }
