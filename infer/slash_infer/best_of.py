@@ -13,7 +13,7 @@ from slash_infer.clip_file import page_of
 from slash_infer.engine import Engine
 from slash_infer.files import whole_file
 from slash_infer.measures import measure
-from slash_infer.render import Advance, Piece, Rendered, Terms, render
+from slash_infer.render import BATCH, Advance, Piece, Rendered, Terms, render
 from slash_infer.sidecar import Sidecar
 
 LONGEST = 600.0  # seconds: a clip is measured in memory, whole
@@ -57,15 +57,23 @@ def best_of(
             piece.clip: replace(piece, file=Path(folder) / f"clip-{piece.clip}{piece.file.suffix}")
             for piece in candidates
         }
-        rendered = render(bundle, engine, list(drafts.values()), terms, stop=stop, advance=advance)
-        pages = [with_measures(file, page) for file, page in rendered.clips]
-        ranking = sorted(pages, key=_score, reverse=True)
+        rendered, ranking = Rendered(together=min(BATCH, len(candidates))), list[Sidecar]()
+        for first in range(0, len(candidates), BATCH):
+            batch = [drafts[piece.clip] for piece in candidates[first : first + BATCH]]
+            part = render(bundle, engine, batch, terms, stop=stop, advance=advance)
+            rendered.add(part)
+            ranking += [with_measures(file, page) for file, page in part.clips]
+            ranking.sort(key=_score, reverse=True)
+            for page in ranking[keep:]:
+                drafts[page.clip].file.unlink(missing_ok=True)
+            if part.stopped:
+                break
         files = {piece.clip: piece.file for piece in candidates}
         kept = [files[page.clip] for page in ranking[:keep]]
         for page, file in zip(ranking, kept, strict=False):
             page.write(page_of(file))
-            with whole_file(file) as part:
-                shutil.copyfile(drafts[page.clip].file, part)
+            with whole_file(file) as part_file:
+                shutil.copyfile(drafts[page.clip].file, part_file)
     return Chosen(rendered, ranking, kept)
 
 

@@ -26,6 +26,7 @@ class ClipFile:
     def __init__(self, file: AudioFile, page: Path, expected: Sidecar) -> None:
         self._file, self._page, self._expected = file, page, expected
         self._held: list[Float32] = []
+        self.given_up = False
 
     def write(self, samples: Float32) -> None:
         """Append samples in [-1, 1], [T]."""
@@ -40,6 +41,14 @@ class ClipFile:
             whole = np.concatenate(self._held)
             self._file.write(normalise(whole, self._expected.sample_rate, self._expected.normalise))
         page.write(self._page)
+
+    def give_up(self) -> None:
+        """Leave what stands in its place as it is: nothing of this clip is to appear."""
+        self.given_up = True
+
+
+class _GivenUp(Exception):  # noqa: N818  it is no error
+    """Leaves the writing of a file before it appears."""
 
 
 @contextmanager
@@ -58,6 +67,10 @@ def clip_file(path: Path, page: Sidecar, prime: Float32 | None) -> Iterator[Clip
             if prime is not None and page.include_prime:
                 clip.write(prime)
             yield clip
+            if clip.given_up:
+                raise _GivenUp
+    except _GivenUp:
+        pass
     except BaseException:
         if not path.exists():
             page_path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from slash_infer import __version__
 from slash_infer.audio_files import most_samples
 from slash_infer.bundle import Bundle
-from slash_infer.clip_file import clip_file
+from slash_infer.clip_file import clip_file, page_of
 from slash_infer.engine import Engine
 from slash_infer.errors import UserError
 from slash_infer.live import BLOCK_SECONDS as LIVE_BLOCK_SECONDS
@@ -38,6 +38,8 @@ class Piece:
     clip: int
     temperature: Schedule = field(default_factory=lambda: Schedule.constant(1.0))
     prime: Prime | None = None
+    had: float = 0.0
+    """Seconds of it that stand in the file already, cut short by an earlier try. Nothing shorter replaces them."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,13 @@ class Rendered:
     """Clips made side by side."""
     stopped: bool = False
     """Whether it ended before everything was made."""
+
+    def add(self, part: "Rendered") -> None:
+        """Count in what a further call made."""
+        self.clips += part.clips
+        self.seconds += part.seconds
+        self.wall_seconds += part.wall_seconds
+        self.stopped = self.stopped or part.stopped
 
     @property
     def realtime_batch(self) -> float:
@@ -166,7 +175,7 @@ def _render_together(
             stack.enter_context(clip_file(piece.file, page, piece.prime.samples if piece.prime else None))
             for piece, page in zip(pieces, pages, strict=True)
         ]
-        seconds = min(terms.seconds, _longest(pieces, terms, rate))
+        seconds, realtime = min(terms.seconds, _longest(pieces, terms, rate)), 0.0
         for block in sampler.stream(seconds, block_seconds=LIVE_BLOCK_SECONDS if also else BLOCK_SECONDS):
             for sink in also:
                 sink.write(block[0])
@@ -178,6 +187,10 @@ def _render_together(
                 break
         complete = sampler.seconds * rate >= round(min(terms.seconds, MOST_SECONDS) * rate)
         for i, (piece, file, bits) in enumerate(zip(pieces, files, sampler.bits.tolist(), strict=True)):
+            if sampler.seconds <= piece.had:
+                file.give_up()
+                pages[i] = Sidecar.read(page_of(piece.file))
+                continue
             outcome = {
                 "seconds": sampler.seconds,
                 "complete": complete,
@@ -207,7 +220,10 @@ def primed(bundle: Bundle, engine: Engine, pieces: Sequence[Piece], terms: Terms
 
 
 def _check_length(bundle: Bundle, pieces: Sequence[Piece], terms: Terms) -> None:
-    longest = _longest(pieces, terms, bundle.manifest.sample_rate)
+    rate = bundle.manifest.sample_rate
+    if not terms.seconds * rate >= 1:
+        raise UserError(f"--seconds {terms.seconds:g}: is less than a sample, of which there are {rate} a second")
+    longest = _longest(pieces, terms, rate)
     if longest < terms.seconds < math.inf:
         raise UserError(
             f"--seconds {terms.seconds:g}: a .wav file holds {longest:.0f} of them here; choose .flac, or fewer"

@@ -1,6 +1,7 @@
 """Goes on with a job that was stopped: finished clips stay, those cut short are made whole, all else is refused."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def unfinished(bundle: Bundle, engine: Engine, pieces: Sequence[Piece], terms: T
                 f"{piece.file}: already exists, with another {difference}; choose another --out or pass --force"
             )
         if not page.complete:
-            missing.append(piece)
+            missing.append(replace(piece, had=page.seconds))
     return missing
 
 

@@ -21,6 +21,7 @@ from slash_infer.randomness import Uniforms
 from slash_infer.saved_sampler import SavedSampler
 from slash_infer.temperature import Temperature, schedules
 
+LISTENED = 1024  # steps of a prime at once: it may be long
 BLOCK_SECONDS = 0.25  # of audio per block that `stream` yields when not said, rounded to whole frames
 
 Audio: TypeAlias = npt.NDArray[np.floating]
@@ -274,5 +275,5 @@ def _listen(player: Player, beginning: Moment, codes: Sequence[Int32]) -> None:
             moment = player.moment()
             moment.put_back(starts == now, beginning)
             player.go_to(moment)
-        if then > now:
-            player.listen(rows[:, now * hop : then * hop])
+        for first in range(now, then, LISTENED):
+            player.listen(rows[:, first * hop : min(first + LISTENED, then) * hop])

@@ -89,6 +89,8 @@ def test_a_stopped_job_leaves_shorter_files_and_goes_on(bundle: Bundle, engine: 
     before = {path: path.stat().st_mtime_ns for path in begun.iterdir()}
     left = unfinished(bundle, engine, pieces(begun, clips), terms, force=False)
     assert [piece.clip for piece in left] == list(range(BATCH, BATCH + 3))
+    cut_short_again = render(bundle, engine, left, terms, stop=itertools.count().__next__)
+    assert cut_short_again.stopped and {path: path.stat().st_mtime_ns for path in begun.iterdir()} == before
     render(bundle, engine, left, terms)
     for clip in clips:
         assert (begun / f"{clip}.wav").read_bytes() == (whole / f"{clip}.wav").read_bytes()
@@ -156,6 +158,8 @@ def test_a_page_says_how_to_make_its_clip_again(bundle: Bundle, engine: Engine, 
 
 def test_more_than_a_wav_file_holds_is_refused(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     terms = replace(TERMS, seconds=80_000.0, bits=32)
+    with pytest.raises(UserError, match="less than a sample, of which there are 16000 a second"):
+        render(bundle, engine, pieces(tmp_path / "new", range(1)), replace(TERMS, seconds=0.0))
     with pytest.raises(UserError, match=r"a \.wav file holds 67108 of them here"):
         render(bundle, engine, pieces(tmp_path / "new", range(1)), terms)
     assert not (tmp_path / "new").exists()

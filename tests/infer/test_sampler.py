@@ -197,6 +197,19 @@ def test_primes_do_not_show_in_other_clips(bundle: Bundle, engine: Engine) -> No
     assert np.array_equal(made[3], unprimed[3]) and not np.array_equal(made[0], unprimed[0])
 
 
+def test_long_primes_are_heard_piece_by_piece(
+    bundle: Bundle, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    riffs = [improvise(0.5, [7, i])[::3][: 8000 - 999 * i] for i in range(3)]
+    made = []
+    for at_once in (7, 1024):
+        monkeypatch.setattr("slash_infer.sampler.LISTENED", at_once)
+        sampler = Sampler(bundle, 3, engine=engine)
+        sampler.prime(riffs)
+        made.append(sampler.codes(500))
+    assert np.array_equal(made[0], made[1])
+
+
 def test_primes_that_do_not_fit_are_refused(bundle: Bundle, engine: Engine) -> None:
     sampler = Sampler(bundle, 2, engine=engine)
     with pytest.raises(UserError, match="one array of samples for all clips, or"):

@@ -72,7 +72,8 @@ def make(job: Job, signals: Sequence[Signals], *, speakers: float) -> None:
         already = f" ({there} more there already)" if there else ""
         stdout().print(f"{job.target}: {_summary(rendered, job.terms.seed)}{already}")
     if rendered.stopped:
-        _say_stopped(rendered, job)
+        endless = job.terms.seconds == float("inf")
+        _say_stopped(rendered, "" if endless else f"; the same command with --seed {job.terms.seed} makes the rest")
 
 
 def choose(job: Job, signals: Sequence[Signals], *, keep: int, json_file: Path | None) -> None:
@@ -101,7 +102,7 @@ def choose(job: Job, signals: Sequence[Signals], *, keep: int, json_file: Path |
     if chosen.kept:
         stdout().print(f"{job.target}: {_clips(len(chosen.kept))} kept, seed {job.terms.seed}")
     if chosen.rendered.stopped:
-        _say_stopped(chosen.rendered, job)
+        _say_stopped(chosen.rendered)
 
 
 def stream(job: Job, signals: Sequence[Signals], *, to_stdout: bool, raw: bool, speakers: float) -> None:
@@ -115,10 +116,10 @@ def stream(job: Job, signals: Sequence[Signals], *, to_stdout: bool, raw: bool, 
         speakers: seconds to keep ready for them; 0 without.
     """
     rate, prime = job.bundle.manifest.sample_rate, job.pieces[0].prime if job.terms.include_prime else None
-    sampler = primed(job.bundle, job.engine, job.pieces, job.terms)
     sinks: list[Sink] = []
     job.begin()
     with ExitStack() as stack:
+        sampler = stack.enter_context(primed(job.bundle, job.engine, job.pieces, job.terms))
         if speakers:
             sinks.append(stack.enter_context(_speakers(job, speakers)))
         try:
@@ -171,13 +172,11 @@ def _summary(rendered: Rendered, seed: int) -> str:
     return f"{clips} x {duration(each)}, seed {seed}, {speed}"
 
 
-def _say_stopped(rendered: Rendered, job: Job) -> None:
-    short = [(file, page) for file, page in rendered.clips if not page.complete]
-    left = ""
-    if short:
-        left = f"; {_clips(len(short))} cut short at {duration(short[0][1].seconds)}, and valid"
-    more = "" if job.terms.seconds == float("inf") else "; the same command with --seed makes the rest"
-    stderr().print(f"slash: stopped{left}{more.replace('--seed', f'--seed {job.terms.seed}')}")
+def _say_stopped(rendered: Rendered, what_next: str = "") -> None:
+    """Say where it ended, and that what there is is whole."""
+    short = [page for _, page in rendered.clips if not page.complete]
+    cut = f"; {_clips(len(short))} cut short at {duration(short[0].seconds)}, and valid" if short else ""
+    stderr().print(f"slash: stopped{cut}{what_next}")
 
 
 def _clips(count: int) -> str:
