@@ -191,6 +191,7 @@ def test_the_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Listen" in done.stdout and "x realtime" in done.stdout and "bits/sample" in done.stdout
     assert len(list((out / "clips").glob("*.wav"))) == 4
+    assert (out / "page" / "index.html").is_file() and len(list((out / "page" / "audio").iterdir())) > 4
     for png in (out / "clips").glob("*.png"):
         assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 10_000
     again = slash("demo", "--out", out)

@@ -90,6 +90,7 @@ def test_shards_in_processes_of_their_own_add_up(bundle: Bundle, tmp_path: Path)
     for wav in (tmp_path / "parts").glob("*.wav"):
         assert wav.read_bytes() == (tmp_path / "whole" / wav.name).read_bytes()
     assert "5 clips there already" in slash(*job, "--out", tmp_path / "parts").stdout
+    assert "this part has no clips" in slash(*job, "--out", tmp_path / "parts", "--shard", "7/9").stdout
 
 
 def test_a_riff_is_continued_into_any_kind_of_file(bundle: Bundle, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from slash_infer.cli import export, generate, prepare, train
+from slash_infer.cli import export, gallery, generate, prepare, train
 from slash_infer.cli.bench import measure_and_print
 from slash_infer.cli.choice import choose_engine
 from slash_infer.cli.console import optional_packages, stdout
@@ -21,13 +21,15 @@ def demo(
     preset: Annotated[str, typer.Option(help="Model to train.")] = "demo",
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo.")] = False,
 ) -> None:
-    """Record a synthetic guitarist, train on it, export, generate clips and draw them.
+    """Record a synthetic guitarist, train on it, export, generate clips, and show them on a page.
 
     \b
     slash demo
     slash demo --out demo-long --minutes 30
     """
     with optional_packages("demo"):
+        import jinja2  # noqa: F401  for the gallery
+
         from slash_infer.bundle import Bundle
         from slash_infer.spectrogram import draw_spectrogram
         from slash_train.config import load_preset
@@ -58,7 +60,10 @@ def demo(
     bundle = Bundle(out / "bundle")
     engine = choose_engine(bundle)
     one, *_ = measure_and_print(bundle, [1, 8], seconds=1.0, engine=engine)
-    console.print(f"Listen:  {clips}/*.wav, each with its spectrogram beside it as .png")
+    gallery.gallery([clips, out / "run"], out=out / "page", title="Slash demo")
+    console.print(
+        f"Listen:  {clips}/*.wav, each with its spectrogram beside it as .png, or all on {out}/page/index.html"
+    )
     console.print(
         f"Learned: {bundle.manifest.provenance.valid_bits:.3f} bits/sample on takes it never heard (8 know nothing)"
     )

@@ -59,7 +59,8 @@ def make(job: Job, signals: Sequence[Signals], *, speakers: float) -> None:
     missing = unfinished(job.bundle, job.engine, job.pieces, job.terms, force=job.force)
     there = len(job.pieces) - len(missing)
     if not missing:
-        stdout().print(f"{job.target}: {_clips(there)} there already, finished")
+        found = f"{_clips(there)} there already, finished" if there else "this part has no clips"
+        stdout().print(f"{job.target}: {found}")
         return
     job.begin()
     with ExitStack() as stack:
