@@ -2,12 +2,13 @@
 
 import shutil
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from slash_process import slash_preloaded
 
 from slash_infer.bundle import Bundle
 from slash_train.corpus import Corpus
@@ -223,8 +224,8 @@ def test_a_corpus_shorter_than_one_window(place: Path) -> None:
 
 
 def _slash(place: Path, command: str) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "slash_infer", *command.split()]
-    return subprocess.run(program, cwd=place, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as log:
+        return slash_preloaded(*command.split(), cwd=place, log=Path(log))
 
 
 def _everything(place: Path) -> dict[str, int]:

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from slash_infer.errors import UserError
@@ -52,14 +51,16 @@ def _assert_alike(one: Path, two: Path) -> None:
         )
         for key, tensor in expected.items():
             assert tensor.shape == actual[key].shape
-            assert torch.allclose(tensor, actual[key], atol=2e-4), (name, key)
+            # Rounding is 1e-5 after 30 steps, and 3e-4 after 60 on some processors; a wrong clip_norm makes 2e-2.
+            off = float((tensor - actual[key]).abs().max())
+            assert off < 2e-3, (name, key, off)
     lines = [list(Run(each).metrics()) for each in (one, two)]
     for a, b in zip(*lines, strict=True):
         assert (a.step, a.samples, a.learning_rate) == (b.step, b.samples, b.learning_rate)
-        assert a.train_bits == pytest.approx(b.train_bits, abs=1e-4)
+        assert a.train_bits == pytest.approx(b.train_bits, abs=1e-3)
         assert (a.valid_bits is None) == (b.valid_bits is None)
         if a.valid_bits is not None:
-            assert a.valid_bits == pytest.approx(b.valid_bits, abs=1e-4)
+            assert a.valid_bits == pytest.approx(b.valid_bits, abs=1e-3)
     positions = [Run(each).checkpoints.find("last").progress().position for each in (one, two)]
     assert positions[0] == positions[1]
 
