@@ -31,15 +31,18 @@ def _run(corpus: Corpus, out: Path, processes: int, *more: str) -> subprocess.Co
 
 
 def test_two_processes_equal_one(corpus: Corpus, tmp_path: Path) -> None:
-    """The same global batch: weights, average, state, losses and scores to rounding; then they change places."""
+    """The same global batch: weights, average, state, losses and scores to rounding; then they change places.
+
+    For a few steps, since rounding grows, on some processors to a twentieth of the state within sixty.
+    """
     one, two = tmp_path / "one", tmp_path / "two"
     for out, processes in ((one, 1), (two, 2)):
-        done = _run(corpus, out, processes, "--steps", "30", *SETTINGS)
+        done = _run(corpus, out, processes, "--steps", "20", *SETTINGS)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("30 steps") == 1  # one of them speaks
+        assert done.stdout.count("20 steps") == 1  # one of them speaks
     _assert_alike(one, two)
     for out, processes in ((one, 2), (two, 1)):
-        done = _run(corpus, out, processes, "--resume", "--steps", "60")
+        done = _run(corpus, out, processes, "--resume", "--steps", "30")
         assert done.returncode == 0, done.stderr
     _assert_alike(one, two)
 
@@ -51,16 +54,15 @@ def _assert_alike(one: Path, two: Path) -> None:
         )
         for key, tensor in expected.items():
             assert tensor.shape == actual[key].shape
-            # Rounding is 1e-5 after 30 steps, and 3e-4 after 60 on some processors; a wrong clip_norm makes 2e-2.
             off = float((tensor - actual[key]).abs().max())
-            assert off < 2e-3, (name, key, off)
+            assert off < 2e-4, (name, key, off)
     lines = [list(Run(each).metrics()) for each in (one, two)]
     for a, b in zip(*lines, strict=True):
         assert (a.step, a.samples, a.learning_rate) == (b.step, b.samples, b.learning_rate)
-        assert a.train_bits == pytest.approx(b.train_bits, abs=1e-3)
+        assert a.train_bits == pytest.approx(b.train_bits, abs=1e-4)
         assert (a.valid_bits is None) == (b.valid_bits is None)
         if a.valid_bits is not None:
-            assert a.valid_bits == pytest.approx(b.valid_bits, abs=1e-3)
+            assert a.valid_bits == pytest.approx(b.valid_bits, abs=1e-4)
     positions = [Run(each).checkpoints.find("last").progress().position for each in (one, two)]
     assert positions[0] == positions[1]
 
