@@ -94,3 +94,19 @@ def test_a_missing_package_is_named_with_its_remedy(
         f"slash: {command.split(maxsplit=1)[0]} needs {package}, which is not installed; "
         f"in Slash's folder: pip install '.[{extra}]'"
     ]
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "option"),
+    [("sounddevice", "play", "--play"), ("pyloudnorm", "loudness", "--normalise loudness")],
+)
+def test_what_an_option_needs_is_named_too(
+    bundle: Bundle, tmp_path: Path, package: str, extra: str, option: str
+) -> None:
+    command = ["generate", str(bundle.path), "--out", "clip.wav", "--seconds", "1", *option.split()]
+    arguments = [sys.executable, "-c", MISSING, package, *command]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    says = f"slash: {option} needs {package}, which is not installed; in Slash's folder: pip install '.[{extra}]'"
+    assert done.stderr.splitlines() == [says]
+    assert list(tmp_path.iterdir()) == []

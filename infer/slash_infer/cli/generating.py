@@ -62,9 +62,9 @@ def make(job: Job, signals: Sequence[Signals], *, speakers: float) -> None:
         found = f"{_clips(there)} there already, finished" if there else "this part has no clips"
         stdout().print(f"{job.target}: {found}")
         return
-    job.begin()
     with ExitStack() as stack:
         also = [stack.enter_context(_speakers(job, speakers))] if speakers else []
+        job.begin()
         advance = stack.enter_context(_progress(job.terms.seconds * len(missing)))
         rendered = render(
             job.bundle, job.engine, missing, job.terms, also=also, stop=lambda: signals, advance=advance
@@ -118,11 +118,11 @@ def stream(job: Job, signals: Sequence[Signals], *, to_stdout: bool, raw: bool, 
     """
     rate, prime = job.bundle.manifest.sample_rate, job.pieces[0].prime if job.terms.include_prime else None
     sinks: list[Sink] = []
-    job.begin()
     with ExitStack() as stack:
-        sampler = stack.enter_context(primed(job.bundle, job.engine, job.pieces, job.terms))
         if speakers:
             sinks.append(stack.enter_context(_speakers(job, speakers)))
+        job.begin()
+        sampler = stack.enter_context(primed(job.bundle, job.engine, job.pieces, job.terms))
         try:
             if to_stdout:
                 sinks.append(PcmStream(sys.stdout.buffer))
