@@ -81,15 +81,16 @@ class Engine:
         for player in players:
             self._idle.setdefault(player.clips, []).append(player)
 
-    @property
-    def fewest_rows(self) -> int:
-        """How many clips must be played side by side for each to come out as in any larger batch."""
-        return self.runtime.fewest_rows(self.precision)
+    def rows_for(self, clips: int) -> int:
+        """Return how many clips to play for `clips` of them to come out as in any batch: as many, or a few more."""
+        at_once = self.runtime.rows_at_once(self.precision)
+        return -(-clips // at_once) * at_once
 
-    def shares(self, clips: int) -> list[int]:
-        """Return how many of `clips` clips each of several players, on threads of their own, had best play."""
-        threads = self.runtime.threads_for(clips, self.manifest.width)
-        return [len(share) for share in np.array_split(np.arange(clips), threads)]
+    def shares(self, rows: int) -> list[int]:
+        """Return how many of `rows` clips each of several players, on threads of their own, had best play."""
+        at_once = 1 if rows == 1 else self.runtime.rows_at_once(self.precision)
+        threads = self.runtime.threads_for(rows, self.manifest.width)
+        return [at_once * len(share) for share in np.array_split(np.arange(rows // at_once), threads)]
 
 
 class Player:

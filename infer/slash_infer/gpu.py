@@ -66,7 +66,7 @@ class Gpu:
         """As `Runtime` says."""
         return 1
 
-    def fewest_rows(self, precision: Precision) -> int:  # noqa: ARG002
+    def rows_at_once(self, precision: Precision) -> int:  # noqa: ARG002
         """As `Runtime` says, but for rounding: libraries choose kernels by the size of the batch."""
         return 1
 

@@ -44,8 +44,8 @@ class OnnxCpu:
         """As `Runtime` says."""
         return 1 if width >= WIDE else max(1, min(self._cores, clips // CLIPS_PER_THREAD))
 
-    def fewest_rows(self, precision: Precision) -> int:
-        """As `Runtime` says. In int8 ONNX Runtime has a kernel of its own for one row, which rounds differently."""
+    def rows_at_once(self, precision: Precision) -> int:
+        """As `Runtime` says. In int8 ONNX Runtime takes rows in pairs; what is left over is rounded differently."""
         return 2 if precision == "int8" else 1
 
     def load(self, content: bytes, name: str, width: int) -> "OnnxGraph":

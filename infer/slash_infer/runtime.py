@@ -77,8 +77,8 @@ class Runtime(Protocol[A]):
     def threads_for(self, clips: int, width: int) -> int:
         """How many threads should each play a part of the clips."""
 
-    def fewest_rows(self, precision: Precision) -> int:
-        """How many clips must be side by side for each to come out, to the last bit, as in any larger batch."""
+    def rows_at_once(self, precision: Precision) -> int:
+        """Of what must the number of clips be a multiple for each to come out, to the last bit, as in any batch?"""
 
     def load(self, content: bytes, name: str, width: int) -> Graph[A]:
         """Open a graph.

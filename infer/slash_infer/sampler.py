@@ -64,8 +64,8 @@ class Sampler:
         self._lone = clips == 1
         if not self.clips:
             raise UserError(f"{clips} clips: must be 1 or more")
-        rows = 1 if self._lone else max(len(self.clips), self.engine.fewest_rows)
-        self._keys = [*self.clips, *[self.clips[0]] * (rows - len(self.clips))]  # company for one that would be alone
+        rows = 1 if self._lone else self.engine.rows_for(len(self.clips))
+        self._keys = [*self.clips, *[self.clips[0]] * (rows - len(self.clips))]  # company where it matters
         self._uniforms = Uniforms(seed, self._keys)
         self._schedules = schedules(temperature, len(self.clips))
         shares = self.engine.shares(rows)
