@@ -11,6 +11,7 @@ import soundfile
 from slash_infer.bundle import Bundle
 from slash_infer.clip_file import page_of
 from slash_infer.engine import Engine
+from slash_infer.errors import UserError
 from slash_infer.files import whole_file
 from slash_infer.measures import measure
 from slash_infer.render import BATCH, Advance, Piece, Rendered, Terms, render
@@ -71,10 +72,20 @@ def best_of(
         files = {piece.clip: piece.file for piece in candidates}
         kept = [files[page.clip] for page in ranking[:keep]]
         for page, file in zip(ranking, kept, strict=False):
-            page.write(page_of(file))
-            with whole_file(file) as part_file:
-                shutil.copyfile(drafts[page.clip].file, part_file)
+            _keep(drafts[page.clip].file, page, file)
     return Chosen(rendered, ranking, kept)
+
+
+def _keep(draft: Path, page: Sidecar, file: Path) -> None:
+    """Put a clip and its page in their place, both or neither."""
+    try:
+        page.write(page_of(file))
+        with whole_file(file) as part:
+            shutil.copyfile(draft, part)
+    except OSError as error:
+        if not file.exists():
+            page_of(file).unlink(missing_ok=True)
+        raise UserError(f"{file}: cannot be written ({error.strerror}); make room, or choose another --out") from None
 
 
 def with_measures(file: Path, page: Sidecar) -> Sidecar:

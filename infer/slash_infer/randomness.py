@@ -53,5 +53,6 @@ def check_keys(seed: int, *clips: int) -> None:
     Raises:
         UserError: one does not fit 64 bits.
     """
-    if not all(0 <= key <= MAX_KEY for key in (seed, *clips)):
-        raise UserError(f"seed {seed}: seeds and clip numbers go from 0 to {MAX_KEY}; choose one in that range")
+    for what, key in (("seed", seed), *(("clip", clip) for clip in clips)):
+        if not 0 <= key <= MAX_KEY:
+            raise UserError(f"{what} {key}: must be from 0 to {MAX_KEY}; choose one in that range")

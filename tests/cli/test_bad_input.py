@@ -110,7 +110,7 @@ CASES = {
     "no clips": ("generate bundle --out new.wav -n 0", "-n 0: must be from 1 to 1000000"),
     "no place": ("generate bundle", "Missing option '--out'"),
     "a clip of several": ("generate bundle --out new.wav -n 2 --clip 1", "--clip: makes one clip alone"),
-    "a negative clip": ("generate bundle --out new.wav --clip -1 --seed 3", "clip numbers go from 0 to"),
+    "a negative clip": ("generate bundle --out new.wav --clip -1 --seed 3", "clip -1: must be from 0 to"),
     "no shard": ("generate bundle --out new -n 4 --seed 1 --shard 0/4", "from 1/4 to 4/4 for example"),
     "a shard beyond": ("generate bundle --out new -n 4 --seed 1 --shard 5/4", "--shard 5/4: must be"),
     "a shard of words": ("generate bundle --out new -n 4 --seed 1 --shard half", "--shard half: must be"),

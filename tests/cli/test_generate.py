@@ -42,6 +42,15 @@ def test_a_reader_that_leaves_ends_the_stream(bundle: Bundle) -> None:
     assert b"the reader has closed the pipe" in said and b"Error" not in said
 
 
+def test_a_stream_that_nothing_can_take_is_refused(bundle: Bundle) -> None:
+    options = ["--seconds", "1", "--out", "-", "--engine", "cpu", "--precision", "fp32"]
+    with Path("/dev/full").open("wb") as full:
+        process = start("generate", bundle.path, *options, stdout=full, stderr=subprocess.PIPE)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert said == b"slash: --out -: cannot be written (No space left on device); is the disk full?\n"
+
+
 def test_ctrl_c_ends_an_endless_stream(bundle: Bundle) -> None:
     process = start(
         "generate", bundle.path, "--seconds", "inf", "--out", "-", stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -187,5 +187,7 @@ def test_the_best_of_many_are_kept(bundle: Bundle, engine: Engine, tmp_path: Pat
     assert all(page.measures is not None and page.measures.faults for page in chosen.ranking[2:])
     assert {path.name for path in tmp_path.iterdir()} == {"1.wav", "1.json", "3.wav", "3.json"}
     assert Sidecar.read(chosen.kept[0].with_suffix(".json")) == chosen.ranking[0]
+    with pytest.raises(UserError, match=r"/proc/1\.wav: cannot be written"):
+        best_of(bundle, engine, [replace(job[1], file=Path("/proc/1.wav"))], replace(TERMS, seconds=1.5), 1)
     render(bundle, engine, pieces(tmp_path / "again", range(1, 2)), replace(TERMS, seconds=1.5))
     assert np.array_equal(heard(tmp_path / "1.wav"), heard(tmp_path / "again" / "1.wav"))

@@ -134,11 +134,19 @@ def stream(job: Job, signals: Sequence[Signals], *, to_stdout: bool, raw: bool, 
                     sink.write(prime.samples)
             play(sampler, job.terms.seconds, sinks, stop=lambda: signals)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed to nobody
+            _forget_stdout()
             stderr().print("slash: the reader has closed the pipe")
+        except OSError as error:
+            _forget_stdout()
+            raise UserError(f"--out -: cannot be written ({error.strerror}); is the disk full?") from None
     bits = f", {sampler.bits[0]:.3f} bits/sample" if sampler.seconds else ""
     how = "stopped after " if signals else ""
     stderr().print(f"slash: {how}{duration(sampler.seconds)}, seed {job.terms.seed}, clip {job.pieces[0].clip}{bits}")
+
+
+def _forget_stdout() -> None:
+    """Send what is still to be flushed nowhere: there is nobody to take it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
