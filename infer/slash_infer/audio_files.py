@@ -22,6 +22,7 @@ SUBTYPES: dict[str, dict[int, str]] = {
 }
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
 WAV_BYTES = 2**32 - 2**16  # that its 32-bit sizes can count, with room for header and tags
+AT_ONCE = 1 << 16  # samples: libsndfile's Vorbis encoder dies of some millions
 PCM24_SCALE = 2.0**23
 
 
@@ -43,6 +44,8 @@ class AudioFile:
 
     def __init__(self, path: Path, sink: soundfile.SoundFile) -> None:
         self._path, self._sink = path, sink
+        self.written = 0
+        """Samples so far."""
 
     def write(self, samples: npt.NDArray[np.float32]) -> None:
         """Append samples in [-1, 1], [T].
@@ -51,7 +54,9 @@ class AudioFile:
             UserError: the disk is full, for example.
         """
         try:
-            self._sink.write(_as_stored(samples, self._sink.subtype))
+            for first in range(0, len(samples), AT_ONCE):
+                self._sink.write(_as_stored(samples[first : first + AT_ONCE], self._sink.subtype))
+            self.written += len(samples)
         except soundfile.LibsndfileError as error:
             raise UserError(f"{self._path}: cannot be written ({error.error_string}); is the disk full?") from None
 
@@ -84,7 +89,19 @@ def audio_file(path: Path, sample_rate: int, bits: Bits, tags: Tags) -> Iterator
             raise UserError(f"{str(path)!r}: cannot be written ({first_line(error)}); choose another --out") from None
         with sink:
             sink.title, sink.comment, sink.software = tags.title, tags.comment, f"Slash {__version__}"
-            yield AudioFile(path, sink)
+            file = AudioFile(path, sink)
+            yield file
+        _check_whole(path, part, file.written)
+
+
+def _check_whole(path: Path, part: Path, written: int) -> None:
+    """Read back how much is there: where the disk fills up at the end, FLAC's encoder does not say so."""
+    try:
+        there = soundfile.info(part).frames
+    except soundfile.LibsndfileError:
+        there = 0
+    if there != written:
+        raise UserError(f"{path}: cannot be written ({there} of {written} samples arrived); is the disk full?")
 
 
 def most_samples(suffix: str, bits: Bits) -> int | None:

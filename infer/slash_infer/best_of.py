@@ -55,8 +55,7 @@ def best_of(
     """
     with tempfile.TemporaryDirectory(prefix="slash-candidates-") as folder:
         drafts = {
-            piece.clip: replace(piece, file=Path(folder) / f"clip-{piece.clip}{piece.file.suffix}")
-            for piece in candidates
+            piece.clip: replace(piece, file=Path(folder, str(piece.clip), piece.file.name)) for piece in candidates
         }
         rendered, ranking = Rendered(together=min(BATCH, len(candidates))), list[Sidecar]()
         for first in range(0, len(candidates), BATCH):
@@ -64,7 +63,7 @@ def best_of(
             part = render(bundle, engine, batch, terms, stop=stop, advance=advance)
             rendered.add(part)
             ranking += [with_measures(file, page) for file, page in part.clips]
-            ranking.sort(key=_score, reverse=True)
+            ranking.sort(key=_rank, reverse=True)
             for page in ranking[keep:]:
                 drafts[page.clip].file.unlink(missing_ok=True)
             if part.stopped:
@@ -79,9 +78,13 @@ def best_of(
 def _keep(draft: Path, page: Sidecar, file: Path) -> None:
     """Put a clip and its page in their place, both or neither."""
     try:
-        page.write(page_of(file))
+        stood = file.exists()
+        if not stood:
+            page.write(page_of(file))
         with whole_file(file) as part:
             shutil.copyfile(draft, part)
+        if stood:  # killed between the two, it is taken for what it was
+            page.write(page_of(file))
     except OSError as error:
         if not file.exists():
             page_of(file).unlink(missing_ok=True)
@@ -91,10 +94,12 @@ def _keep(draft: Path, page: Sidecar, file: Path) -> None:
 def with_measures(file: Path, page: Sidecar) -> Sidecar:
     """Return a clip's page with what is measured in its file."""
     samples, rate = soundfile.read(file, dtype="float32")
+    generated = samples[len(samples) - min(len(samples), round(page.seconds * rate)) :]  # without the prime
     recorded, drawn = page.provenance.valid_bits, page.bits_per_sample
     surprise = drawn - recorded if drawn is not None and recorded is not None else None
-    return page.model_copy(update={"measures": measure(samples, rate, surprise)})
+    return page.model_copy(update={"measures": measure(generated, rate, surprise)})
 
 
-def _score(page: Sidecar) -> float:
-    return page.measures.score if page.measures is not None else 0.0
+def _rank(page: Sidecar) -> tuple[bool, float]:
+    """Sort by score, those that were cut short last."""
+    return page.complete, page.measures.score if page.measures is not None else 0.0

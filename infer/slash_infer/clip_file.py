@@ -19,28 +19,26 @@ class ClipFile:
 
     Args:
         file: that takes its samples.
-        page: the path of its page.
-        expected: what the page is going to say, all going well.
+        page: what its page is going to say, all going well.
     """
 
-    def __init__(self, file: AudioFile, page: Path, expected: Sidecar) -> None:
-        self._file, self._page, self._expected = file, page, expected
+    def __init__(self, file: AudioFile, page: Sidecar) -> None:
+        self._file, self.page = file, page
         self._held: list[Float32] = []
         self.given_up = False
 
     def write(self, samples: Float32) -> None:
         """Append samples in [-1, 1], [T]."""
-        if self._expected.normalise is None:
+        if self.page.normalise is None:
             self._file.write(samples)
         else:
             self._held.append(samples)
 
     def finish(self, page: Sidecar) -> None:
-        """Write what was held back, and what the page says in the end."""
-        if self._expected.normalise is not None:
-            whole = np.concatenate(self._held)
-            self._file.write(normalise(whole, self._expected.sample_rate, self._expected.normalise))
-        page.write(self._page)
+        """Write what was held back, and take what the page says in the end."""
+        if page.normalise is not None:
+            self._file.write(normalise(np.concatenate(self._held), page.sample_rate, page.normalise))
+        self.page = page
 
     def give_up(self) -> None:
         """Leave what stands in its place as it is: nothing of this clip is to appear."""
@@ -55,20 +53,27 @@ class _GivenUp(Exception):  # noqa: N818  it is no error
 def clip_file(path: Path, page: Sidecar, prime: Float32 | None) -> Iterator[ClipFile]:
     """Write a clip and its page; the page comes first, so that no clip is ever without.
 
+    Where a clip stands already the new one comes first: killed between the two, it is taken for what it was, and made
+    again.
+
     Args:
         path: of the clip.
         page: what its page is going to say.
         prime: what it continues.
     """
-    page_path = page_of(path)
+    page_path, stood = page_of(path), path.exists()
     try:
         with audio_file(path, page.sample_rate, page.bits, _tags(page)) as file:
-            clip = ClipFile(file, page_path, page)
+            clip = ClipFile(file, page)
             if prime is not None and page.include_prime:
                 clip.write(prime)
             yield clip
             if clip.given_up:
                 raise _GivenUp
+            if not stood:
+                clip.page.write(page_path)
+        if stood:
+            clip.page.write(page_path)
     except _GivenUp:
         pass
     except BaseException:

@@ -11,7 +11,7 @@ import soundfile
 import soxr
 
 from slash_infer.bundle import Manifest
-from slash_infer.errors import UserError
+from slash_infer.errors import UserError, first_line
 from slash_infer.sidecar import PrimePage
 
 LONGEST = 600.0  # seconds
@@ -59,14 +59,18 @@ def read_prime(path: Path, manifest: Manifest, start: float = 0.0, seconds: floa
         if not path.exists():
             raise UserError(f"--prime {path}: no such file; check the path") from None
         raise UserError(f"--prime {path}: is not readable audio ({error.error_string}); choose another") from None
+    except (OSError, TypeError) as error:  # what soundfile says of headerless files
+        raise UserError(f"--prime {path}: is not readable audio ({first_line(error)}); choose another") from None
     if not np.isfinite(read).all():
         raise UserError(f"--prime {path}: holds samples that are not finite; repair it")
     mono = np.asarray(read.mean(axis=1), np.float32)
     codes = manifest.codec.encode(soxr.resample(mono, rate, manifest.sample_rate))
+    if not len(codes):
+        raise UserError(f"--prime {path}: is shorter than a sample at {manifest.sample_rate} Hz; take more of it")
     page = PrimePage(
         file=str(path),
         start=start,
-        seconds=len(codes) / manifest.sample_rate,
+        seconds=len(read) / rate,
         sha256=hashlib.sha256(codes.astype("<i4").tobytes()).hexdigest(),
     )
     return Prime(page, manifest.codec.decode(codes))

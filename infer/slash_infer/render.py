@@ -137,17 +137,18 @@ def render(
 
 def description(bundle: Bundle, engine: Engine, piece: Piece, terms: Terms) -> Sidecar:
     """Return the page of a piece, before it is made: what it says of the outcome is that all went well."""
+    rate = bundle.manifest.sample_rate
     return Sidecar(
         seed=terms.seed,
         clip=piece.clip,
         alone=terms.alone,
         temperature=piece.temperature.plain,
-        seconds=min(terms.seconds, MOST_SECONDS),
+        seconds=round(min(terms.seconds, MOST_SECONDS) * rate) / rate,
         prime=piece.prime and piece.prime.page,
         include_prime=terms.include_prime,
         normalise=terms.normalise,
         bits=terms.bits,
-        sample_rate=bundle.manifest.sample_rate,
+        sample_rate=rate,
         engine=engine.runtime.name,
         precision=engine.precision,
         runtime=engine.runtime.description,
@@ -175,6 +176,9 @@ def _render_together(
             stack.enter_context(clip_file(piece.file, page, piece.prime.samples if piece.prime else None))
             for piece, page in zip(pieces, pages, strict=True)
         ]
+        for sink in also:
+            if terms.include_prime and pieces[0].prime is not None:
+                sink.write(pieces[0].prime.samples)
         seconds, realtime = min(terms.seconds, _longest(pieces, terms, rate)), 0.0
         for block in sampler.stream(seconds, block_seconds=LIVE_BLOCK_SECONDS if also else BLOCK_SECONDS):
             for sink in also:
@@ -187,7 +191,7 @@ def _render_together(
                 break
         complete = sampler.seconds * rate >= round(min(terms.seconds, MOST_SECONDS) * rate)
         for i, (piece, file, bits) in enumerate(zip(pieces, files, sampler.bits.tolist(), strict=True)):
-            if sampler.seconds <= piece.had:
+            if not complete and sampler.seconds <= piece.had:
                 file.give_up()
                 pages[i] = Sidecar.read(page_of(piece.file))
                 continue

@@ -16,6 +16,7 @@ from slash_infer.sidecar import MADE_BY, Sidecar
 
 # What a clip is a function of, besides its prime and its length. The same on another engine it is but for rounding.
 DEFINING = ("manifest_sha256", "precision", "seed", "clip", "alone", "temperature")
+NAMES = {"alone": "way of making it (-n 1 by itself, or among others)", "manifest_sha256": "bundle"}
 PRESENTING = ("include_prime", "normalise", "bits")
 
 
@@ -46,11 +47,14 @@ def unfinished(bundle: Bundle, engine: Engine, pieces: Sequence[Piece], terms: T
     """
     missing = []
     for piece in pieces:
-        if force or not _is_there(piece.file):
+        if not _is_there(piece.file):
             missing.append(piece)
             continue
         page, wanted = Sidecar.read(page_of(piece.file)), description(bundle, engine, piece, terms)
         difference = _difference(page, wanted) or ("end" if terms.seconds == inf else None)
+        if force:
+            missing.append(piece if difference else replace(piece, had=page.seconds))
+            continue
         if difference is not None:
             raise UserError(
                 f"{piece.file}: already exists, with another {difference}; choose another --out or pass --force"
@@ -68,7 +72,7 @@ def _difference(page: Sidecar, wanted: Sidecar) -> str | None:
     """Say what makes a finished clip another than the one wanted, or None; one cut short may have less."""
     for name in (*DEFINING, *PRESENTING):
         if getattr(page, name) != getattr(wanted, name):
-            return name.replace("_", " ")
+            return NAMES.get(name, name.replace("_", " "))
     if (page.prime and page.prime.sha256) != (wanted.prime and wanted.prime.sha256):
         return "prime"
     same_length = page.seconds == wanted.seconds if page.complete else page.seconds < wanted.seconds

@@ -60,8 +60,8 @@ class Sampler:
     ) -> None:
         self._bundle, self._manifest = bundle, bundle.manifest
         self.engine = engine if isinstance(engine, Engine) else open_engine(bundle, engine, precision).engine
-        self.seed, self.clips = seed, list(range(clips)) if isinstance(clips, int) else list(clips)
-        self._lone = clips == 1
+        self.seed, self.clips = seed, [*range(clips)] if isinstance(clips, int) else [int(clip) for clip in clips]
+        self._lone = isinstance(clips, int) and clips == 1
         if not self.clips:
             raise UserError(f"{clips} clips: must be 1 or more")
         rows = 1 if self._lone else self.engine.rows_for(len(self.clips))
@@ -134,6 +134,8 @@ class Sampler:
             raise UserError(
                 f"primes must be one array of samples for all clips, or one for each of {len(self.clips)}"
             )
+        if any(one.dtype.kind != "f" for one in each):
+            raise UserError("primes: must be real samples in [-1, 1]; divide those of integers by their full scale")
         if not all(np.isfinite(one).all() for one in each):
             raise UserError("primes: hold samples that are not finite; repair them")
         codes = [self._manifest.codec.encode(one) for one in each]
@@ -197,6 +199,7 @@ class Sampler:
             lone=self._lone,
             temperature=self._schedules,
             made=self._made,
+            precision=self.engine.precision,
             ahead=self._ahead,
             nats=self._nats,
             moment=Moment.joined(moments),
@@ -209,7 +212,7 @@ class Sampler:
         bundle: Bundle,
         *,
         engine: Engine | EngineName = "auto",
-        precision: PrecisionName = "auto",
+        precision: PrecisionName | None = None,
     ) -> Self:
         """Return a sampler that goes on where the one that was saved stood.
 
@@ -219,14 +222,21 @@ class Sampler:
             path: a file that `save` wrote.
             bundle: the same one.
             engine: as for a new sampler.
-            precision: as for a new sampler.
+            precision: as for a new sampler; that of the one saved when not said.
 
         Raises:
             UserError: the file is none of `save`'s, or damaged, or of another bundle.
         """
         saved = SavedSampler.read(Path(path), bundle)
         clips = 1 if saved.lone else saved.clips
-        made = cls(bundle, clips, seed=saved.seed, temperature=saved.temperature, engine=engine, precision=precision)
+        made = cls(
+            bundle,
+            clips,
+            seed=saved.seed,
+            temperature=saved.temperature,
+            engine=engine,
+            precision=precision or saved.precision,
+        )
         made._go_on_from(saved)
         return made
 

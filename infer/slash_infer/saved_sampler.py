@@ -1,7 +1,6 @@
 """A sampler on disk: one .npz file with all that its clips' future depends on. No pickle."""
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slash_infer.bundle import Bundle, Manifest
+from slash_infer.bundle import Bundle, Manifest, Precision
 from slash_infer.errors import UserError, first_fault, first_line
 from slash_infer.files import whole_file
 from slash_infer.moment import Moment, Played
@@ -37,7 +36,8 @@ class _About(BaseModel):
     lone: bool
     temperature: list[Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]]
     """The points of each clip's schedule."""
-    made: Annotated[int, Field(ge=0)]
+    made: Annotated[int, Field(ge=0, lt=2**62)]
+    precision: Precision
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class SavedSampler:
     nats: npt.NDArray[np.float64]
     """Sums over those asked for, [rows]."""
     moment: Moment
+    precision: Precision
+    """It was made in."""
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -66,6 +68,7 @@ class SavedSampler:
             lone=self.lone,
             temperature=[schedule.points for schedule in self.temperature],
             made=self.made,
+            precision=self.precision,
         )
         arrays = {
             ABOUT: np.array(about.model_dump_json()),
@@ -88,11 +91,12 @@ class SavedSampler:
             with np.load(path, allow_pickle=False) as file:
                 arrays: dict[str, npt.NDArray[Any]] = {name: file[name] for name in file.files}
             about = _About.model_validate(json.loads(str(arrays[ABOUT])))
+            temperature = [Schedule(points) for points in about.temperature]
         except ValidationError as error:
             raise UserError(f"{path}: is not a sampler that was saved ({first_fault(error)})") from None
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; save a sampler there first") from None
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zipfile, zlib and numpy have many for what is damaged, and UserError for points
             raise UserError(f"{path}: is not a sampler that was saved ({first_line(error)})") from None
         if about.manifest_sha256 != bundle.manifest_sha256:
             raise UserError(f"{path}: was saved from another bundle than {bundle.path}; open that one")
@@ -104,8 +108,9 @@ class SavedSampler:
             seed=about.seed,
             clips=about.clips,
             lone=about.lone,
-            temperature=[Schedule(points) for points in about.temperature],
+            temperature=temperature,
             made=about.made,
+            precision=about.precision,
             ahead=Played(arrays[CODES], arrays[NLL]),
             nats=arrays[NATS],
             moment=Moment.from_arrays(arrays, [tier.state_names for tier in bundle.manifest.frame_tiers]),
@@ -128,6 +133,11 @@ def _fault(arrays: Arrays, about: _About, manifest: Manifest) -> str | None:
     for name, kind in wanted.items():
         if name not in arrays or (arrays[name].dtype.name, arrays[name].shape) != kind:
             return f"{name} does not fit"
+    for name, (dtype, _) in wanted.items():
+        if dtype.startswith("float") and not np.isfinite(arrays[name]).all():
+            return f"{name} is not finite"
+    if about.made < ahead or (about.lone and about.clips != [0]):
+        return "its numbers of samples and clips do not fit together"
     if rows < len(about.clips) or len(about.temperature) != len(about.clips):
         return f"it has {rows} rows and {len(about.temperature)} temperatures for {len(about.clips)} clips"
     codes = np.concatenate([arrays[CODES].reshape(-1), arrays["history"].reshape(-1)])

@@ -85,7 +85,7 @@ def schedules(temperature: Temperature | Sequence[Temperature], clips: int) -> l
     Raises:
         UserError: there are more or fewer than clips, or one is out of range.
     """
-    each = [temperature] * clips if isinstance(temperature, int | float | Schedule) else list(temperature)
+    each = list(temperature) if isinstance(temperature, Sequence) else [temperature] * clips
     if len(each) != clips:
         raise UserError(f"{len(each)} temperatures for {clips} clips; give one for all, or one for each")
     return [one if isinstance(one, Schedule) else Schedule.constant(float(one)) for one in each]

@@ -120,6 +120,11 @@ CASES = {
     "the best of hours": ("generate bundle --out new --best-of 3 --seconds 601", "at most 600 seconds"),
     "the best into one file": ("generate bundle --out new.wav --best-of 3 -n 2", "2 clips were asked for"),
     "the best over another": ("generate bundle --out taken.wav --best-of 3", "taken.wav: already exists"),
+    "a ranking over its clip": (
+        "generate bundle --out new.wav --best-of 2 --json new.json",
+        "is where a clip or its page",
+    ),
+    "a table inside its audition": ("audition run --out new --json new/table.json", "is inside new, which is to be"),
     "a ranking of one": ("generate bundle --out new.wav --json new.json", "--json: is for the ranking of --best-of"),
     "endless clips": ("generate bundle --out new -n 2 --seconds inf", "make one clip; leave out -n"),
     "a stream of clips": ("generate bundle --out - -n 2", "make one clip; leave out -n"),

@@ -44,6 +44,25 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("suffix", [".ogg", ".wav"])
+def test_minutes_can_be_written_at_once(tmp_path: Path, suffix: str) -> None:
+    """libsndfile's Vorbis encoder dies of some millions of samples in one call."""
+    with audio_file(tmp_path / f"long{suffix}", 16_000, 16, Tags("clip", "of a test")) as file:
+        file.write(np.zeros(200 * 16_000, np.float32))
+    assert soundfile.info(tmp_path / f"long{suffix}").frames == 200 * 16_000
+
+
+def test_a_file_that_did_not_arrive_whole_does_not_appear(tmp_path: Path) -> None:
+    """As on a disk that fills up when FLAC's encoder ends, which libsndfile does not say."""
+    with (
+        pytest.raises(UserError, match="4001 of 4003 samples arrived"),
+        audio_file(tmp_path / "clip.flac", 16_000, 16, Tags("clip", "of a test")) as file,
+    ):
+        file.write(SAMPLES)
+        file.written += 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_is_said() -> None:
     with (
         pytest.raises(UserError, match="cannot be written"),

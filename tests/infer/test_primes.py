@@ -48,6 +48,14 @@ def test_what_it_says_it_took_is_taken_again(bundle: Bundle, tmp_path: Path) -> 
     assert again.page.sha256 == prime.page.sha256
 
 
+@pytest.mark.parametrize("samples", [30_000, 50_002, 50_003])
+def test_the_same_part_is_heard_again_at_any_rate(bundle: Bundle, tmp_path: Path, samples: int) -> None:
+    path = tmp_path / "odd.wav"
+    soundfile.write(path, TONE[:samples], 44_100)
+    page = read_prime(path, bundle.manifest).page
+    assert read_prime(path, bundle.manifest, page.start, page.seconds).page.sha256 == page.sha256
+
+
 def test_real_recordings_of_every_kind(bundle: Bundle, shared_audio: Path) -> None:
     for path in sorted((shared_audio / "mixed").iterdir()):
         assert read_prime(path, bundle.manifest, seconds=0.2).page.seconds == pytest.approx(0.2, abs=0.001)
@@ -76,11 +84,15 @@ def test_what_is_no_audio_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no audio")
     soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan), RATE, subtype="FLOAT")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), RATE)
+    soundfile.write(tmp_path / "point.wav", np.zeros(1), 192_000)
+    (tmp_path / "headerless.raw").write_bytes(bytes(100))
     for name, says in (
         ("text.wav", "is not readable audio"),
         ("nan.wav", "not finite"),
         ("empty.wav", "is 0.00 s long"),
         ("missing.wav", "no such file"),
+        ("point.wav", "is shorter than a sample at 16000 Hz"),
+        ("headerless.raw", "is not readable audio"),
     ):
         with pytest.raises(UserError, match=says):
             read_prime(tmp_path / name, bundle.manifest)

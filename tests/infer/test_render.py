@@ -105,7 +105,7 @@ def test_a_stopped_job_leaves_shorter_files_and_goes_on(bundle: Bundle, engine: 
     [
         ({"seed": 1}, "another seed"),
         ({"seconds": 0.06}, "another length"),
-        ({"alone": True}, "another alone"),
+        ({"alone": True}, "another way of making it"),
         ({"normalise": "peak"}, "another normalise"),
         ({"seconds": float("inf")}, "another length"),
     ],
@@ -147,6 +147,25 @@ def test_shards_add_up_to_the_whole_job(bundle: Bundle, tmp_path: Path, precisio
     assert wavs == {name: content for name, content in contents(apart).items() if name.endswith(".wav")}
 
 
+def test_a_length_between_two_samples_is_the_same_length_again(
+    bundle: Bundle, engine: Engine, tmp_path: Path
+) -> None:
+    job, terms = pieces(tmp_path, range(1)), replace(TERMS, seconds=0.03333333)
+    render(bundle, engine, job, terms)
+    assert unfinished(bundle, engine, job, terms, force=False) == []
+
+
+def test_a_forced_job_that_is_stopped_leaves_the_longer_clip(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    job, terms = pieces(tmp_path, range(1)), replace(TERMS, seconds=0.6)
+    render(bundle, engine, job, terms)
+    before = contents(tmp_path)
+    forced = unfinished(bundle, engine, job, terms, force=True)
+    render(bundle, engine, forced, terms, stop=itertools.count().__next__)
+    assert contents(tmp_path) == before
+    render(bundle, engine, forced, terms)
+    assert contents(tmp_path)["0.wav"] == before["0.wav"] and contents(tmp_path)["0.json"] != before["0.json"]
+
+
 def test_a_page_says_how_to_make_its_clip_again(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     terms = replace(TERMS, source="a bundle", bits=24)
     render(bundle, engine, pieces(tmp_path, range(2)), terms)
@@ -171,6 +190,24 @@ def test_a_clip_that_cannot_be_written_takes_nothing_with_it(bundle: Bundle, eng
     with pytest.raises((UserError, OSError)):
         render(bundle, engine, job, TERMS)
     assert contents(tmp_path) == {}
+
+
+def test_candidates_that_were_cut_short_come_last(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    job, asked = pieces(tmp_path, range(BATCH + 4)), itertools.count()
+    chosen = best_of(bundle, engine, job, replace(TERMS, seconds=0.6), BATCH, stop=lambda: next(asked) == 5)
+    assert chosen.rendered.stopped and len(chosen.ranking) == BATCH + 4
+    assert [page.complete for page in chosen.ranking] == [True] * BATCH + [False] * 4
+
+
+def test_the_prime_is_not_measured(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-1, 1, 48_000), 16_000)
+    prime = read_prime(tmp_path / "noise.wav", bundle.manifest)
+    measured = []
+    for include in (False, True):
+        job = pieces(tmp_path / str(include), range(1), prime=prime)
+        terms = replace(TERMS, seconds=0.5, include_prime=include)
+        measured.append(best_of(bundle, engine, job, terms, 1).ranking[0].measures)
+    assert measured[0] == measured[1]
 
 
 def test_the_best_of_many_are_kept(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ def test_a_saved_sampler_fits_another_precision(bundle: Bundle, tmp_path: Path) 
         one = Sampler(bundle, [4], engine="cpu", precision=before)  # type: ignore[arg-type]
         one.codes(100)
         one.save(tmp_path / "saved.npz")
+        same = Sampler.restore(tmp_path / "saved.npz", bundle, engine="cpu")
+        assert same.engine.precision == before
         again = Sampler.restore(tmp_path / "saved.npz", bundle, engine="cpu", precision=after)  # type: ignore[arg-type]
         assert again.clips == [4] and again.codes(100).shape == (1, 100)
 
@@ -147,6 +149,11 @@ def test_what_was_not_saved_is_not_restored(bundle: Bundle, engine: Engine, tmp_
     history[0, 0] = bundle.manifest.codec.levels
     for change, says in (
         ({"nats": np.zeros(3)}, "does not fit"),
+        ({"nats": np.array([0.0, np.nan])}, "nats is not finite"),
+        ({"about": np.array(str(arrays["about"]).replace('"made":112', '"made":1'))}, "do not fit together"),
+        ({"about": np.array(str(arrays["about"]).replace('"made":112', '"made":1' + "0" * 30))}, "made"),
+        ({"about": np.array(str(arrays["about"]).replace("[[0.0,1.0]]", "[[0.0,-1.0]]"))}, "must be from 0.01"),
+        ({"about": np.array("[" * 100_000)}, "is not a sampler that was saved"),
         ({"tier_1.h": arrays["tier_1.h"].astype(np.float64)}, "tier_1.h does not fit"),
         ({"history": history}, "codes that the bundle's codec does not have"),
         ({"about": np.array(str(arrays["about"]).replace('"seed":0', '"seed":-1'))}, "seed"),
@@ -214,6 +221,8 @@ def test_primes_that_do_not_fit_are_refused(bundle: Bundle, engine: Engine) -> N
     sampler = Sampler(bundle, 2, engine=engine)
     with pytest.raises(UserError, match="one array of samples for all clips, or"):
         sampler.prime([np.zeros(5)])
+    with pytest.raises(UserError, match="divide those of integers"):
+        sampler.prime(np.zeros(5, np.int16))
     with pytest.raises(UserError, match="not finite"):
         sampler.prime(np.array([0.0, np.nan]))
     sampler.codes(1)

@@ -50,6 +50,8 @@ def audition(
         raise UserError(f"--temperature {temperature}: takes one for all clips here")
     if json_file is not None:
         check_file_output(json_file, force=force)
+        if json_file.resolve().is_relative_to(out.resolve()):
+            raise UserError(f"--json {json_file}: is inside {out}, which is to be made; choose another file")
     opened = Run(run)
     found = [opened.checkpoints.find(which) for which in checkpoints or ()] or opened.checkpoints.all()
     if not found:

@@ -92,6 +92,7 @@ def generate(
         from slash_infer.bundle import Bundle
         from slash_infer.choice import open_engine
         from slash_infer.cli.generating import Job, choose, make, stream
+        from slash_infer.clip_file import page_of
         from slash_infer.primes import read_prime
         from slash_infer.randomness import check_keys
         from slash_infer.render import Piece, Terms
@@ -100,6 +101,8 @@ def generate(
         from slash_infer.temperature import parse
     from slash_infer.files import check_file_output
 
+    for path in (bundle, *(primes or ())):
+        _check_name(path)
     numbers = clip_numbers(clips, clip, shard) if best_of is None else _candidates(best_of, clips, clip, shard)
     target = _target(out, play=play)
     _check_lengths(seconds, latency)
@@ -121,6 +124,10 @@ def generate(
     files = [STDOUT] if target is None else clip_files(target, numbers, best_of and clips, audio_format)
     stored = _stream_bits(bits, audio_format) if target is None else check_bits(bits, files)
     check_places([file for file in files if file != STDOUT], force=force)
+    if json_file is not None and json_file.resolve() in {
+        place.resolve() for file in files for place in (file, page_of(file))
+    }:
+        raise UserError(f"--json {json_file}: is where a clip or its page goes; choose another file")
     opened = Bundle(bundle)
     heard = [read_prime(path, opened.manifest, prime_start, prime_seconds) for path in primes or ()]
     job = Job(
@@ -154,6 +161,14 @@ def generate(
         raise typer.Exit(128 + signals[0])
 
 
+def _check_name(path: Path) -> None:
+    """Refuse names that are no text: a clip's page could not tell them."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{str(path)!r}: is not a name in UTF-8; rename it") from None
+
+
 def _candidates(best_of: int, clips: int, clip: int | None, shard: str | None) -> list[int]:
     """Return the numbers of the clips to choose among."""
     if clip is not None or shard is not None:
@@ -167,6 +182,8 @@ def _target(out: Path | None, *, play: bool) -> Path | None:
     """Return the file or folder to write, or None where the sound goes elsewhere."""
     if out is None and not play:
         raise UserError("Missing option '--out': name a file, a folder, or - for standard output; or pass --play")
+    if out == STDOUT and sys.stdout is None:
+        raise UserError("--out -: standard output is closed; pipe it into a player, | ffplay - for example")
     if out == STDOUT and sys.stdout.isatty():
         raise UserError("--out -: would write audio to the terminal; pipe it into a player, | ffplay - for example")
     return None if out == STDOUT else out

@@ -73,8 +73,9 @@ def make(job: Job, signals: Sequence[Signals], *, speakers: float) -> None:
         already = f" ({there} more there already)" if there else ""
         stdout().print(f"{job.target}: {_summary(rendered, job.terms.seed)}{already}")
     if rendered.stopped:
-        endless = job.terms.seconds == float("inf")
-        _say_stopped(rendered, "" if endless else f"; the same command with --seed {job.terms.seed} makes the rest")
+        without = ", without --force," if job.force else ""
+        again = f"; the same command with --seed {job.terms.seed}{without} makes the rest"
+        _say_stopped(rendered, "" if job.terms.seconds == float("inf") else again)
 
 
 def choose(job: Job, signals: Sequence[Signals], *, keep: int, json_file: Path | None) -> None:
