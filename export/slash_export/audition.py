@@ -1,19 +1,15 @@
 """Lets the checkpoints of a run be compared by ear: the same clips from each, and what can be measured in them."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 
-from slash_export.bundle_writer import write_unchecked
+from slash_export.rendering import render_model
 from slash_infer.best_of import with_measures
-from slash_infer.bundle import Bundle
 from slash_infer.clip_file import page_of
-from slash_infer.engine import Engine
 from slash_infer.files import check_directory_output, whole_directory, write_json
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.render import Piece, Terms, render
+from slash_infer.render import Piece, Terms
 from slash_infer.sidecar import Sidecar
 from slash_infer.temperature import Schedule
 from slash_train.checkpoint import Checkpoint
@@ -91,12 +87,7 @@ def _render(run: Run, checkpoint: Checkpoint, pieces: Sequence[Piece], terms: Te
     """Make a checkpoint's clips; return their pages, with what was measured."""
     model, _ = run.load_model(str(checkpoint.path))
     progress = checkpoint.progress()
-    with tempfile.TemporaryDirectory() as folder:
-        write_unchecked(
-            Path(folder), model, run.preset, run.preset_name, step=progress.step, valid_bits=progress.valid_bits
-        )
-        bundle = Bundle(folder)
-        rendered = render(bundle, Engine(bundle, OnnxCpu()), pieces, terms)
+    rendered = render_model(model, run.preset, run.preset_name, progress.step, progress.valid_bits, pieces, terms)
     pages = [with_measures(file, page) for file, page in rendered.clips]
     for piece, page in zip(pieces, pages, strict=True):
         page.write(page_of(piece.file))

@@ -1,6 +1,5 @@
 """Lets a run be heard as it goes: the same clips at every checkpoint, as files and in TensorBoard."""
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +7,9 @@ import soundfile
 from matplotlib import image
 from torch.utils.tensorboard import SummaryWriter
 
-from slash_export.bundle_writer import write_unchecked
-from slash_infer.bundle import Bundle
-from slash_infer.engine import Engine
+from slash_export.rendering import render_model
 from slash_infer.files import whole_directory
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.render import Piece, Terms, render
+from slash_infer.render import Piece, Terms
 from slash_infer.spectrogram import draw_spectrogram
 from slash_train.config import Preset
 from slash_train.model import SampleRNN
@@ -36,11 +32,9 @@ def listen(model: SampleRNN, preset: Preset, step: int, out: Path, board: Summar
     recipe = preset.training
     if not recipe.listen_clips:
         return
-    with whole_directory(out) as folder, tempfile.TemporaryDirectory() as exported:
-        write_unchecked(Path(exported), model, preset, "in training", step)
+    with whole_directory(out) as folder:
         pieces = [Piece(folder / f"clip-{i}.wav", i) for i in range(recipe.listen_clips)]
-        bundle = Bundle(Path(exported))
-        render(bundle, Engine(bundle, OnnxCpu()), pieces, Terms(recipe.listen_seconds, SEED))
+        render_model(model, preset, "in training", step, None, pieces, Terms(recipe.listen_seconds, SEED))
         for wav in (piece.file for piece in pieces):
             png = wav.with_suffix(".png")
             draw_spectrogram(wav, png, f"{wav.stem} at step {step}")

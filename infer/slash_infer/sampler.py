@@ -65,8 +65,8 @@ class Sampler:
         if not self.clips:
             raise UserError(f"{clips} clips: must be 1 or more")
         rows = 1 if self._lone else self.engine.rows_for(len(self.clips))
-        self._keys = [*self.clips, *[self.clips[0]] * (rows - len(self.clips))]  # company where it matters
-        self._uniforms = Uniforms(seed, self._keys)
+        self._rows = [*range(len(self.clips)), *[0] * (rows - len(self.clips))]  # whose they are: company is clip 0's
+        self._uniforms = Uniforms(seed, [self.clips[i] for i in self._rows])
         self._schedules = schedules(temperature, len(self.clips))
         shares = self.engine.shares(rows)
         self._borders = np.cumsum(shares)[:-1]
@@ -74,9 +74,8 @@ class Sampler:
         self._give_back = weakref.finalize(self, self.engine.take_back, self._players)
         self._threads = ThreadPoolExecutor(len(shares)) if len(shares) > 1 else None
         self._made = 0  # samples of every clip so far
-        self._ahead = Played(
-            np.zeros((rows, 0), np.int32), np.zeros((rows, 0), np.float32)
-        )  # of them, not asked for yet
+        none = np.zeros((rows, 0))
+        self._ahead = Played(none.astype(np.int32), none.astype(np.float32))  # those of them not asked for yet
         self._nats = np.zeros(rows)
 
     def __enter__(self) -> Self:
@@ -139,11 +138,8 @@ class Sampler:
         if not all(np.isfinite(one).all() for one in each):
             raise UserError("primes: hold samples that are not finite; repair them")
         codes = [self._manifest.codec.encode(one) for one in each]
-        rows = [codes[i] if i < len(codes) else codes[0] for i in range(len(self._ahead.codes))]
-        begin = 0
-        for player in self._in_use():
-            _listen(player, self.engine.beginning(player.clips), rows[begin : begin + player.clips])
-            begin += player.clips
+        for player, rows in self._shared_out():
+            _listen(player, self.engine.beginning(player.clips), [codes[i] for i in rows])
 
     def codes(self, count: int) -> Int32:
         """Return the next `count` codes of every clip, [clips, count]."""
@@ -242,28 +238,31 @@ class Sampler:
 
     def _go_on_from(self, saved: SavedSampler) -> None:
         """Stand where another stood that had the same clips."""
-        company = len(self._keys) - len(self.clips)
-        known = [*range(len(self.clips)), *[0] * company]  # another engine may want more company, or less
-        self._uniforms = Uniforms(self.seed, self._keys, start=saved.made)
-        self._made, self._ahead, self._nats = saved.made, saved.ahead.part(known), saved.nats[known]
-        begin = 0
-        for player in self._players:
-            player.go_to(saved.moment.of(known[begin : begin + player.clips]))
-            begin += player.clips
+        self._uniforms = Uniforms(self.seed, [self.clips[i] for i in self._rows], start=saved.made)
+        # another engine may want more company, or less
+        self._made, self._ahead, self._nats = saved.made, saved.ahead.part(self._rows), saved.nats[self._rows]
+        for player, rows in self._shared_out():
+            player.go_to(saved.moment.of(rows))
 
     def _play(self, steps: int) -> Played:
         """Take some steps of the top tier, every player with its share of the clips."""
         hop = self._manifest.top_hop
         times = (self._made + hop * np.arange(steps)) / self.sample_rate
         temperatures = np.stack([schedule.at(times) for schedule in self._schedules])
-        company = np.repeat(temperatures[:1], len(self._ahead.codes) - len(temperatures), axis=0)
         uniform = np.split(self._uniforms.next(steps * hop), self._borders)
-        temperature = np.split(np.concatenate([temperatures, company]), self._borders)
+        temperature = np.split(temperatures[self._rows], self._borders)
         self._made += steps * hop
         players = self._in_use()
         if self._threads is None:
             return players[0].play(uniform[0], temperature[0])
         return Played.joined(list(self._threads.map(Player.play, players, uniform, temperature)), axis=0)
+
+    def _shared_out(self) -> Iterator[tuple[Player, list[int]]]:
+        """Yield each player with whose its rows are."""
+        begin = 0
+        for player in self._in_use():
+            yield player, self._rows[begin : begin + player.clips]
+            begin += player.clips
 
     def _in_use(self) -> list[Player]:
         if not self._players:

@@ -10,7 +10,6 @@ from slash_infer.errors import UserError
 
 MAX_CLIPS = 1_000_000
 MAX_CANDIDATES = 10_000
-SUFFIXES = (".wav", ".flac", ".ogg")
 STDOUT = Path("-")
 
 
@@ -60,11 +59,13 @@ def clip_files(out: Path, numbers: Sequence[int], keep: int | None, audio_format
     Raises:
         UserError: `out` names a kind of file that is not written, or one file for several clips.
     """
-    known = ", ".join(SUFFIXES)
+    from slash_infer.audio_files import FORMATS
+
+    known = ", ".join(FORMATS)
     suffix = out.suffix.lower()
     if audio_format is Format.raw:
         raise UserError("--format raw: is for --out -; choose wav, flac or ogg for files")
-    if suffix in SUFFIXES and not out.is_dir():
+    if suffix in FORMATS and not out.is_dir():
         if (keep or len(numbers)) > 1:
             raise UserError(f"{out}: is one file and {keep or len(numbers)} clips were asked for; give a folder")
         if audio_format is not None and suffix != f".{audio_format.value}":

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from slash_infer.audio_files import FORMATS
 from slash_infer.errors import UserError
 from slash_infer.files import read_json
 from slash_infer.sidecar import MADE_BY, Sidecar
 
-SUFFIXES = (".wav", ".flac", ".ogg")
 GALLERY_PAGE = "gallery.json"  # a folder that has it is a gallery
 RUN_PAGE = "run.json"  # a folder that has it is a training run
 
@@ -79,7 +79,7 @@ def _audio_files(folder: Path) -> Iterator[Path]:
             inner[:] = [name for name in inner if name == "samples"]
         else:
             inner[:] = [name for name in inner if not name.startswith(".")]
-            yield from (path for name in sorted(files) if (path := Path(place, name)).suffix.lower() in SUFFIXES)
+            yield from (path for name in sorted(files) if (path := Path(place, name)).suffix.lower() in FORMATS)
 
 
 def _refuse(error: OSError) -> None:
