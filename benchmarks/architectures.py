@@ -22,7 +22,7 @@ RECIPE = (
     "training.batch_size=8",
     "training.window=512",
     "training.learning_rate=2e-3",
-    "training.average=0.999",
+    "training.ema_decay=0.999",
     "model.rnn_layers=1",
     "model.embedding=32",
 )

@@ -1,10 +1,10 @@
-"""What is learnt in the first minutes: `slash train` against straightforward code of the same width.
+"""What is learnt in the first minutes: `slash train` against baseline code of the same width.
 
     slash prepare solos --out corpus --valid 0.2 --test 0.2
     python benchmarks/first_minutes.py corpus --out run --minutes 10 --json benchmarks/results/first_minutes.json
 
 Slash's minutes hold all that `slash train` does, scoring, clips and saving, too; its best checkpoint is scored.
-Straightforward code (benchmarks/straightforward.py) only trains: one GRU per frame tier, embedding 256, weight norm
+Baseline code (benchmarks/baseline.py) only trains: one GRU per frame tier, embedding 256, weight norm
 and Adam at 1e-3, as public implementations have them, on the same batches. Each has all cores to itself.
 """
 
@@ -14,14 +14,14 @@ from typing import Annotated
 import typer
 from learning import CPU, Learned, count_parameters, learn, report, score, table
 
-from slash_export.listening import listen
+from slash_export.previews import listen
 from slash_infer.files import write_json
 from slash_train import loop
 from slash_train.config import load_preset
 from slash_train.corpus import Corpus
 from slash_train.model import SampleRNN
 
-STRAIGHTFORWARD = (
+BASELINE = (
     *("model.frame_sizes=[4,16]", "model.cell=gru", "model.rnn_layers=1", "model.embedding=256"),
     "training.learning_rate=1e-3",
 )
@@ -39,11 +39,11 @@ def main(
     learned = [
         _slash(preset, opened, out, minutes),
         learn(
-            "straightforward, three tiers (4, 16)",
-            load_preset(preset, STRAIGHTFORWARD),
+            "baseline, three tiers (4, 16)",
+            load_preset(preset, BASELINE),
             opened,
             seconds=minutes * 60,
-            straightforward=True,
+            baseline=True,
         ),
     ]
     print(table(learned))
@@ -53,8 +53,8 @@ def main(
 
 def _slash(name: str, corpus: Corpus, out: Path, minutes: float) -> Learned:
     preset = load_preset(name)
-    around = loop.Surroundings(CPU, listen=listen)
-    done = loop.train(corpus, out, name, preset, limits=loop.Limits(minutes=minutes), around=around)
+    context = loop.TrainContext(CPU, listen=listen)
+    done = loop.train(corpus, out, name, preset, limits=loop.Limits(minutes=minutes), context=context)
     averaged, checkpoint = done.run.load_model("best")
     newest = SampleRNN(preset.model, preset.audio.codec.levels)
     checkpoint.load_weights(newest)
@@ -64,7 +64,7 @@ def _slash(name: str, corpus: Corpus, out: Path, minutes: float) -> Learned:
         steps=done.step,
         samples_per_second=done.step * preset.training.batch_size * preset.training.window / (minutes * 60),
         bits=score(newest, preset, corpus),
-        averaged_bits=score(averaged, preset, corpus) if preset.training.average else None,
+        averaged_bits=score(averaged, preset, corpus) if preset.training.ema_decay else None,
     )
 
 

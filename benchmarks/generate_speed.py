@@ -25,14 +25,14 @@ from eager_generation import EagerGeneration
 
 from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import PRECISIONS, Bundle
-from slash_infer.choice import runtimes
-from slash_infer.engine import Engine
 from slash_infer.errors import UserError
 from slash_infer.files import write_json
 from slash_infer.machine import describe_machine
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.runtime import Unavailable
-from slash_infer.sampler import Sampler
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.runtimes.protocol import Unavailable
+from slash_infer.runtimes.registry import find_runtimes
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.sampler import Sampler
 from slash_train.config import Preset, load_preset
 from slash_train.model import SampleRNN
 
@@ -118,7 +118,7 @@ def _on_gpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> tuple[list[Cont
 
     contenders = [_eager(BASELINE, model.cuda(), preset.audio.codec.silence, torch.get_num_threads())]
     costs = {}
-    for name, runtime in runtimes():
+    for name, runtime in find_runtimes():
         if isinstance(runtime, Unavailable):
             print(f"without {name}: {runtime}")
             continue

@@ -7,8 +7,8 @@ import numpy as np
 from cuda.core import EventOptions
 
 from slash_infer.bundle import Bundle
-from slash_infer.engine import Engine
-from slash_infer.gpu import Gpu
+from slash_infer.runtimes.gpu import Gpu
+from slash_infer.sampling.engine import Engine
 
 STEPS = 500
 COPIED = 2**30  # bytes copied to measure the bandwidth: far more than any cache

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from straightforward import StraightforwardTraining
+from baseline import BaselineTrainer
 from torch import nn
 
 from slash_infer.machine import describe_machine
@@ -21,7 +21,7 @@ from slash_train.evaluate import ModelScorer, bits_per_sample
 from slash_train.loader import Loader
 from slash_train.model import SampleRNN
 from slash_train.streams import TrainingStream
-from slash_train.training import Training
+from slash_train.trainer import Trainer
 from slash_train.workers import Workers
 
 HELD_OUT: tuple[Split, ...] = ("valid", "test")
@@ -52,23 +52,23 @@ def learn(
     steps: float = float("inf"),
     seconds: float = float("inf"),
     clock: Callable[[], float] = time.perf_counter,
-    straightforward: bool = False,
+    baseline: bool = False,
 ) -> Learned:
     """Train until `steps` or `seconds` of `clock` are over, then score every held-out recording whole."""
     recipe, codec = preset.training, preset.audio.codec
-    training: Training | StraightforwardTraining
-    if straightforward:
-        training = StraightforwardTraining(preset.model, codec.levels, recipe.batch_size, recipe.learning_rate, CPU)
+    training: Trainer | BaselineTrainer
+    if baseline:
+        training = BaselineTrainer(preset.model, codec.levels, recipe.batch_size, recipe.learning_rate, CPU)
     else:
-        training = Training(preset, CPU, Workers())
+        training = Trainer(preset, CPU, Workers())
     begun = clock()
     with Loader(TrainingStream(corpus, preset), CPU) as loader:
         while training.step < steps and clock() - begun < seconds:
             training.advance(loader.next())
-            if isinstance(training, Training):
+            if isinstance(training, Trainer):
                 training.require_finite()
     took = clock() - begun
-    averaged = training.average.model if isinstance(training, Training) and training.average else None
+    averaged = training.ema_decay.model if isinstance(training, Trainer) and training.ema_decay else None
     return Learned(
         name=name,
         parameters=count_parameters(training.model),

@@ -19,7 +19,7 @@ def main(
     out: Annotated[Path, typer.Option(help="The PNG to write.")],
 ) -> None:
     """Draw training and validation bits per sample against minutes."""
-    bits = read_json(scores, "a result of held_out_bits.py")["bits_per_sample"]
+    bits = read_json(scores, "a result of held_out_bits.py", "make it again")["bits_per_sample"]
     baselines = {f"{name} histogram, validation": bits[name]["valid"] for name in ("order 0", "order 1")}
     out.parent.mkdir(parents=True, exist_ok=True)
     draw_learning_curve(Run(run), out, baselines)

@@ -16,12 +16,12 @@ from slash_train.corpus import Corpus
 CONSTANT = ("training.schedule=constant",)
 COSINE = ("training.schedule=cosine", "training.warmup_steps=100")
 RECIPES = {
-    "constant, average 0.99": (*CONSTANT, "training.average=0.99"),
-    "constant, average 0.999": (*CONSTANT, "training.average=0.999"),
-    "constant, average 0.9995": (*CONSTANT, "training.average=0.9995"),
-    "constant with warm-up, average 0.999": (*CONSTANT, "training.warmup_steps=100", "training.average=0.999"),
-    "constant 1e-3, average 0.999": (*CONSTANT, "training.learning_rate=1e-3", "training.average=0.999"),
-    "cosine with warm-up, average 0.99": (*COSINE, "training.average=0.99"),
+    "constant, average 0.99": (*CONSTANT, "training.ema_decay=0.99"),
+    "constant, average 0.999": (*CONSTANT, "training.ema_decay=0.999"),
+    "constant, average 0.9995": (*CONSTANT, "training.ema_decay=0.9995"),
+    "constant with warm-up, average 0.999": (*CONSTANT, "training.warmup_steps=100", "training.ema_decay=0.999"),
+    "constant 1e-3, average 0.999": (*CONSTANT, "training.learning_rate=1e-3", "training.ema_decay=0.999"),
+    "cosine with warm-up, average 0.99": (*COSINE, "training.ema_decay=0.99"),
 }
 
 

@@ -15,13 +15,13 @@ import numpy as np
 import typer
 
 from slash_infer import Bundle, Sampler
+from slash_infer.audio.pcm_stream import BLOCK_SECONDS
 from slash_infer.bundle import Precision
-from slash_infer.engine import Engine
 from slash_infer.files import write_json
-from slash_infer.live import BLOCK_SECONDS
 from slash_infer.machine import describe_machine
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.randomness import Uniforms
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.randomness import Uniforms
 
 PRECISION: Precision = "int8"
 PROFILED_SECONDS = 2.0  # of audio, in every round

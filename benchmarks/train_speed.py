@@ -1,10 +1,10 @@
-"""Training speed: Slash's step against the plain layers and against straightforward code, interleaved.
+"""Trainer speed: Slash's step against the plain layers and against baseline code, interleaved.
 
     python benchmarks/train_speed.py --preset slash --json benchmarks/results/train_speed_slash.json
     python benchmarks/train_speed.py --preset slash --device cuda --precision bf16 --compile --json ...
 
 `slash` is the step as `slash train` takes it; `plain layers` is the same with embed, flatten, multiply in the
-sample tier; `straightforward` is benchmarks/straightforward.py. Every contender gets the same windows. Rounds are
+sample tier; `baseline` is benchmarks/baseline.py. Every contender gets the same windows. Rounds are
 interleaved and medians reported, so that a noisy machine disturbs all alike. Last comes where Slash's time goes.
 """
 
@@ -18,8 +18,8 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from baseline import BaselineTrainer
 from plain_layers import use_plain_layers
-from straightforward import StraightforwardTraining
 
 from slash_infer.files import write_json
 from slash_infer.machine import describe_machine
@@ -30,7 +30,7 @@ from slash_train.guitar import record
 from slash_train.loader import Batch, Loader
 from slash_train.prepare import prepare
 from slash_train.streams import TrainingStream
-from slash_train.training import Training
+from slash_train.trainer import Trainer
 from slash_train.workers import Workers
 
 RECORDED_MINUTES = 4.0
@@ -64,7 +64,7 @@ def main(
     samples = len(batches) * recipe.batch_size * recipe.window
     rates = {name: samples / statistics.median(times) for name, times in seconds.items()}
     for name, rate in rates.items():
-        print(f"{name:18}{rate:12,.0f} samples/s{rate / rates['straightforward']:8.2f} x straightforward")
+        print(f"{name:18}{rate:12,.0f} samples/s{rate / rates['baseline']:8.2f} x baseline")
     operations = _where_the_time_goes(contenders["slash"], batches[0], place)
     for name, share in operations.items():
         print(f"{share:8.1%}  {name}")
@@ -88,17 +88,17 @@ def main(
 
 def _contenders(preset: Preset, device: torch.device, *, compile_model: bool) -> dict[str, Callable[[Batch], None]]:
     codec, recipe = preset.audio.codec, preset.training
-    plain = Training(preset, device, Workers())
+    plain = Trainer(preset, device, Workers())
     use_plain_layers(plain.model)
     contenders: dict[str, Callable[[Batch], None]] = {
-        "slash": Training(preset, device, Workers()).advance,
+        "slash": Trainer(preset, device, Workers()).advance,
         "plain layers": plain.advance,
-        "straightforward": StraightforwardTraining(
+        "baseline": BaselineTrainer(
             preset.model, codec.levels, recipe.batch_size, recipe.learning_rate, device
         ).advance,
     }
     if compile_model:
-        compiled = Training(preset, device, Workers())
+        compiled = Trainer(preset, device, Workers())
         if compiled.model.sample_tier is not None:
             compiled.model.sample_tier.compile()
         contenders["slash, compiled"] = compiled.advance

@@ -7,8 +7,8 @@ import torch
 
 from slash_export.bundle_writer import export
 from slash_infer.bundle import PRECISIONS, Bundle
-from slash_infer.engine import Engine
-from slash_infer.onnx_cpu import OnnxCpu
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
 from slash_train import loop
 from slash_train.config import Preset, load_preset
 from slash_train.corpus import Corpus
@@ -17,7 +17,7 @@ from slash_train.prepare import prepare
 from slash_train.run import Run
 
 SHARED_AUDIO = Path(__file__).resolve().parents[2] / "shared" / "audio"
-ALONE = loop.Surroundings(torch.device("cpu"))
+ALONE = loop.TrainContext(torch.device("cpu"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,7 +63,7 @@ def tiny() -> Preset:
 def run(corpus: Corpus, tiny: Preset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A tiny model, trained briefly."""
     out = tmp_path_factory.mktemp("run") / "run"
-    return loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(150), around=ALONE).run
+    return loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(150), context=ALONE).run
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,12 @@ from pathlib import Path
 from statistics import mean
 
 from slash_export.rendering import render_model
-from slash_infer.best_of import with_measures
-from slash_infer.clip_file import page_of
-from slash_infer.files import check_directory_output, whole_directory, write_json
-from slash_infer.render import Piece, Terms
-from slash_infer.sidecar import Sidecar
-from slash_infer.temperature import Schedule
+from slash_infer.clips.best_of import with_measures
+from slash_infer.clips.clip_file import sidecar_path
+from slash_infer.clips.render import ClipSpec, RenderOptions
+from slash_infer.clips.sidecar import Sidecar
+from slash_infer.files import atomic_directory, check_directory_output, write_json
+from slash_infer.sampling.temperature import TemperatureSchedule
 from slash_train.checkpoint import Checkpoint
 from slash_train.run import Run
 
@@ -27,7 +27,7 @@ class Heard:
     valid_bits: float | None
     """Its bits per sample on the validation split, if it was scored."""
     score: float
-    """As `slash_infer.measures` has it."""
+    """As `slash_infer.audio.measures` has it."""
     bits: float
     """Bits per sample that it gave what it drew."""
     level_db: float
@@ -45,7 +45,7 @@ def audition(
     clips: int,
     seconds: float,
     seed: int,
-    temperature: Schedule,
+    temperature: TemperatureSchedule,
     force: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Heard]:
@@ -68,14 +68,14 @@ def audition(
     Raises:
         UserError: `out` exists, or a checkpoint is damaged.
     """
-    check_directory_output(out, force=force, page=PAGE, made_by=MADE_BY, inputs=[run.path])
+    check_directory_output(out, force=force, metadata=PAGE, made_by=MADE_BY, inputs=[run.path])
     heard = []
-    with whole_directory(out) as folder:
+    with atomic_directory(out) as folder:
         for checkpoint in checkpoints:
             step = checkpoint.progress().step
             files = [folder / f"step-{step:08d}" / f"clip-{i:04d}.wav" for i in range(clips)]
-            pieces = [Piece(file, i, temperature) for i, file in enumerate(files)]
-            pages = _render(run, checkpoint, pieces, Terms(seconds, seed))
+            specs = [ClipSpec(file, i, temperature) for i, file in enumerate(files)]
+            pages = _render(run, checkpoint, specs, RenderOptions(seconds, seed))
             heard.append(_on_average(step, pages))
             advance()
         content = {"made_by": MADE_BY, "run": str(run.path), "seed": seed, "temperature": temperature.plain}
@@ -83,14 +83,14 @@ def audition(
     return heard
 
 
-def _render(run: Run, checkpoint: Checkpoint, pieces: Sequence[Piece], terms: Terms) -> list[Sidecar]:
+def _render(run: Run, checkpoint: Checkpoint, specs: Sequence[ClipSpec], options: RenderOptions) -> list[Sidecar]:
     """Make a checkpoint's clips; return their pages, with what was measured."""
     model, _ = run.load_model(str(checkpoint.path))
     progress = checkpoint.progress()
-    rendered = render_model(model, run.preset, run.preset_name, progress.step, progress.valid_bits, pieces, terms)
+    rendered = render_model(model, run.preset, run.preset_name, progress.step, progress.valid_bits, specs, options)
     pages = [with_measures(file, page) for file, page in rendered.clips]
-    for piece, page in zip(pieces, pages, strict=True):
-        page.write(page_of(piece.file))
+    for spec, page in zip(specs, pages, strict=True):
+        page.write(sidecar_path(spec.file))
     return pages
 
 

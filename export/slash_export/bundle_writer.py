@@ -28,10 +28,10 @@ from slash_infer.bundle import (
     Variant,
     describe_file,
 )
-from slash_infer.choice import runtimes
 from slash_infer.errors import UserError
-from slash_infer.files import check_directory_output, whole_directory, write_json
-from slash_infer.runtime import Unavailable
+from slash_infer.files import atomic_directory, check_directory_output, write_json
+from slash_infer.runtimes.protocol import Unavailable
+from slash_infer.runtimes.registry import find_runtimes
 from slash_train.config import Preset
 from slash_train.model import SampleRNN
 from slash_train.run import Run
@@ -63,10 +63,10 @@ def export(
         UserError: no such checkpoint, `out` exists, or a precision loses too much.
         ParityError: the graphs do not compute what the model computes.
     """
-    check_directory_output(out, force=force, page=MANIFEST, made_by=MADE_BY, inputs=[run.path])
+    check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=[run.path])
     model, source = run.load_model(checkpoint)
     progress = source.progress()
-    with whole_directory(out) as folder:
+    with atomic_directory(out) as folder:
         write_unchecked(
             folder,
             model,
@@ -146,7 +146,7 @@ def _compared(bundle: Bundle, run: Run, *, accept_loss: bool) -> tuple[Variant, 
 
 def _verify(bundle: Bundle, *, accept_loss: bool) -> None:
     """Check every variant on every runtime that runs it here."""
-    here = [runtime for _, runtime in runtimes() if not isinstance(runtime, Unavailable)]
+    here = [runtime for _, runtime in find_runtimes() if not isinstance(runtime, Unavailable)]
     for verdict in verify(bundle, here):
         if isinstance(verdict, Refusal) or verdict.fault is None:
             continue
@@ -154,8 +154,9 @@ def _verify(bundle: Bundle, *, accept_loss: bool) -> None:
             raise ParityError(f"{verdict.runtime}, fp32: {verdict.fault}")
         if not accept_loss:
             raise UserError(
-                f"--precision {verdict.precision}: on the engine {verdict.runtime}, {verdict.fault}; "
-                "leave it out, or pass --accept-loss"
+                f"`precision` {verdict.precision}",
+                f"on the engine {verdict.runtime}, {verdict.fault}",
+                "leave it out, or pass `accept_loss`",
             )
 
 

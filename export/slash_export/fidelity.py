@@ -11,10 +11,10 @@ from slash_export.scoring import BundleScorer, target_nats
 from slash_export.teacher_forcing import divergences, log_softmax
 from slash_export.tolerances import MOST_BITS_LOST, compared_at_once
 from slash_infer.bundle import Bundle, Fidelity, Precision
-from slash_infer.engine import Engine
 from slash_infer.errors import UserError
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.sampler import Sampler
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.sampler import Sampler
 from slash_train.corpus import Corpus
 from slash_train.evaluate import spread
 from slash_train.run import Run
@@ -72,7 +72,7 @@ def measure_fidelity(bundle: Bundle, precision: Precision, excerpt: Excerpt) -> 
         exact_nats += float(target_nats(p, window).sum())
         samples += int(counted.sum())
     if not math.isfinite(largest + divergence + nats):
-        raise UserError(f"--precision {precision}: cannot hold this model's numbers; leave it out")
+        raise UserError(f"`precision` {precision}", "cannot hold this model's numbers", "leave it out")
     per_sample = samples * math.log(2)
     return Fidelity(
         excerpt=excerpt.source,
@@ -92,8 +92,9 @@ def check_fidelity(precision: Precision, fidelity: Fidelity) -> None:
     """
     if not fidelity.loss <= MOST_BITS_LOST:
         raise UserError(
-            f"--precision {precision}: loses {fidelity.loss:.4f} bits/sample against fp32, over {MOST_BITS_LOST}; "
-            "leave it out, or pass --accept-loss"
+            f"`precision` {precision}",
+            f"loses {fidelity.loss:.4f} bits/sample against fp32, over {MOST_BITS_LOST}",
+            "leave it out, or pass `accept_loss`",
         )
 
 

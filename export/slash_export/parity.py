@@ -14,10 +14,10 @@ from slash_export.errors import ParityError
 from slash_export.teacher_forcing import TeacherForced, outside
 from slash_export.tolerances import TIE, compared_at_once, logit_tolerance
 from slash_infer.bundle import Bundle, Parity
-from slash_infer.engine import Engine
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.randomness import Uniforms
-from slash_infer.sampler import Sampler
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.randomness import Uniforms
+from slash_infer.sampling.sampler import Sampler
 from slash_train.model import SampleRNN
 
 SAMPLES = 16_000  # at least, of each clip

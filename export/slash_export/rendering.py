@@ -6,9 +6,9 @@ from pathlib import Path
 
 from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import Bundle
-from slash_infer.engine import Engine
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.render import Piece, Rendered, Terms, render
+from slash_infer.clips.render import ClipSpec, Rendered, RenderOptions, render
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
 from slash_train.config import Preset
 from slash_train.model import SampleRNN
 
@@ -19,11 +19,11 @@ def render_model(
     preset_name: str,
     step: int,
     valid_bits: float | None,
-    pieces: Sequence[Piece],
-    terms: Terms,
+    specs: Sequence[ClipSpec],
+    options: RenderOptions,
 ) -> Rendered:
-    """Render pieces from a model's fp32 graphs on the CPU; the first five arguments are `write_unchecked`'s."""
+    """Render specs from a model's fp32 graphs on the CPU; the first five arguments are `write_unchecked`'s."""
     with tempfile.TemporaryDirectory() as folder:
         write_unchecked(Path(folder), model, preset, preset_name, step, valid_bits)
         bundle = Bundle(folder)
-        return render(bundle, Engine(bundle, OnnxCpu()), pieces, terms)
+        return render(bundle, Engine(bundle, OnnxCpu()), specs, options)

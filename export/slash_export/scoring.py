@@ -5,8 +5,8 @@ import numpy.typing as npt
 
 from slash_export.teacher_forcing import TeacherForced, log_softmax
 from slash_infer.bundle import Bundle
-from slash_infer.engine import Engine
-from slash_infer.onnx_cpu import OnnxCpu
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
 from slash_train.streams import NO_TARGET, Window
 
 

@@ -8,8 +8,8 @@ import onnx
 from onnx.utils import Extractor
 
 from slash_infer.bundle import Bundle
-from slash_infer.engine import Engine
-from slash_infer.runtime import OnHost
+from slash_infer.runtimes.host_graph import HostGraph
+from slash_infer.sampling.engine import Engine
 
 ROWS = 1024  # samples at once: what a TensorRT plan takes
 
@@ -34,16 +34,16 @@ class TeacherForced:
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.engine = engine
         self._manifest = bundle.manifest
-        self._frame_tiers = [OnHost(engine.runtime, graph) for graph in engine.frame_tiers]
+        self._frame_tiers = [HostGraph(engine.runtime, graph) for graph in engine.frame_tiers]
         self._states: list[dict[str, Float32]] = []
-        self._one_step: OnHost[Any] | None = None
+        self._one_step: HostGraph[Any] | None = None
         if bundle.manifest.sample_tier.history:
             entry = bundle.variant(engine.precision).sample_tier
             whole = onnx.load_from_string(bundle.read(entry))
             cut = _first_step(whole, bundle.manifest.width, bundle.manifest.codec.levels)
             name = f"the first step of {entry.file}"
             graph = engine.runtime.load(cut.SerializeToString(), name, bundle.manifest.width)
-            self._one_step = OnHost(engine.runtime, graph)
+            self._one_step = HostGraph(engine.runtime, graph)
 
     def start(self, clips: int) -> None:
         """Put `clips` clips at the learned initial state."""

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from slash_export.teacher_forcing import TeacherForced, divergences, log_softmax, outside
 from slash_export.tolerances import MOST_BITS_LOST, ROUGH_TIE, TIE, compared_at_once, logit_tolerance
 from slash_infer.bundle import Bundle, Precision
-from slash_infer.engine import Engine
 from slash_infer.errors import UserError
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.randomness import Uniforms
-from slash_infer.runtime import Runtime
-from slash_infer.sampler import Sampler
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.runtimes.protocol import Runtime
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.randomness import Uniforms
+from slash_infer.sampling.sampler import Sampler
 
 CLIPS = (0, 1)
 SECONDS = 0.5

@@ -8,21 +8,28 @@ Example:
 
 from typing import TYPE_CHECKING
 
+from slash_infer._version import __version__
+
 if TYPE_CHECKING:
     from slash_infer.bundle import Bundle as Bundle
     from slash_infer.errors import UserError as UserError
-    from slash_infer.sampler import Sampler as Sampler
-    from slash_infer.temperature import Schedule as Schedule
+    from slash_infer.sampling.sampler import Sampler as Sampler
+    from slash_infer.sampling.temperature import TemperatureSchedule as TemperatureSchedule
 
-__version__ = "0.1.0"
-__all__ = ["Bundle", "Sampler", "Schedule", "UserError", "__version__"]
+__all__ = ["Bundle", "Sampler", "TemperatureSchedule", "UserError", "__version__"]
+
+_HOMES = {
+    "Bundle": "bundle",
+    "Sampler": "sampling.sampler",
+    "TemperatureSchedule": "sampling.temperature",
+    "UserError": "errors",
+}
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used: the command line shows its help without numpy."""
     from importlib import import_module
 
-    homes = {"Bundle": "bundle", "Sampler": "sampler", "Schedule": "temperature", "UserError": "errors"}
-    if name not in homes:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{homes[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

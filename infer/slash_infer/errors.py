@@ -1,25 +1,53 @@
 """The one exception that means: the input or the request is at fault, not the program."""
 
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+_ARGUMENT = re.compile(r"`(\w+)`")
+
 
 class UserError(Exception):
-    """A fault in what was asked for or fed in.
+    """A fault in what was asked for or fed in, said in one line: `subject: fault; remedy`.
 
-    The message is one line that names the file or option, the fault, and the remedy. The command line
-    prints it alone and exits with code 2.
+    Where the text means an argument of the function that was called, it names it in backticks: `` `sample_rate` 500 ``.
+    A front end whose users know the argument by another name puts that in its place (`rename`).
+
+    Args:
+        subject: what is at fault: a path, or an argument and its value. None where the fault says it.
+        fault: what is wrong with it.
+        remedy: what would help. None where the fault says it, as a range of allowed values does.
     """
+
+    def __init__(self, subject: Path | str | None, fault: str, remedy: str | None = None) -> None:
+        super().__init__(subject, fault, remedy)
+        self.subject, self.fault, self.remedy = subject, fault, remedy
+
+    def __str__(self) -> str:
+        subject = "" if self.subject is None else f"{self.subject}: "
+        remedy = "" if self.remedy is None else f"; {self.remedy}"
+        return subject + self.fault + remedy
+
+    def rename(self, name_of: Callable[[str], str]) -> Self:
+        """Return the same error with every argument under the name that `name_of` gives it."""
+
+        def renamed(text: str) -> str:
+            return _ARGUMENT.sub(lambda match: name_of(match[1]), text)
+
+        subject = renamed(self.subject) if isinstance(self.subject, str) else self.subject
+        return type(self)(subject, renamed(self.fault), None if self.remedy is None else renamed(self.remedy))
 
 
 def first_fault(error: "ValidationError") -> str:
-    """Say the first fault of a validation in one line: which field, and what is wrong with it."""
+    """Return the first fault that a validation found, in one line: the field, and what is wrong with it."""
     fault = error.errors()[0]
     return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says, or, where it says nothing, its name."""
+    """Return the first line of an exception's message, or its type's name if it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -25,19 +25,21 @@ def check_file_output(out: Path, *, force: bool, made_by: str | None = None) -> 
     """
     _check_place(out, force=force)
     if out.exists() and not out.is_file():
-        raise UserError(f"{out}: is not a file, and a file is to be written; choose another --out")
-    if made_by is not None and (out.exists() and not _says(out, made_by)):
-        raise UserError(f"{out}: was not made by {made_by}, so --force does not replace it; move it away yourself")
+        raise UserError(out, "is not a file, and a file is to be written", "choose another `out`")
+    if made_by is not None and (out.exists() and not _made_by(out, made_by)):
+        raise UserError(out, f"was not made by {made_by}, so `force` does not replace it", "move it away yourself")
 
 
-def check_directory_output(out: Path, *, force: bool, page: str, made_by: str, inputs: Sequence[Path] = ()) -> None:
+def check_directory_output(
+    out: Path, *, force: bool, metadata: str, made_by: str, inputs: Sequence[Path] = ()
+) -> None:
     """Check, before any work is done, that the directory `out` may be made, in place of one that stands there.
 
     Args:
         out: the directory about to be made.
         force: whether the user said `--force`.
-        page: the JSON file such a directory holds.
-        made_by: what the page's `made_by` says. A directory without it is never replaced, so that a slip of the
+        metadata: the name of the JSON file that such a directory holds.
+        made_by: what that file's `made_by` says. A directory without it is never replaced, so that a slip of the
             hand cannot delete somebody's folder.
         inputs: what the command reads; none of it may lie in the directory it would replace.
 
@@ -47,30 +49,30 @@ def check_directory_output(out: Path, *, force: bool, page: str, made_by: str, i
     _check_place(out, force=force)
     if not (out.exists() or out.is_symlink()):
         return
-    if out.is_symlink() or not out.is_dir() or not _says(out / page, made_by):
-        raise UserError(f"{out}: was not made by {made_by}, so --force does not replace it; move it away yourself")
+    if out.is_symlink() or not out.is_dir() or not _made_by(out / metadata, made_by):
+        raise UserError(out, f"was not made by {made_by}, so `force` does not replace it", "move it away yourself")
     for path in inputs:
         if path.resolve().is_relative_to(out.resolve()):
-            raise UserError(f"{out}: holds {path}, which is to be read; choose another --out")
+            raise UserError(out, f"holds {path}, which is to be read", "choose another `out`")
 
 
 def _check_place(out: Path, *, force: bool) -> None:
     if out.parent.exists() and not out.parent.is_dir():
-        raise UserError(f"{out}: {out.parent} is a file, not a folder; choose another --out")
+        raise UserError(out, f"{out.parent} is a file, not a folder", "choose another `out`")
     if (out.exists() or out.is_symlink()) and not force:
-        raise UserError(f"{out}: already exists; choose another --out or pass --force to replace it")
+        raise UserError(out, "already exists", "choose another `out` or pass `force` to replace it")
 
 
-def _says(page: Path, made_by: str) -> bool:
-    """Return whether a JSON file says it was made by a command."""
+def _made_by(metadata: Path, command: str) -> bool:
+    """Return whether a JSON file says that `command` made it."""
     try:
-        return read_json(page, "a page").get("made_by") == made_by
+        return bool(read_json(metadata, "metadata", "remove it").get("made_by") == command)
     except UserError:
         return False
 
 
 @contextmanager
-def whole_file(out: Path) -> Iterator[Path]:
+def atomic_file(out: Path) -> Iterator[Path]:
     """Yield a temporary path beside `out` that becomes `out` on success and vanishes on failure."""
     with _parent(out):
         part = out.parent / f".{out.name}.{os.getpid()}.part"
@@ -83,7 +85,7 @@ def whole_file(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_directory(out: Path) -> Iterator[Path]:
+def atomic_directory(out: Path) -> Iterator[Path]:
     """Yield a temporary directory beside `out` that becomes `out` on success and vanishes on failure.
 
     What stood at `out` is moved aside for the swap, moved back if the swap fails, and removed after it.
@@ -141,12 +143,17 @@ def _parent(out: Path) -> Iterator[None]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write `content` to `path`, whole or not at all."""
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Read a JSON object; `what` names it in the error.
+def read_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: the file.
+        what: it should be, for the error: "a corpus", for example.
+        remedy: what to do when it is not.
 
     Raises:
         UserError: the file is missing, unreadable, or not a JSON object.
@@ -154,9 +161,9 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path.parent}: is not {what} (it has no {path.name})") from None
+        raise UserError(path.parent, f"is not {what} (it has no {path.name})", remedy) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as {what} ({error})") from None
+        raise UserError(path, f"cannot be read as {what} ({error})", remedy) from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: cannot be read as {what} (not a JSON object)")
+        raise UserError(path, f"cannot be read as {what} (not a JSON object)", remedy)
     return content

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from baseline import Baseline
 from eager_generation import EagerGeneration
-from straightforward import Straightforward
 
 from slash_infer.bundle import Bundle
 from slash_infer.codec import Codec
@@ -75,10 +75,10 @@ SMALL = ("--set", "model.width=32", "--set", "training.batch_size=4", "--set", "
 def test_train_speed_compares_three_ways_of_one_step(tmp_path: Path) -> None:
     printed = _run("train_speed.py", "--preset", "tiny", "--rounds", "2", *SMALL, "--json", tmp_path / "speed.json")
     content = json.loads((tmp_path / "speed.json").read_text())
-    assert content["samples_per_second"].keys() == {"slash", "plain layers", "straightforward"}
+    assert content["samples_per_second"].keys() == {"slash", "plain layers", "baseline"}
     assert all(len(seconds) == 2 for seconds in content["seconds_per_round"].values())
     assert 0 < sum(content["share_of_time"].values()) <= 1
-    assert "1.00 x straightforward" in printed
+    assert "1.00 x baseline" in printed
 
 
 def test_architectures_get_equal_parameters(corpus: Corpus, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_first_minutes_pits_the_preset_against_straightforward_code(corpus: Corp
     arguments = ("--preset", "tiny", "--minutes", "0.02", "--out", tmp_path / "run", "--json", out)
     _run("first_minutes.py", corpus.path, *arguments)
     ours, theirs = json.loads(out.read_text())["results"]
-    assert (ours["name"], theirs["name"]) == ("slash, preset tiny", "straightforward, three tiers (4, 16)")
+    assert (ours["name"], theirs["name"]) == ("slash, preset tiny", "baseline, three tiers (4, 16)")
     assert ours["steps"] >= 1 and theirs["steps"] >= 1
     assert (tmp_path / "run" / "learning_curve.png").exists()
 
@@ -106,7 +106,7 @@ def test_straightforward_code_is_the_same_model(tiny: Preset) -> None:
     """With its weights copied from Slash's model, it gives the same logits and states."""
     torch.manual_seed(0)
     shape = tiny.model.model_copy(update={"cell": "lstm"})
-    ours, theirs = SampleRNN(shape, 256).double(), Straightforward(shape, 256).double()
+    ours, theirs = SampleRNN(shape, 256).double(), Baseline(shape, 256).double()
     assert ours.sample_tier is not None
     mlp, other_mlp = ours.sample_tier, theirs.sample_tier
     with torch.no_grad():
@@ -126,7 +126,7 @@ def test_straightforward_code_is_the_same_model(tiny: Preset) -> None:
 
 
 def _copy_tier(tier: Any, other: Any) -> None:
-    """The straightforward top tier expands its frames before the RNN: here, its input weights undo that."""
+    """The baseline top tier expands its frames before the RNN: here, its input weights undo that."""
     rnn = tier.recurrence.rnns[0]
     if tier.input is None:
         other.input.bias.zero_()

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-SLASH = [sys.executable, "-m", "slash_infer"]
-PRELOADED = ["slash_infer.cli.generating", "slash_export.audition", "slash_train.loop", "slash_infer.gallery.page"]
+SLASH = [sys.executable, "-m", "slash_cli"]
+PRELOADED = ["slash_cli.generating", "slash_export.audition", "slash_train.loop", "slash_infer.gallery.page"]
 
 
 def slash(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -43,7 +43,7 @@ def _main(words: list[str], cwd: Path, printed: list[Path]) -> None:
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(cwd)
     sys.argv = words
-    from slash_infer.cli import main
+    from slash_cli import main
 
     main()
 

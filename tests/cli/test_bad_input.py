@@ -82,8 +82,8 @@ CASES = {
     "no steps": ("train corpus --out new --preset tiny --steps 0", "--steps"),
     "minutes that are no number": ("train corpus --out new --preset tiny --minutes nan", "--minutes"),
     "clips of no length": (
-        "train corpus --out new --preset tiny --set training.listen_seconds=0.00001",
-        "training.listen_seconds",
+        "train corpus --out new --preset tiny --set training.preview_seconds=0.00001",
+        "training.preview_seconds",
     ),
     "no minutes": ("train corpus --out new --preset tiny --minutes 0", "--minutes"),
     "a width beyond all machines": ("train corpus --out new --set model.width=1000000", "model.width"),

@@ -113,7 +113,7 @@ def test_names_are_printed_as_they_are(recordings: Path, tmp_path: Path) -> None
 
 def test_help_imports_nothing_slow() -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "slash_infer", "train", "--help"],
+        [sys.executable, "-X", "importtime", "-m", "slash_cli", "train", "--help"],
         capture_output=True,
         text=True,
         check=True,

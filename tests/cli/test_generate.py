@@ -12,7 +12,7 @@ import soundfile
 from slash_process import SLASH, slash, start, wait_for
 
 from slash_infer.bundle import Bundle
-from slash_infer.sidecar import Sidecar
+from slash_infer.clips.sidecar import Sidecar
 from slash_train.guitar import improvise
 from slash_train.run import Run
 

@@ -17,10 +17,10 @@ from slash_export.graphs import frame_tier_graph, sample_tier_graph
 from slash_export.parity import check_parity
 from slash_export.teacher_forcing import TeacherForced
 from slash_infer.bundle import MANIFEST, PRECISIONS, Bundle, describe_file
-from slash_infer.engine import Engine
 from slash_infer.files import read_json, write_json
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.runtime import OnHost
+from slash_infer.runtimes.host_graph import HostGraph
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
 from slash_train import loop
 from slash_train.config import load_preset
 from slash_train.corpus import Corpus
@@ -56,7 +56,7 @@ def test_every_shape_of_model_exports_with_identical_codes(
     corpus: Corpus, tmp_path: Path, overrides: list[str]
 ) -> None:
     preset = load_preset("tiny", overrides)
-    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(25), around=ALONE)
+    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(25), context=ALONE)
     manifest = export(done.run, tmp_path / "bundle", precisions=PRECISIONS)
     assert [variant.precision for variant in manifest.variants] == list(PRECISIONS)
     assert manifest.parity is not None and manifest.parity.samples >= 32_000
@@ -168,7 +168,7 @@ def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: R
     forced.start(3)
     top = forced.step(2, frame, None)
     folded = forced.step(1, history, top[:, 0])
-    made = OnHost(forced.engine.runtime, forced.engine.sample_tier)(
+    made = HostGraph(forced.engine.runtime, forced.engine.sample_tier)(
         {
             "history": history,
             "conditioning": folded,
@@ -199,7 +199,7 @@ def test_draws_follow_the_distribution(bundle: Bundle, engine: Engine) -> None:
     conditioning = np.repeat(rng.standard_normal((1, steps, bundle.manifest.width), np.float32), clips, axis=0)
     history = np.full((clips, steps), 128, np.int32)
     uniform = ((np.arange(clips) + 0.5) / clips).astype(np.float32)  # stratified: every quantile once
-    made = OnHost(engine.runtime, engine.sample_tier)(
+    made = HostGraph(engine.runtime, engine.sample_tier)(
         {
             "history": history,
             "conditioning": conditioning,
@@ -226,7 +226,7 @@ def _perturb(folder: Path, graph: str, weight: str) -> None:
     flat[_used_entry(weight, values)] += 0.05 + 0.05 * np.ptp(flat)
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, weight))
     onnx.save(model, path)
-    content = read_json(folder / MANIFEST, "a manifest")
+    content = read_json(folder / MANIFEST, "a manifest", "make it again")
     variant = content["variants"][0]
     for k, entry in enumerate(variant["frame_tiers"]):
         if entry["file"] == path.name:

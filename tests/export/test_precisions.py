@@ -19,11 +19,11 @@ from slash_export.verify import Refusal, Verdict, verify
 from slash_export.writer import quantise
 from slash_infer import choice
 from slash_infer.bundle import MANIFEST, PRECISIONS, Bundle, describe_file
-from slash_infer.choice import open_engine
-from slash_infer.engine import Engine
 from slash_infer.errors import UserError
-from slash_infer.onnx_cpu import OnnxCpu, OnnxGraph
-from slash_infer.runtime import Launch
+from slash_infer.runtimes.onnx_cpu import OnnxCpu, OnnxGraph
+from slash_infer.runtimes.protocol import Launch
+from slash_infer.sampling.choice import open_engine
+from slash_infer.sampling.engine import Engine
 from slash_train.corpus import Corpus
 from slash_train.evaluate import bits_per_sample
 from slash_train.run import Run

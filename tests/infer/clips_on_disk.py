@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 
 from slash_infer.bundle import Provenance
-from slash_infer.sidecar import Sidecar
+from slash_infer.clips.sidecar import Sidecar
 
 RATE = 16_000
 PROVENANCE = {"slash_version": "0.1.0", "torch_version": "2.13.0", "created": "2026-11-25T05:00:00+00:00"}

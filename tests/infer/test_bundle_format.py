@@ -7,9 +7,9 @@ from plain_sampler import PlainSampler
 from worked_example import BUNDLE, CLIP, SEED, committed_example, worked_example
 
 from slash_infer.bundle import Bundle
-from slash_infer.engine import Engine
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.sampler import Sampler
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.sampler import Sampler
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 

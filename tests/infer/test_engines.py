@@ -9,16 +9,17 @@ import torch
 
 from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import Bundle
-from slash_infer.choice import open_engine, runtimes
-from slash_infer.engine import Engine
 from slash_infer.errors import UserError
-from slash_infer.onnx_cpu import CLIPS_PER_THREAD, OnnxCpu
-from slash_infer.runtime import Unavailable
-from slash_infer.sampler import Sampler
+from slash_infer.runtimes.onnx_cpu import CLIPS_PER_THREAD, OnnxCpu
+from slash_infer.runtimes.protocol import Unavailable
+from slash_infer.runtimes.registry import find_runtimes
+from slash_infer.sampling.choice import open_engine
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.sampler import Sampler
 from slash_train.config import load_preset
 from slash_train.model import SampleRNN
 
-HERE = [name for name, found in runtimes() if not isinstance(found, Unavailable)]
+HERE = [name for name, found in find_runtimes() if not isinstance(found, Unavailable)]
 
 
 def test_auto_takes_the_first_that_works_and_says_why(bundle: Bundle) -> None:

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 from slash_infer.errors import UserError
-from slash_infer.files import check_directory_output, check_file_output, whole_directory, whole_file
+from slash_infer.files import atomic_directory, atomic_file, check_directory_output, check_file_output
 
 
 def test_a_failed_file_leaves_nothing_and_the_old_one_alone(tmp_path: Path) -> None:
     out = tmp_path / "new" / "a.txt"
-    with pytest.raises(RuntimeError), whole_file(out) as part:
+    with pytest.raises(RuntimeError), atomic_file(out) as part:
         part.write_text("half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
     kept = tmp_path / "b.txt"
     kept.write_text("old")
-    with pytest.raises(RuntimeError), whole_file(kept) as part:
+    with pytest.raises(RuntimeError), atomic_file(kept) as part:
         part.write_text("half")
         raise RuntimeError
     assert kept.read_text() == "old" and list(tmp_path.iterdir()) == [kept]
@@ -29,11 +29,11 @@ def test_a_failed_directory_leaves_nothing_and_the_old_one_alone(tmp_path: Path)
         if old:
             out.mkdir()
             (out / "kept").write_text(old)
-        with pytest.raises(RuntimeError), whole_directory(out) as part:
+        with pytest.raises(RuntimeError), atomic_directory(out) as part:
             (part / "half").write_text("half")
             raise RuntimeError
         assert [p.name for p in tmp_path.rglob("*")] == (["out", "kept"] if old else [])
-    with whole_directory(out) as part:
+    with atomic_directory(out) as part:
         (part / "new").write_text("new")
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "new"]
 
@@ -50,7 +50,7 @@ def test_a_swap_that_fails_puts_the_old_directory_back(tmp_path: Path, monkeypat
         return genuine(self, target)
 
     monkeypatch.setattr(Path, "replace", failing)
-    with pytest.raises(KeyboardInterrupt), whole_directory(out) as part:
+    with pytest.raises(KeyboardInterrupt), atomic_directory(out) as part:
         (part / "new").write_text("new")
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "kept"]
 
@@ -60,7 +60,7 @@ def test_force_replaces_only_what_the_same_command_made(tmp_path: Path) -> None:
     theirs.mkdir()
 
     def check(*, force: bool, inputs: tuple[Path, ...] = ()) -> None:
-        check_directory_output(theirs, force=force, page="page.json", made_by="slash prepare", inputs=inputs)
+        check_directory_output(theirs, force=force, metadata="page.json", made_by="slash prepare", inputs=inputs)
 
     for page, force, says in (
         (None, False, "already exists"),

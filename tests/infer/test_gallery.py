@@ -12,10 +12,11 @@ import pytest
 import soundfile
 from clips_on_disk import write_clip
 
+from slash_infer.audio.measures import Measures
+from slash_infer.clips.sidecar import PrimeSource
 from slash_infer.errors import UserError
 from slash_infer.gallery.clips import Section, find_sections
 from slash_infer.gallery.page import make_gallery
-from slash_infer.sidecar import Measures, PrimePage
 
 HOSTILE = "\"'><script>document.title='taken'</script><img src=x onerror=alert(1)>{{ 7 * 7 }}&amp;"
 
@@ -46,7 +47,7 @@ def _make(folders: Sequence[Path], out: Path, title: str = "Clips") -> _Page:
 
 
 def _slash(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "slash_infer", "gallery", *arguments]
+    program = [sys.executable, "-m", "slash_cli", "gallery", *arguments]
     return subprocess.run(program, cwd=place, capture_output=True, text=True, check=False)
 
 
@@ -76,7 +77,7 @@ def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
     measures = Measures(
         level_db=-20, silent=0.5, flatness=0.1, movement_db=3, faults=["silence", "held tone"], score=0.42
     )
-    prime = PrimePage(file="solo.wav", start=12.5, seconds=3, sha256="0" * 64)
+    prime = PrimeSource(file="solo.wav", start=12.5, seconds=3, sha256="0" * 64)
     write_clip(
         tmp_path / "clips" / "one.wav",
         clip=7,
@@ -176,7 +177,7 @@ def test_a_linked_folder_of_samples_is_not_followed(tmp_path: Path) -> None:
 
 def test_names_and_texts_are_only_ever_text(tmp_path: Path) -> None:
     folder = tmp_path / HOSTILE.replace("/", "\u2215")
-    prime = PrimePage(file=HOSTILE, start=0, seconds=1, sha256=HOSTILE)
+    prime = PrimeSource(file=HOSTILE, start=0, seconds=1, sha256=HOSTILE)
     told: dict[str, Any] = {
         "temperature": HOSTILE,
         "engine": HOSTILE,

@@ -5,12 +5,12 @@ import pytest
 
 from slash_export.verify import Verdict, verify
 from slash_infer.bundle import Bundle
-from slash_infer.choice import runtime_called, runtimes
-from slash_infer.engine import Engine
-from slash_infer.runtime import Unavailable
-from slash_infer.sampler import Sampler
+from slash_infer.runtimes.protocol import Unavailable
+from slash_infer.runtimes.registry import find_runtimes, runtime_named
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.sampler import Sampler
 
-REASONS = {name: str(found) for name, found in runtimes() if isinstance(found, Unavailable)}
+REASONS = {name: str(found) for name, found in find_runtimes() if isinstance(found, Unavailable)}
 ENGINES = [
     pytest.param(name, marks=pytest.mark.skipif(name in REASONS, reason=f"gpu: {REASONS.get(name)}"))
     for name in ("cuda", "tensorrt")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.gpu
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_it_agrees_with_the_cpu(bundle: Bundle, name: str) -> None:
-    verdicts = verify(bundle, [runtime_called(name)])
+    verdicts = verify(bundle, [runtime_named(name)])
     assert {verdict.precision for verdict in verdicts} == {"fp32", "fp16"}
     for verdict in verdicts:
         assert isinstance(verdict, Verdict) and verdict.fault is None, verdict
@@ -29,8 +29,8 @@ def test_it_agrees_with_the_cpu(bundle: Bundle, name: str) -> None:
 @pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("clips", [1, 3, 16])
 def test_frames_of_any_batch_follow_one_another(bundle: Bundle, name: str, clips: int) -> None:
-    """Played in pieces, reset, and played at once."""
-    engine = Engine(bundle, runtime_called(name))
-    pieces = Sampler(bundle, range(clips), engine=engine)
-    played = np.concatenate([pieces.codes(n) for n in (1, 15, 16, 480)], axis=1)
+    """Generated in specs, reset, and played at once."""
+    engine = Engine(bundle, runtime_named(name))
+    specs = Sampler(bundle, range(clips), engine=engine)
+    played = np.concatenate([specs.codes(n) for n in (1, 15, 16, 480)], axis=1)
     assert np.array_equal(played, Sampler(bundle, range(clips), engine=engine).codes(512))

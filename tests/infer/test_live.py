@@ -14,13 +14,13 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
+from slash_infer.audio.pcm_stream import PcmStream, play, wav_header
+from slash_infer.audio.speakers import Ring
+from slash_infer.bench.latency import blocks_ahead, measure_live
 from slash_infer.bundle import Bundle
 from slash_infer.codec import to_pcm16
-from slash_infer.engine import Engine
-from slash_infer.live import PcmStream, play, wav_header
-from slash_infer.live_bench import blocks_ahead, measure_live
-from slash_infer.sampler import Sampler
-from slash_infer.speakers import Ring
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.sampler import Sampler
 
 
 def test_a_wav_stream_is_a_wav_file(bundle: Bundle, engine: Engine) -> None:
@@ -106,7 +106,7 @@ def test_a_clip_shorter_than_the_ring_is_played_too() -> None:
 def test_the_speakers_play_on_a_device_that_is_there(bundle: Bundle, tmp_path: Path) -> None:
     """ALSA's null device takes samples faster than they are heard, so that it runs dry."""
     (tmp_path / "alsa.conf").write_text("pcm.!default { type null }\nctl.!default { type null }\n")
-    command = [sys.executable, "-m", "slash_infer", "generate", str(bundle.path), "--seconds", "0.5", "--play"]
+    command = [sys.executable, "-m", "slash_cli", "generate", str(bundle.path), "--seconds", "0.5", "--play"]
     environment = {**os.environ, "ALSA_CONFIG_PATH": str(tmp_path / "alsa.conf")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

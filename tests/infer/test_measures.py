@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
+from slash_infer.audio.measures import measure
 from slash_infer.codec import Codec
-from slash_infer.measures import measure
 from slash_train.guitar import improvise
 
 RATE = 16_000

@@ -16,7 +16,7 @@ import slash_infer
 for module in pkgutil.walk_packages(slash_infer.__path__, "slash_infer."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
-from slash_infer.cli import main
+from slash_cli import main
 sys.argv[1:] = ["generate", sys.argv[1], "--out", sys.argv[2], "--seconds", "0.1"]
 main()
 """
@@ -35,7 +35,7 @@ def test_generate_never_imports_torch_where_it_could(bundle: Bundle, tmp_path: P
     out = tmp_path / "clip.wav"
     command = ["generate", str(bundle.path), "--out", str(out), "--seconds", "0.1"]
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "slash_infer", *command],
+        [sys.executable, "-X", "importtime", "-m", "slash_cli", *command],
         capture_output=True,
         text=True,
         check=False,
@@ -49,7 +49,7 @@ def test_generate_never_imports_torch_where_it_could(bundle: Bundle, tmp_path: P
 VERIFY = """
 import sys
 sys.modules["torch"] = None
-from slash_infer.cli import main
+from slash_cli import main
 sys.argv[1:] = ["verify", sys.argv[1]]
 main()
 """
@@ -64,7 +64,7 @@ def test_verifying_needs_no_torch(bundle: Bundle) -> None:
 MISSING = """
 import sys
 sys.modules[sys.argv[1]] = None
-from slash_infer.cli import main
+from slash_cli import main
 sys.argv[1:] = sys.argv[2:]
 main()
 """

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from slash_infer.bundle import Bundle
+from slash_infer.clips.primes import read_prime
 from slash_infer.errors import UserError
-from slash_infer.primes import read_prime
 
 RATE = 48_000
 TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE)

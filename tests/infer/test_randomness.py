@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slash_infer.errors import UserError
-from slash_infer.randomness import Uniforms
+from slash_infer.sampling.randomness import Uniforms
 
 MASK = 2**64 - 1
 

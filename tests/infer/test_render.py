@@ -9,26 +9,26 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from slash_infer.best_of import best_of
+from slash_cli.clip_files import clip_numbers
 from slash_infer.bundle import Bundle
-from slash_infer.cli.clips import clip_numbers
+from slash_infer.clips.best_of import best_of
+from slash_infer.clips.primes import read_prime
+from slash_infer.clips.render import BATCH, ClipSpec, RenderOptions, render
+from slash_infer.clips.resume import unfinished
+from slash_infer.clips.sidecar import Sidecar
 from slash_infer.codec import to_pcm16
-from slash_infer.engine import Engine
 from slash_infer.errors import UserError
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.primes import read_prime
-from slash_infer.render import BATCH, Piece, Terms, render
-from slash_infer.reruns import unfinished
-from slash_infer.sampler import Sampler
-from slash_infer.sidecar import Sidecar
-from slash_infer.temperature import Schedule
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.sampler import Sampler
+from slash_infer.sampling.temperature import TemperatureSchedule
 from slash_train.guitar import improvise
 
-TERMS = Terms(seconds=0.05, seed=9)
+OPTIONS = RenderOptions(seconds=0.05, seed=9)
 
 
-def pieces(folder: Path, clips: range, suffix: str = ".wav", **others: object) -> list[Piece]:
-    return [Piece(folder / f"{clip}{suffix}", clip, **others) for clip in clips]  # type: ignore[arg-type]
+def specs(folder: Path, clips: range, suffix: str = ".wav", **others: object) -> list[ClipSpec]:
+    return [ClipSpec(folder / f"{clip}{suffix}", clip, **others) for clip in clips]  # type: ignore[arg-type]
 
 
 def heard(path: Path) -> npt.NDArray[np.int16]:
@@ -42,8 +42,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
 def test_files_hold_what_the_sampler_makes(bundle: Bundle, engine: Engine, tmp_path: Path, suffix: str) -> None:
-    job = pieces(tmp_path, range(BATCH + 2), suffix, temperature=Schedule.constant(0.9))
-    rendered = render(bundle, engine, job, TERMS)
+    job = specs(tmp_path, range(BATCH + 2), suffix, temperature=TemperatureSchedule.constant(0.9))
+    rendered = render(bundle, engine, job, OPTIONS)
     sampler = Sampler(bundle, [17], seed=9, temperature=0.9, engine=engine)
     expected = sampler.generate(0.05)[0]
     assert np.array_equal(heard(tmp_path / f"17{suffix}"), to_pcm16(expected))
@@ -59,7 +59,7 @@ def test_a_prime_comes_first_in_the_file_when_asked_for(bundle: Bundle, engine: 
     soundfile.write(tmp_path / "riff.wav", improvise(0.25, [3]), 48_000)
     prime = read_prime(tmp_path / "riff.wav", bundle.manifest)
     for name, include in (("without", False), ("with", True)):
-        render(bundle, engine, pieces(tmp_path / name, range(1), prime=prime), replace(TERMS, include_prime=include))
+        render(bundle, engine, specs(tmp_path / name, range(1), prime=prime), replace(OPTIONS, include_prime=include))
     continued = heard(tmp_path / "without" / "0.wav")
     sampler = Sampler(bundle, [0], seed=9, engine=engine)
     sampler.prime(prime.samples)
@@ -70,34 +70,34 @@ def test_a_prime_comes_first_in_the_file_when_asked_for(bundle: Bundle, engine: 
 
 
 def test_normalised_files_are_as_loud_as_asked(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    render(bundle, engine, pieces(tmp_path, range(1)), replace(TERMS, normalise="peak"))
+    render(bundle, engine, specs(tmp_path, range(1)), replace(OPTIONS, normalise="peak"))
     assert np.abs(heard(tmp_path / "0.wav")).max() == pytest.approx(32768 * 10 ** (-1 / 20), abs=1)
 
 
 def test_a_stopped_job_leaves_shorter_files_and_goes_on(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     """Stopped in the second batch. Called again: finished clips are not touched, those cut short are made whole."""
     whole, begun = tmp_path / "whole", tmp_path / "begun"
-    terms, clips = replace(TERMS, seconds=0.6), range(BATCH + 3)
-    render(bundle, engine, pieces(whole, clips), terms)
+    options, clips = replace(OPTIONS, seconds=0.6), range(BATCH + 3)
+    render(bundle, engine, specs(whole, clips), options)
     asked = itertools.count()
-    rendered = render(bundle, engine, pieces(begun, clips), terms, stop=lambda: next(asked) == 6)
+    rendered = render(bundle, engine, specs(begun, clips), options, stop=lambda: next(asked) == 6)
     assert rendered.stopped and len(rendered.clips) == len(clips)
     short = heard(begun / f"{BATCH}.wav")
     assert np.array_equal(short, heard(whole / f"{BATCH}.wav")[: len(short)]) and len(short) == 8000
     page = Sidecar.read(begun / f"{BATCH}.json")
     assert (page.complete, page.seconds) == (False, 0.5)
     before = {path: path.stat().st_mtime_ns for path in begun.iterdir()}
-    left = unfinished(bundle, engine, pieces(begun, clips), terms, force=False)
-    assert [piece.clip for piece in left] == list(range(BATCH, BATCH + 3))
-    cut_short_again = render(bundle, engine, left, terms, stop=itertools.count().__next__)
+    left = unfinished(bundle, engine, specs(begun, clips), options, force=False)
+    assert [spec.clip for spec in left] == list(range(BATCH, BATCH + 3))
+    cut_short_again = render(bundle, engine, left, options, stop=itertools.count().__next__)
     assert cut_short_again.stopped and {path: path.stat().st_mtime_ns for path in begun.iterdir()} == before
-    render(bundle, engine, left, terms)
+    render(bundle, engine, left, options)
     for clip in clips:
         assert (begun / f"{clip}.wav").read_bytes() == (whole / f"{clip}.wav").read_bytes()
     touched = {path.stem for path, at in before.items() if path.stat().st_mtime_ns != at}
-    assert touched == {str(piece.clip) for piece in left}
-    assert unfinished(bundle, engine, pieces(begun, clips), terms, force=False) == []
-    assert len(unfinished(bundle, engine, pieces(begun, clips), terms, force=True)) == len(clips)
+    assert touched == {str(spec.clip) for spec in left}
+    assert unfinished(bundle, engine, specs(begun, clips), options, force=False) == []
+    assert len(unfinished(bundle, engine, specs(begun, clips), options, force=True)) == len(clips)
 
 
 @pytest.mark.parametrize(
@@ -113,24 +113,24 @@ def test_a_stopped_job_leaves_shorter_files_and_goes_on(bundle: Bundle, engine: 
 def test_another_job_in_the_same_place_is_refused(
     bundle: Bundle, engine: Engine, tmp_path: Path, change: dict[str, object], says: str
 ) -> None:
-    job = pieces(tmp_path, range(1))
-    render(bundle, engine, job, TERMS)
+    job = specs(tmp_path, range(1))
+    render(bundle, engine, job, OPTIONS)
     with pytest.raises(UserError, match=f"already exists, with {says}"):
-        unfinished(bundle, engine, job, replace(TERMS, **change), force=False)  # type: ignore[arg-type]
+        unfinished(bundle, engine, job, replace(OPTIONS, **change), force=False)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="another temperature"):
-        other = pieces(tmp_path, range(1), temperature=Schedule.constant(0.5))
-        unfinished(bundle, engine, other, TERMS, force=False)
+        other = specs(tmp_path, range(1), temperature=TemperatureSchedule.constant(0.5))
+        unfinished(bundle, engine, other, OPTIONS, force=False)
 
 
 def test_what_a_killed_process_left_is_no_hindrance(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     """It writes the page before the clip appears."""
-    job = pieces(tmp_path, range(2))
-    render(bundle, engine, job, TERMS)
+    job = specs(tmp_path, range(2))
+    render(bundle, engine, job, OPTIONS)
     job[1].file.unlink()
-    assert unfinished(bundle, engine, job, TERMS, force=False) == job[1:]
+    assert unfinished(bundle, engine, job, OPTIONS, force=False) == job[1:]
     job[0].file.with_suffix(".json").write_text("{}")
     with pytest.raises(UserError, match=r"is not the page of a clip|was not made by"):
-        unfinished(bundle, engine, job, TERMS, force=False)
+        unfinished(bundle, engine, job, OPTIONS, force=False)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -138,11 +138,11 @@ def test_shards_add_up_to_the_whole_job(bundle: Bundle, tmp_path: Path, precisio
     engine = Engine(bundle, OnnxCpu(), precision)  # type: ignore[arg-type]
     together, apart = tmp_path / "together", tmp_path / "apart"
     clips = 7
-    render(bundle, engine, pieces(together, range(clips)), TERMS)
+    render(bundle, engine, specs(together, range(clips)), OPTIONS)
     for shard in ("1/3", "2/3", "3/3"):
         numbers = clip_numbers(clips, None, shard)
-        job = [piece for piece in pieces(apart, range(clips)) if piece.clip in numbers]
-        render(bundle, engine, job, TERMS)
+        job = [spec for spec in specs(apart, range(clips)) if spec.clip in numbers]
+        render(bundle, engine, job, OPTIONS)
     wavs = {name: content for name, content in contents(together).items() if name.endswith(".wav")}
     assert wavs == {name: content for name, content in contents(apart).items() if name.endswith(".wav")}
 
@@ -150,25 +150,25 @@ def test_shards_add_up_to_the_whole_job(bundle: Bundle, tmp_path: Path, precisio
 def test_a_length_between_two_samples_is_the_same_length_again(
     bundle: Bundle, engine: Engine, tmp_path: Path
 ) -> None:
-    job, terms = pieces(tmp_path, range(1)), replace(TERMS, seconds=0.03333333)
-    render(bundle, engine, job, terms)
-    assert unfinished(bundle, engine, job, terms, force=False) == []
+    job, options = specs(tmp_path, range(1)), replace(OPTIONS, seconds=0.03333333)
+    render(bundle, engine, job, options)
+    assert unfinished(bundle, engine, job, options, force=False) == []
 
 
 def test_a_forced_job_that_is_stopped_leaves_the_longer_clip(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    job, terms = pieces(tmp_path, range(1)), replace(TERMS, seconds=0.6)
-    render(bundle, engine, job, terms)
+    job, options = specs(tmp_path, range(1)), replace(OPTIONS, seconds=0.6)
+    render(bundle, engine, job, options)
     before = contents(tmp_path)
-    forced = unfinished(bundle, engine, job, terms, force=True)
-    render(bundle, engine, forced, terms, stop=itertools.count().__next__)
+    forced = unfinished(bundle, engine, job, options, force=True)
+    render(bundle, engine, forced, options, stop=itertools.count().__next__)
     assert contents(tmp_path) == before
-    render(bundle, engine, forced, terms)
+    render(bundle, engine, forced, options)
     assert contents(tmp_path)["0.wav"] == before["0.wav"] and contents(tmp_path)["0.json"] != before["0.json"]
 
 
 def test_a_page_says_how_to_make_its_clip_again(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    terms = replace(TERMS, source="a bundle", bits=24)
-    render(bundle, engine, pieces(tmp_path, range(2)), terms)
+    options = replace(OPTIONS, source="a bundle", bits=24)
+    render(bundle, engine, specs(tmp_path, range(2)), options)
     assert Sidecar.read(tmp_path / "1.json").again == (
         "slash generate 'a bundle' --out 1.wav --clip 1 --seed 9 --seconds 0.05 --temperature 1.0 "
         "--engine cpu --precision fp32 --bits 24"
@@ -176,25 +176,25 @@ def test_a_page_says_how_to_make_its_clip_again(bundle: Bundle, engine: Engine, 
 
 
 def test_more_than_a_wav_file_holds_is_refused(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    terms = replace(TERMS, seconds=80_000.0, bits=32)
+    options = replace(OPTIONS, seconds=80_000.0, bits=32)
     with pytest.raises(UserError, match="less than a sample, of which there are 16000 a second"):
-        render(bundle, engine, pieces(tmp_path / "new", range(1)), replace(TERMS, seconds=0.0))
+        render(bundle, engine, specs(tmp_path / "new", range(1)), replace(OPTIONS, seconds=0.0))
     with pytest.raises(UserError, match=r"a \.wav file holds 67108 of them here"):
-        render(bundle, engine, pieces(tmp_path / "new", range(1)), terms)
+        render(bundle, engine, specs(tmp_path / "new", range(1)), options)
     assert not (tmp_path / "new").exists()
 
 
 def test_a_clip_that_cannot_be_written_takes_nothing_with_it(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    job = pieces(tmp_path, range(3))
+    job = specs(tmp_path, range(3))
     job[2] = replace(job[2], file=Path("/proc/2.wav"))
     with pytest.raises((UserError, OSError)):
-        render(bundle, engine, job, TERMS)
+        render(bundle, engine, job, OPTIONS)
     assert contents(tmp_path) == {}
 
 
 def test_candidates_that_were_cut_short_come_last(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    job, asked = pieces(tmp_path, range(BATCH + 4)), itertools.count()
-    chosen = best_of(bundle, engine, job, replace(TERMS, seconds=0.6), BATCH, stop=lambda: next(asked) == 5)
+    job, asked = specs(tmp_path, range(BATCH + 4)), itertools.count()
+    chosen = best_of(bundle, engine, job, replace(OPTIONS, seconds=0.6), BATCH, stop=lambda: next(asked) == 5)
     assert chosen.rendered.stopped and len(chosen.ranking) == BATCH + 4
     assert [page.complete for page in chosen.ranking] == [True] * BATCH + [False] * 4
 
@@ -204,9 +204,9 @@ def test_the_prime_is_not_measured(bundle: Bundle, engine: Engine, tmp_path: Pat
     prime = read_prime(tmp_path / "noise.wav", bundle.manifest)
     measured = []
     for include in (False, True):
-        job = pieces(tmp_path / str(include), range(1), prime=prime)
-        terms = replace(TERMS, seconds=0.5, include_prime=include)
-        measured.append(best_of(bundle, engine, job, terms, 1).ranking[0].measures)
+        job = specs(tmp_path / str(include), range(1), prime=prime)
+        options = replace(OPTIONS, seconds=0.5, include_prime=include)
+        measured.append(best_of(bundle, engine, job, options, 1).ranking[0].measures)
     assert measured[0] == measured[1]
 
 
@@ -214,10 +214,10 @@ def test_the_best_of_many_are_kept(bundle: Bundle, engine: Engine, tmp_path: Pat
     """Some candidates are frozen to a held tone or to near silence: they come last, and are named."""
     temperatures = [0.01, 1.0, 0.01, 1.0]
     job = [
-        replace(piece, temperature=Schedule.constant(temperature))
-        for piece, temperature in zip(pieces(tmp_path, range(4)), temperatures, strict=True)
+        replace(spec, temperature=TemperatureSchedule.constant(temperature))
+        for spec, temperature in zip(specs(tmp_path, range(4)), temperatures, strict=True)
     ]
-    chosen = best_of(bundle, engine, job, replace(TERMS, seconds=1.5), 2)
+    chosen = best_of(bundle, engine, job, replace(OPTIONS, seconds=1.5), 2)
     scores = [page.measures.score for page in chosen.ranking if page.measures]
     assert scores == sorted(scores, reverse=True) and len(scores) == 4
     assert {page.clip for page in chosen.ranking[:2]} == {1, 3}
@@ -225,6 +225,6 @@ def test_the_best_of_many_are_kept(bundle: Bundle, engine: Engine, tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == {"1.wav", "1.json", "3.wav", "3.json"}
     assert Sidecar.read(chosen.kept[0].with_suffix(".json")) == chosen.ranking[0]
     with pytest.raises(UserError, match=r"/proc/1\.wav: cannot be written"):
-        best_of(bundle, engine, [replace(job[1], file=Path("/proc/1.wav"))], replace(TERMS, seconds=1.5), 1)
-    render(bundle, engine, pieces(tmp_path / "again", range(1, 2)), replace(TERMS, seconds=1.5))
+        best_of(bundle, engine, [replace(job[1], file=Path("/proc/1.wav"))], replace(OPTIONS, seconds=1.5), 1)
+    render(bundle, engine, specs(tmp_path / "again", range(1, 2)), replace(OPTIONS, seconds=1.5))
     assert np.array_equal(heard(tmp_path / "1.wav"), heard(tmp_path / "again" / "1.wav"))

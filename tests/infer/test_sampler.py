@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from slash_infer import Bundle, Sampler, Schedule, UserError
-from slash_infer.bench import measure
-from slash_infer.engine import Engine
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.randomness import Uniforms
+from slash_infer import Bundle, Sampler, TemperatureSchedule, UserError
+from slash_infer.bench.throughput import measure
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.randomness import Uniforms
 from slash_train.guitar import improvise
 from slash_train.run import Run
 
@@ -74,7 +74,7 @@ def test_a_low_temperature_is_likelier_and_a_high_one_wilder(bundle: Bundle, eng
 
 def test_temperatures_are_each_clips_own_and_move_over_time(bundle: Bundle, engine: Engine) -> None:
     warm, cold = (Sampler(bundle, 1, temperature=t, engine=engine).codes(3200)[0] for t in (1.0, 0.1))
-    moving = Schedule(((0.1, 1.0), (0.1001, 0.1)))
+    moving = TemperatureSchedule(((0.1, 1.0), (0.1001, 0.1)))
     both = Sampler(bundle, 2, temperature=[moving, 0.1], engine=engine)
     made = np.stack([both.codes(3200)[0], Sampler(bundle, [0], temperature=0.1, engine=engine).codes(3200)[0]])
     assert np.array_equal(made[0][:1600], warm[:1600])
@@ -102,7 +102,7 @@ def test_a_saved_sampler_goes_on_in_another_process(
 ) -> None:
     """Some seconds, saved at a time that is no multiple of a frame, and as many more are all of them in one go."""
     choice = {"engine": "cpu", "precision": precision}
-    moving = Schedule(((0.0, 0.9), (20.0, 1.1)))
+    moving = TemperatureSchedule(((0.0, 0.9), (20.0, 1.1)))
     program = f"""
 import numpy as np
 from slash_infer import Bundle, Sampler
@@ -210,7 +210,7 @@ def test_long_primes_are_heard_piece_by_piece(
     riffs = [improvise(0.5, [7, i])[::3][: 8000 - 999 * i] for i in range(3)]
     made = []
     for at_once in (7, 1024):
-        monkeypatch.setattr("slash_infer.sampler.LISTENED", at_once)
+        monkeypatch.setattr("slash_infer.sampling.sampler.PREFILL_STEPS", at_once)
         sampler = Sampler(bundle, 3, engine=engine)
         sampler.prime(riffs)
         made.append(sampler.codes(500))

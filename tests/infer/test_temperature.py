@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from slash_infer.errors import UserError
-from slash_infer.temperature import Schedule, parse, schedules
+from slash_infer.sampling.temperature import TemperatureSchedule, parse, schedules
 
 
 def test_numbers_several_and_schedules_are_read() -> None:
-    assert parse("0.9") == [Schedule.constant(0.9)]
-    assert parse("0.8,1") == [Schedule.constant(0.8), Schedule.constant(1.0)]
-    assert parse("0:0.9,5:1.05") == [Schedule(((0.0, 0.9), (5.0, 1.05)))]
+    assert parse("0.9") == [TemperatureSchedule.constant(0.9)]
+    assert parse("0.8,1") == [TemperatureSchedule.constant(0.8), TemperatureSchedule.constant(1.0)]
+    assert parse("0:0.9,5:1.05") == [TemperatureSchedule(((0.0, 0.9), (5.0, 1.05)))]
 
 
 def test_a_schedule_moves_in_straight_lines_and_stays_at_its_ends() -> None:
@@ -48,7 +48,10 @@ def test_others_are_refused(text: str, says: str) -> None:
 
 
 def test_one_for_all_or_one_for_each() -> None:
-    assert schedules(0.5, 2) == [Schedule.constant(0.5)] * 2
-    assert schedules([0.5, Schedule.constant(1)], 2) == [Schedule.constant(0.5), Schedule.constant(1)]
+    assert schedules(0.5, 2) == [TemperatureSchedule.constant(0.5)] * 2
+    assert schedules([0.5, TemperatureSchedule.constant(1)], 2) == [
+        TemperatureSchedule.constant(0.5),
+        TemperatureSchedule.constant(1),
+    ]
     with pytest.raises(UserError, match="1 temperatures for 2 clips"):
         schedules([0.5], 2)

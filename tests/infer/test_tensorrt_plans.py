@@ -11,11 +11,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from slash_export.bundle_writer import write_unchecked
-from slash_infer.build import build_plans, make_builder
 from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
-from slash_infer.runtime import Unavailable
-from slash_infer.tensorrt_plans import Compiler, PlanCache, PlanKey
+from slash_infer.runtimes.prebuild import build_plans, make_builder
+from slash_infer.runtimes.protocol import Unavailable
+from slash_infer.runtimes.tensorrt_plans import Compiler, PlanCache, PlanKey
 from slash_train.config import load_preset, preset_names
 from slash_train.model import SampleRNN
 

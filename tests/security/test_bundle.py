@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from slash_infer import onnx_cpu
 from slash_infer.bundle import MANIFEST, Bundle, describe_file
-from slash_infer.engine import Engine
+from slash_infer.bundle.onnx_file import check_self_contained
 from slash_infer.errors import UserError
-from slash_infer.onnx_cpu import OnnxCpu
-from slash_infer.onnx_file import check_self_contained
-from slash_infer.sampler import Sampler
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.sampler import Sampler
 
 
 @pytest.fixture(name="folder")

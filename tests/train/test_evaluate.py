@@ -8,10 +8,10 @@ import pytest
 from conftest import ALONE
 from typer.testing import CliRunner
 
+from slash_cli.app import app
 from slash_export.bundle_writer import export
 from slash_export.scoring import BundleScorer
 from slash_infer.bundle import Bundle
-from slash_infer.cli.app import app
 from slash_train import loop
 from slash_train.config import load_preset
 from slash_train.corpus import Corpus
@@ -28,8 +28,8 @@ SHAPES = {
 
 @pytest.mark.parametrize("overrides", SHAPES.values(), ids=SHAPES.keys())
 def test_a_bundle_scores_as_its_checkpoint(corpus: Corpus, tmp_path: Path, overrides: list[str]) -> None:
-    preset = load_preset("tiny", [*overrides, "training.average=0.9"])
-    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(50), around=ALONE)
+    preset = load_preset("tiny", [*overrides, "training.ema_decay=0.9"])
+    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(50), context=ALONE)
     export(done.run, tmp_path / "bundle")
     model, _ = done.run.load_model("best")
     expected = bits_per_sample(ModelScorer(model, preset.audio.codec), corpus, "test", at_most_seconds=2)
@@ -48,8 +48,8 @@ def test_files_are_scored_apart_and_together(run: Run, corpus: Corpus) -> None:
 
 
 def test_the_averaged_weights_are_what_is_scored_and_exported(corpus: Corpus, tmp_path: Path) -> None:
-    preset = load_preset("tiny", ["training.average=0.99"])
-    run = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(100), around=ALONE).run
+    preset = load_preset("tiny", ["training.ema_decay=0.99"])
+    run = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(100), context=ALONE).run
     averaged, checkpoint = run.load_model("last")
     newest, _ = run.load_model("last")
     checkpoint.load_weights(newest)

@@ -7,7 +7,7 @@ from slash_train.config import load_preset
 from slash_train.corpus import Corpus
 from slash_train.loader import Loader
 from slash_train.streams import TrainingStream
-from slash_train.training import Training
+from slash_train.trainer import Trainer
 from slash_train.workers import Workers
 
 pytestmark = [
@@ -18,9 +18,9 @@ pytestmark = [
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_step_never_waits_for_the_device(corpus: Corpus, precision: str) -> None:
-    preset = load_preset("tiny", [f"training.precision={precision}", "training.average=0.99"])
+    preset = load_preset("tiny", [f"training.precision={precision}", "training.ema_decay=0.99"])
     device = torch.device("cuda")
-    training = Training(preset, device, Workers())
+    training = Trainer(preset, device, Workers())
     with Loader(TrainingStream(corpus, preset), device) as loader:
         for _ in range(3):
             training.advance(loader.next())
@@ -37,7 +37,7 @@ def test_the_gpu_learns_what_the_cpu_learns(corpus: Corpus) -> None:
     preset = load_preset("tiny")
     losses = []
     for device in (torch.device("cpu"), torch.device("cuda")):
-        training = Training(preset, device, Workers())
+        training = Trainer(preset, device, Workers())
         with Loader(TrainingStream(corpus, preset), device) as loader:
             for _ in range(20):
                 training.advance(loader.next())

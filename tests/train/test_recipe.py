@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from slash_train.average import Average
 from slash_train.checkpoint import spaced
 from slash_train.config import ModelConfig, TrainingConfig, load_preset, preset_names
+from slash_train.ema import EMA
 from slash_train.model import SampleRNN
 from slash_train.schedule import learning_rate
 
@@ -28,7 +28,7 @@ def test_cosine_falls_to_a_twentieth_and_stays() -> None:
 
 def test_the_average_is_exponential_and_forgets_the_start() -> None:
     model = SampleRNN(ModelConfig(frame_sizes=(2,), rnn_layers=1, width=4, embedding=2), 4)
-    average = Average(model, 0.9)
+    average = EMA(model, 0.9)
     parameter, averaged = next(model.parameters()), next(average.model.parameters())
     expected = parameter.detach().clone()
     for step in range(1, 200):

@@ -20,7 +20,7 @@ from slash_train.metrics import Metrics
 from slash_train.run import Run
 
 STEPS = 60
-OVERRIDES = ("training.average=0.99", "training.checkpoint_every=20", "training.keep=1", "training.warmup_steps=10")
+OVERRIDES = ("training.ema_decay=0.99", "training.checkpoint_every=20", "training.keep=1", "training.warmup_steps=10")
 
 
 @pytest.fixture(scope="module", name="preset")
@@ -50,7 +50,7 @@ def hook(event, args):
         if countdown == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(hook)
-from slash_infer.cli import main
+from slash_cli import main
 main()
 """
 
@@ -108,16 +108,16 @@ def test_stopped_by_a_signal_between_checkpoints_a_run_goes_on_bit_for_bit(
 ) -> None:
     """Also the loss of the line of metrics that was begun before the signal."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    loop.train(corpus, whole, "tiny", preset, limits=loop.Limits(STEPS), around=ALONE)
+    loop.train(corpus, whole, "tiny", preset, limits=loop.Limits(STEPS), context=ALONE)
 
     def report(metrics: Metrics, *_: object) -> None:
         if metrics.step == 25:
             os.kill(os.getpid(), signal.SIGINT)
 
-    around = loop.Surroundings(ALONE.device, report=report)
-    stopped = loop.train(corpus, parts, "tiny", preset, limits=loop.Limits(STEPS), around=around)
+    context = loop.TrainContext(ALONE.device, report=report)
+    stopped = loop.train(corpus, parts, "tiny", preset, limits=loop.Limits(STEPS), context=context)
     assert stopped.stopped_by == signal.SIGINT and stopped.step == 26
-    loop.resume(corpus, parts, preset=preset, limits=loop.Limits(STEPS), around=ALONE)
+    loop.resume(corpus, parts, preset=preset, limits=loop.Limits(STEPS), context=ALONE)
     timeless = {"seconds", "samples_per_second"}
     lines = [[m.model_dump(exclude=timeless) for m in Run(each).metrics()] for each in (whole, parts)]
     assert lines[0] == lines[1] and len(lines[0]) == 5
@@ -129,13 +129,13 @@ def test_stopped_by_a_signal_between_checkpoints_a_run_goes_on_bit_for_bit(
 def test_what_a_run_depends_on_cannot_be_changed(corpus: Corpus, run: Run) -> None:
     changed = change_preset(run.preset, ["model.width=64", "training.window=128", "training.learning_rate=1e-4"])
     with pytest.raises(UserError, match=r"model.width is 32, not 64; training.window is 256, not 128; start a new"):
-        loop.resume(corpus, run.path, preset=changed, limits=loop.Limits(200), around=ALONE)
+        loop.resume(corpus, run.path, preset=changed, limits=loop.Limits(200), context=ALONE)
 
 
 def test_the_learning_rate_may_be_changed(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(25), around=ALONE)
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(25), context=ALONE)
     changed = change_preset(tiny, ["training.learning_rate=1e-4", "training.keep=0"])
-    loop.resume(corpus, out, preset=changed, limits=loop.Limits(50), around=ALONE)
+    loop.resume(corpus, out, preset=changed, limits=loop.Limits(50), context=ALONE)
     assert [m.learning_rate for m in Run(out).metrics()] == [3e-3, 1e-4]
     assert Run(out).preset == changed

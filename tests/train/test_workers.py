@@ -15,12 +15,12 @@ from slash_train.corpus import Corpus
 from slash_train.run import Run
 from slash_train.workers import Workers
 
-SETTINGS = ("--preset", "tiny", "--set", "training.average=0.99", "--set", "training.listen_clips=0")
+SETTINGS = ("--preset", "tiny", "--set", "training.ema_decay=0.99", "--set", "training.preview_clips=0")
 
 
 def _command(corpus: Corpus, out: Path, processes: int, *more: str) -> list[str]:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    start = [sys.executable, *(launcher if processes > 1 else []), "-m", "slash_infer"]
+    start = [sys.executable, *(launcher if processes > 1 else []), "-m", "slash_cli"]
     return [*start, "train", str(corpus.path), "--out", str(out), *more]
 
 

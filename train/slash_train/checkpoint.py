@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from slash_infer.errors import UserError
-from slash_infer.files import read_json, whole_directory, write_json
+from slash_infer.files import atomic_directory, read_json, write_json
 from slash_train.model import SampleRNN, State
 from slash_train.streams import Position
 
@@ -32,7 +32,7 @@ CHECKPOINT = re.compile(r"step-\d{8,}")
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-class Unlogged(BaseModel):
+class UnloggedLoss(BaseModel):
     """The training loss since the last line of metrics."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,7 +41,7 @@ class Unlogged(BaseModel):
     samples: int = Field(default=0, ge=0)
 
 
-class Progress(BaseModel):
+class TrainerState(BaseModel):
     """The JSON half of a checkpoint: how far the run is and where its data stands."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,7 +54,7 @@ class Progress(BaseModel):
     valid_bits: float | None = Field(allow_inf_nan=False)
     """Those of this checkpoint, where it was scored."""
     position: Position
-    unlogged: Unlogged
+    unlogged: UnloggedLoss
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Checkpoint:
 
     path: Path
 
-    def progress(self) -> Progress:
+    def progress(self) -> TrainerState:
         """Read the JSON half."""
         content = read_json(self.path / PROGRESS, "a checkpoint")
         try:
-            return Progress.model_validate(content)
+            return TrainerState.model_validate(content)
         except ValidationError:
-            raise UserError(f"{self.path / PROGRESS}: is damaged; restore it from a copy of the run") from None
+            raise UserError(self.path / PROGRESS, "is damaged", "restore it from a copy of the run") from None
 
     def load_weights(self, model: SampleRNN, *, averaged: bool = False) -> None:
         """Copy weights into `model`: the newest, that training goes on with, or the average of a run that keeps one.
@@ -81,7 +81,7 @@ class Checkpoint:
         try:
             model.load_state_dict(self._tensors(name))
         except RuntimeError:
-            raise UserError(f"{self.path / name}: does not fit the run's configuration; was it moved?") from None
+            raise UserError(self.path / name, "does not fit the run's configuration", "was it moved?") from None
 
     def load_optimiser(self, model: SampleRNN, optimiser: torch.optim.Optimizer) -> None:
         """Restore Adam's moments of every parameter of `model`."""
@@ -110,12 +110,12 @@ class Checkpoint:
         try:
             tensors = load_file(path)
         except FileNotFoundError:
-            raise UserError(f"{path}: is missing; restore it from a copy of the run") from None
+            raise UserError(path, "is missing", "restore it from a copy of the run") from None
         except SafetensorError as error:
-            raise UserError(f"{path}: is damaged ({error}); restore it from a copy of the run") from None
+            raise UserError(path, f"is damaged ({error})", "restore it from a copy of the run") from None
         for tensor, shape in (expected or {}).items():
             if tensor not in tensors or tensors[tensor].shape != shape:
-                raise UserError(f"{path}: is damaged ({tensor} does not fit); restore it from a copy of the run")
+                raise UserError(path, f"is damaged ({tensor} does not fit)", "restore it from a copy of the run")
         return tensors
 
 
@@ -141,7 +141,7 @@ class CheckpointStore:
         else:
             path = Path(which)
         if not (path / PROGRESS).is_file():
-            raise UserError(f"{path}: is not a checkpoint; use best, last or a folder inside {self._folder}")
+            raise UserError(path, "is not a checkpoint", f"use best, last or a folder inside {self._folder}")
         return Checkpoint(path)
 
     def all(self) -> list[Checkpoint]:
@@ -154,7 +154,7 @@ class CheckpointStore:
         average: SampleRNN | None,
         optimiser: torch.optim.Optimizer,
         state: State,
-        progress: Progress,
+        progress: TrainerState,
         *,
         best: bool,
         keep: int,
@@ -173,7 +173,7 @@ class CheckpointStore:
             every: steps between checkpoints.
         """
         name = f"step-{progress.step:08d}"
-        with whole_directory(self._folder / name) as folder:
+        with atomic_directory(self._folder / name) as folder:
             _save_tensors(model.state_dict(), folder / WEIGHTS)
             if average is not None:
                 _save_tensors(average.state_dict(), folder / AVERAGE)
@@ -221,7 +221,7 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:
-        raise UserError(f"{path}: cannot be written ({error}); make room and go on with --resume") from None
+        raise UserError(path, f"cannot be written ({error})", "make room and go on with `resume`") from None
 
 
 def _moments(model: SampleRNN, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -110,9 +110,9 @@ class TrainingConfig(_Strict):
     """At most this much of the validation split is scored at each checkpoint."""
     keep: Annotated[int, Field(ge=0, le=65536)] = 5
     """Checkpoints to keep besides the best and the last, spread evenly over the run."""
-    listen_clips: Annotated[int, Field(ge=0, le=64)] = 2
+    preview_clips: Annotated[int, Field(ge=0, le=64)] = 2
     """Clips to generate at each checkpoint, always from the same seeds; 0 for none."""
-    listen_seconds: Annotated[float, Field(ge=0.1, le=600)] = 2.0
+    preview_seconds: Annotated[float, Field(ge=0.1, le=600)] = 2.0
     """Length of each."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the products; weights, optimiser and state stay float32."""
@@ -138,7 +138,7 @@ CHANGEABLE = {
     f"training.{name}"
     for name in (
         *("learning_rate", "schedule", "warmup_steps", "clip_norm", "steps", "checkpoint_every", "valid_seconds"),
-        *("keep", "listen_clips", "listen_seconds", "precision"),
+        *("keep", "preview_clips", "preview_seconds", "precision"),
     )
 }  # in a run that has begun; all else its weights or its data position depend on
 
@@ -156,7 +156,7 @@ def require_resumable(old: Preset, new: Preset, run: Path) -> None:
         if before[key] != after[key] and key not in CHANGEABLE
     ]
     if differences:
-        raise UserError(f"{run}: cannot go on with another configuration: {'; '.join(differences)}; start a new run")
+        raise UserError(run, f"cannot go on with another configuration: {'; '.join(differences)}", "start a new run")
 
 
 def _flat(preset: Preset) -> dict[str, Any]:
@@ -206,14 +206,14 @@ def parse_preset(tables: dict[str, Any], source: str) -> Preset:
     try:
         return Preset.model_validate(tables)
     except ValidationError as error:
-        raise UserError(f"{source}: {_first_fault(error)}") from None
+        raise UserError(source, f"{_first_fault(error)}") from None
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:
     """Set one dotted key of `tables` in place, from text like `training.batch_size=8`."""
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UserError(f"--set {override}: write it as key=value, for example training.batch_size=8")
+        raise UserError(f"`set` {override}", "write it as key=value, for example training.batch_size=8")
     _check_key(key)
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -228,7 +228,7 @@ def _apply(tables: dict[str, Any], override: str) -> None:
 def _check_key(key: str) -> None:
     keys = [name for name, _ in _leaf_fields(Preset)]
     if key not in keys:
-        raise UserError(f"--set {key}: no such key{_nearest(key, keys)}")
+        raise UserError(f"`set` {key}", f"no such key{_nearest(key, keys)}")
 
 
 def _leaf_fields(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:

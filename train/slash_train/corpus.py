@@ -54,7 +54,7 @@ class Recording(BaseModel):
         return sum(region.length for region in self.regions)
 
 
-class CorpusPage(BaseModel):
+class CorpusManifest(BaseModel):
     """The contents of `corpus.json`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -98,16 +98,16 @@ class Corpus:
         self.path = path
         content = read_json(path / PAGE, "a corpus; make one with: slash prepare SRC --out CORPUS")
         try:
-            self.page = CorpusPage.model_validate(content)
+            self.page = CorpusManifest.model_validate(content)
         except ValidationError as error:
-            raise UserError(f"{path / PAGE}: {first_fault(error)}; prepare the corpus again") from None
+            raise UserError(path / PAGE, f"{first_fault(error)}", "prepare the corpus again") from None
         try:
             self.pcm: npt.NDArray[np.int16] = np.load(path / SAMPLES, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise UserError(f"{path / SAMPLES}: cannot be read ({error}); prepare the corpus again") from None
+            raise UserError(path / SAMPLES, f"cannot be read ({error})", "prepare the corpus again") from None
         expected = sum(self.page.length(split) for split in SPLITS)
         if self.pcm.dtype != np.int16 or self.pcm.shape != (expected,):
-            raise UserError(f"{path / SAMPLES}: does not match {PAGE}; prepare the corpus again")
+            raise UserError(path / SAMPLES, f"does not match {PAGE}", "prepare the corpus again")
 
     def fingerprint(self) -> str:
         """Return the sha256 of `corpus.json`: the same for the same recordings prepared the same way."""

@@ -23,7 +23,7 @@ from slash_train.metrics import Metrics, write_scalars
 from slash_train.model import SampleRNN
 from slash_train.run import CURVE, MADE_BY, PAGE, SAMPLES, TENSORBOARD, Run
 from slash_train.streams import Position, TrainingStream
-from slash_train.training import Training
+from slash_train.trainer import Trainer
 from slash_train.workers import Workers
 
 LOG_EVERY = 25  # steps between lines of metrics: often enough to watch, rarely enough to cost nothing
@@ -49,7 +49,7 @@ Listen = Callable[[SampleRNN, Preset, int, Path, SummaryWriter], None]
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class TrainContext:
     """Where a run trains, and what watches it."""
 
     device: torch.device
@@ -79,7 +79,7 @@ def train(
     preset: Preset,
     *,
     limits: Limits,
-    around: Surroundings,
+    context: TrainContext,
     force: bool = False,
 ) -> Outcome:
     """Start a new run in the directory `out`. Everything that can be refused is refused before it is made.
@@ -87,17 +87,17 @@ def train(
     Raises:
         UserError: `out` exists, or corpus and preset do not fit each other.
     """
-    workers = around.workers
+    workers = context.workers
     if workers.is_main:
-        check_directory_output(out, force=force, page=PAGE, made_by=MADE_BY, inputs=[corpus.path])
-    training, stream = _prepare(corpus, preset, around)
+        check_directory_output(out, force=force, metadata=PAGE, made_by=MADE_BY, inputs=[corpus.path])
+    training, stream = _prepare(corpus, preset, context)
     if workers.is_main:
         Run.create(out, preset_name, preset, corpus)
     workers.wait()
-    return _continue(Run(out), corpus, training, stream, limits, around)
+    return _continue(Run(out), corpus, training, stream, limits, context)
 
 
-def resume(corpus: Corpus, out: Path, *, preset: Preset, limits: Limits, around: Surroundings) -> Outcome:
+def resume(corpus: Corpus, out: Path, *, preset: Preset, limits: Limits, context: TrainContext) -> Outcome:
     """Go on with the run in `out` from its last checkpoint, as if it had not stopped.
 
     Args:
@@ -105,54 +105,55 @@ def resume(corpus: Corpus, out: Path, *, preset: Preset, limits: Limits, around:
         out: the run.
         preset: the run's own, or one that changes what may be changed in a run.
         limits: when to stop.
-        around: where to train. The number of workers may differ from before.
+        context: where to train. The number of workers may differ from before.
 
     Raises:
         UserError: `out` is not a run, or was started on another corpus or with another model.
     """
     run = Run(out)
     if run.page.get("corpus_sha256") != corpus.fingerprint():
-        raise UserError(f"{corpus.path}: is not the corpus the run was started on; use {run.page.get('corpus')}")
+        raise UserError(corpus.path, "is not the corpus the run was started on", f"use {run.page.get('corpus')}")
     require_resumable(run.preset, preset, out)
     checkpoint = None if run.checkpoints.is_empty() else run.checkpoints.find("last")
     progress = checkpoint.progress() if checkpoint else None
-    training, stream = _prepare(corpus, preset, around, progress.position if progress else None)
+    training, stream = _prepare(corpus, preset, context, progress.position if progress else None)
     if checkpoint and progress:
         training.restore(checkpoint, progress)
-    if around.workers.is_main:
+    if context.workers.is_main:
         run.clear_leftovers()
         run.forget_metrics_after(training.step)
         run.change(preset)
-    around.workers.wait()
-    return _continue(Run(out), corpus, training, stream, limits, around)
+    context.workers.wait()
+    return _continue(Run(out), corpus, training, stream, limits, context)
 
 
 def _prepare(
-    corpus: Corpus, preset: Preset, around: Surroundings, position: Position | None = None
-) -> tuple[Training, TrainingStream]:
+    corpus: Corpus, preset: Preset, context: TrainContext, position: Position | None = None
+) -> tuple[Trainer, TrainingStream]:
     if corpus.sample_rate != preset.audio.sample_rate:
         raise UserError(
-            f"{corpus.path}: is at {corpus.sample_rate} Hz and the preset at {preset.audio.sample_rate} Hz; "
-            f"prepare it again with --sample-rate {preset.audio.sample_rate}"
+            corpus.path,
+            f"is at {corpus.sample_rate} Hz and the preset at {preset.audio.sample_rate} Hz",
+            f"prepare it again with `sample_rate` {preset.audio.sample_rate}",
         )
-    training = Training(preset, around.device, around.workers)
+    training = Trainer(preset, context.device, context.workers)
     stream = TrainingStream(corpus, preset, position, training.lanes)
-    if around.compile_model and training.model.sample_tier is not None:
+    if context.compile_model and training.model.sample_tier is not None:
         training.model.sample_tier.compile()
     return training, stream
 
 
 def _continue(
-    run: Run, corpus: Corpus, training: Training, stream: TrainingStream, limits: Limits, around: Surroundings
+    run: Run, corpus: Corpus, training: Trainer, stream: TrainingStream, limits: Limits, context: TrainContext
 ) -> Outcome:
-    workers = around.workers
+    workers = context.workers
     with ExitStack() as stack:
         stop = stack.enter_context(stop_signals(insistent=workers.count == 1))
-        loader = stack.enter_context(Loader(stream, around.device))
+        loader = stack.enter_context(Loader(stream, context.device))
         board = None
         if workers.is_main:
             board = stack.enter_context(SummaryWriter(str(run.path / TENSORBOARD), purge_step=training.step + 1))
-        session = _Session(run, corpus, training, around, board)
+        session = _Session(run, corpus, training, context, board)
         stopped = session.train(loader, limits, stop)
     by = stop[0] if stop else Signals.SIGTERM  # where another worker had the signal
     return Outcome(run, training.step, training.best_bits, by if stopped else None)
@@ -162,17 +163,17 @@ class _Session:
     """One start or resumption of a run, from its first step to its last."""
 
     def __init__(
-        self, run: Run, corpus: Corpus, training: Training, around: Surroundings, board: SummaryWriter | None
+        self, run: Run, corpus: Corpus, training: Trainer, context: TrainContext, board: SummaryWriter | None
     ) -> None:
         self._run = run
         self._corpus = corpus
         self._training = training
-        self._around = around
+        self._context = context
         self._board = board  # in the main worker alone
 
     def train(self, loader: Loader, limits: Limits, stop: list[Signals]) -> bool:
         """Take steps until the limits are reached or a signal asks to stop; return whether one did."""
-        training, workers = self._training, self._around.workers
+        training, workers = self._training, self._context.workers
         begun, seconds_before = time.perf_counter(), training.seconds
         logged_at, logged_step = begun, training.step
         finished, stopped, validate = limits.done(training.step, 0.0) >= 1, False, False
@@ -180,7 +181,7 @@ class _Session:
             self.listen()  # had the process that saved this checkpoint not been killed, it would have
         while not (finished or stopped):
             training.advance(loader.next())
-            if self._around.device.type == "cpu" or training.step % LOG_EVERY == 0:
+            if self._context.device.type == "cpu" or training.step % LOG_EVERY == 0:
                 training.require_finite()  # waits for the device, which on a CPU has nothing left to do
             now = time.perf_counter()
             training.seconds = seconds_before + now - begun
@@ -190,7 +191,7 @@ class _Session:
             if validate or training.step % LOG_EVERY == 0:
                 metrics = training.measure(now - logged_at, training.step - logged_step)
                 metrics = self._checkpoint(metrics) if validate else self._log(metrics)
-                self._around.report(metrics, done, training.epoch)
+                self._context.report(metrics, done, training.epoch)
                 logged_at, logged_step = time.perf_counter(), training.step
         if stopped and not validate:
             training.require_finite()
@@ -210,12 +211,13 @@ class _Session:
                 self._corpus,
                 "valid",
                 at_most_seconds=training.recipe.valid_seconds,
-                workers=self._around.workers,
+                workers=self._context.workers,
             )
             if not math.isfinite(bits):
                 raise UserError(
-                    f"training diverged: the validation score at step {training.step} is {bits}; "
-                    "start a new run with a lower training.learning_rate"
+                    "training diverged",
+                    f"the validation score at step {training.step} is {bits}",
+                    "start a new run with a lower training.learning_rate",
                 )
             best = training.best_bits is None or bits < training.best_bits
             if best:
@@ -229,7 +231,7 @@ class _Session:
 
     def listen(self) -> None:
         """Make the clips of the newest checkpoint, unless they are there."""
-        training, listen = self._training, self._around.listen
+        training, listen = self._training, self._context.listen
         folder = self._run.path / SAMPLES / f"step-{training.step:08d}"
         if self._board is not None and listen is not None and not folder.exists():
             listen(training.scored_model, self._run.preset, training.step, folder, self._board)
@@ -242,12 +244,12 @@ class _Session:
 
     def _save(self, bits: float | None, *, best: bool) -> None:
         training = self._training
-        state = self._around.workers.gather(training.state)
+        state = self._context.workers.gather(training.state)
         progress = training.progress(bits)
-        if self._around.workers.is_main:
+        if self._context.workers.is_main:
             self._run.checkpoints.save(
                 training.model,
-                training.average.model if training.average else None,
+                training.ema_decay.model if training.ema_decay else None,
                 training.optimiser,
                 state,
                 progress,
@@ -255,4 +257,4 @@ class _Session:
                 keep=training.recipe.keep,
                 every=training.recipe.checkpoint_every,
             )
-        self._around.workers.wait()
+        self._context.workers.wait()

@@ -20,7 +20,7 @@ class Metrics(BaseModel):
     valid_bits: float | None = None
     """Bits per sample on the validation split, where it was scored."""
     samples_per_second: float
-    """Training speed, validation and saving left out."""
+    """Trainer speed, validation and saving left out."""
     gradient_norm: float
     """Before clipping, of the last step."""
     learning_rate: float

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import UserError
-from slash_infer.files import check_directory_output, whole_directory, write_json
-from slash_train.corpus import MADE_BY, PAGE, SAMPLES, CorpusPage, Recording
+from slash_infer.files import atomic_directory, check_directory_output, write_json
+from slash_train.corpus import MADE_BY, PAGE, SAMPLES, CorpusManifest, Recording
 from slash_train.recordings import Channel, SourceStats, decode, find_recordings
 from slash_train.splits import divide
 
@@ -38,7 +38,7 @@ def prepare(
     test: float = 0.1,
     force: bool = False,
     advance: Advance = lambda _: None,
-) -> CorpusPage:
+) -> CorpusManifest:
     """Make the corpus `out` from audio files and folders.
 
     Args:
@@ -58,12 +58,12 @@ def prepare(
         UserError: bad fractions, no recordings, an unreadable one, nothing but silence, or `out` exists.
     """
     if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
-        raise UserError(f"--valid {valid} --test {test}: each must be at least 0 and both together under 1")
+        raise UserError(f"`valid` {valid} `test` {test}", "each must be at least 0 and both together under 1")
     if not 1000 <= sample_rate <= 192_000:
-        raise UserError(f"--sample-rate {sample_rate}: must be from 1000 to 192000 Hz")
+        raise UserError(f"`sample_rate` {sample_rate}", "must be from 1000 to 192000 Hz")
     paths = find_recordings(sources)
-    check_directory_output(out, force=force, page=PAGE, made_by=MADE_BY, inputs=paths)
-    with whole_directory(out) as folder:
+    check_directory_output(out, force=force, metadata=PAGE, made_by=MADE_BY, inputs=paths)
+    with atomic_directory(out) as folder:
         decoded = folder / "decoded.float32"
         measured = []
         with decoded.open("wb") as sink:
@@ -72,13 +72,13 @@ def prepare(
                 advance(path.name)
         peak = max(m.peak for m in measured)
         if peak < SILENT_PEAK:
-            raise UserError(f"{sources[0]}: every recording is silent; nothing can be learned from it")
+            raise UserError(sources[0], "every recording is silent", "nothing can be learned from it")
         gain = TARGET_PEAK / peak
         _write_pcm(decoded, folder / SAMPLES, gain)
         decoded.unlink()
         names = _names(paths)
         divided = divide(names, [m.length for m in measured], valid, test)
-        page = CorpusPage(
+        page = CorpusManifest(
             sample_rate=sample_rate,
             channel=channel,
             gain_db=float(20 * np.log10(gain)),
@@ -95,7 +95,7 @@ def prepare(
             ),
         )
         if page.length("train") == 0:
-            raise UserError(f"{sources[0]}: nothing is left to train on; lower --valid and --test")
+            raise UserError(sources[0], "nothing is left to train on", "lower `valid` and `test`")
         write_json(folder / PAGE, page.model_dump())
     return page
 
@@ -135,7 +135,7 @@ def _decode_and_measure(path: Path, sample_rate: int, channel: Channel, write: C
         write(block.tobytes())
     measure.finish()
     if measure.length == 0:
-        raise UserError(f"{path}: is shorter than one sample at {sample_rate} Hz; remove it")
+        raise UserError(path, f"is shorter than one sample at {sample_rate} Hz", "remove it")
     return measure
 
 

@@ -38,12 +38,12 @@ def find_recordings(sources: Sequence[Path]) -> list[Path]:
         elif source.is_file():
             files = [source]
         else:
-            raise UserError(f"{source}: no such file or folder; check the path")
+            raise UserError(source, "no such file or folder", "check the path")
         for file in files:
             found.setdefault(file.resolve(), file)  # the same file twice could be in two splits
     if not found:
         kinds = ", ".join(sorted(suffix[1:].upper() for suffix in SUFFIXES))
-        raise UserError(f"{sources[0]}: holds no recordings; put {kinds} files there or name another folder")
+        raise UserError(sources[0], "holds no recordings", f"put {kinds} files there or name another folder")
     return list(found.values())
 
 
@@ -76,22 +76,22 @@ def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -
         with soundfile.SoundFile(os.fsencode(path)) as file:  # names in old encodings, too
             stats.rate = file.samplerate
             if channel == "right" and file.channels < 2:
-                raise UserError(f"{path}: is mono and has no right channel; use --channel mix or left")
+                raise UserError(path, "is mono and has no right channel", "use `channel` mix or left")
             resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
             while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 mono = _one_channel(block, channel)
                 if not np.abs(mono).max() < ABSURD:  # not so for NaN, either
-                    raise UserError(f"{path}: holds samples that are not finite, or absurd; repair or remove it")
+                    raise UserError(path, "holds samples that are not finite, or absurd", "repair or remove it")
                 stats.frames += len(block)
                 stats.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
                 yield resampler.resample_chunk(mono)
             if stats.frames == 0:
-                raise UserError(f"{path}: holds no audio; remove it")
+                raise UserError(path, "holds no audio", "remove it")
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
     except soundfile.LibsndfileError as error:
-        raise UserError(f"{path}: is not readable audio ({error.error_string}); repair or remove it") from None
+        raise UserError(path, f"is not readable audio ({error.error_string})", "repair or remove it") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+        raise UserError(path, f"cannot be read ({error.strerror})", "check its permissions") from None
 
 
 def _one_channel(block: npt.NDArray[np.float32], channel: Channel) -> npt.NDArray[np.float32]:

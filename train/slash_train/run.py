@@ -8,7 +8,7 @@ from typing import Any
 
 from slash_infer import __version__
 from slash_infer.errors import UserError
-from slash_infer.files import read_json, whole_directory, whole_file, write_json
+from slash_infer.files import atomic_directory, atomic_file, read_json, write_json
 from slash_train.checkpoint import Checkpoint, CheckpointStore
 from slash_train.config import Preset, parse_preset
 from slash_train.corpus import Corpus
@@ -35,7 +35,7 @@ class Run:
         self.path = path
         self.page = read_json(path / PAGE, "a run; make one with: slash train CORPUS --out RUN")
         if self.page.get("schema_version") != SCHEMA_VERSION or "preset" not in self.page:
-            raise UserError(f"{path / PAGE}: is damaged, or from another version of Slash; train anew")
+            raise UserError(path / PAGE, "is damaged, or from another version of Slash", "train anew")
         self.preset = parse_preset(self.page["preset"], source=str(path / PAGE))
         self.checkpoints = CheckpointStore(path)
 
@@ -51,7 +51,7 @@ class Run:
             "corpus": str(corpus.path.resolve()),
             "corpus_sha256": corpus.fingerprint(),
         }
-        with whole_directory(path) as folder:
+        with atomic_directory(path) as folder:
             write_json(folder / PAGE, content)
         return cls(path)
 
@@ -78,7 +78,7 @@ class Run:
         """
         checkpoint = self.checkpoints.find(which)
         model = SampleRNN(self.preset.model, self.preset.audio.codec.levels)
-        checkpoint.load_weights(model, averaged=self.preset.training.average > 0)
+        checkpoint.load_weights(model, averaged=self.preset.training.ema_decay > 0)
         return model.eval(), checkpoint
 
     def metrics(self) -> Iterator[Metrics]:
@@ -89,7 +89,7 @@ class Run:
             try:
                 yield Metrics.model_validate_json(line)
             except ValueError:
-                raise UserError(f"{path}: has a damaged line; remove the line") from None
+                raise UserError(path, "has a damaged line", "remove the line") from None
 
     def log(self, metrics: Metrics) -> None:
         """Append one line of metrics, and wait until it is on the disk: a checkpoint must not outlive it."""
@@ -110,5 +110,5 @@ class Run:
     def forget_metrics_after(self, step: int) -> None:
         """Drop what was logged after `step`: a resumed run will log it again."""
         kept = [metrics for metrics in self.metrics() if metrics.step <= step]
-        with whole_file(self.path / METRICS) as part:
+        with atomic_file(self.path / METRICS) as part:
             part.write_text("".join(m.model_dump_json(exclude_none=True) + "\n" for m in kept), encoding="utf-8")

@@ -170,14 +170,15 @@ def _check_size(corpus: Corpus, preset: Preset, clips: int) -> None:
     recipe, length = preset.training, corpus.length("train")
     if length < recipe.window:
         raise UserError(
-            f"{corpus.path}: its training split has {length} samples, less than one window of {recipe.window}; "
-            "add recordings or lower training.window"
+            corpus.path,
+            f"its training split has {length} samples, less than one window of {recipe.window}",
+            "add recordings or lower training.window",
         )
     if clips < recipe.batch_size:
         raise UserError(
-            f"{corpus.path}: its training split makes {clips} clips of at most {recipe.clip_seconds:g} s, too few "
-            f"for training.batch_size={recipe.batch_size}; --set training.batch_size={clips}, lower "
-            "training.clip_seconds, or add recordings"
+            corpus.path,
+            f"its training split makes {clips} clips of at most {recipe.clip_seconds:g} s, too few for training.batch_size={recipe.batch_size}",
+            f"`set` training.batch_size={clips}, lower training.clip_seconds, or add recordings",
         )
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from slash_infer.audio_files import FORMATS
+from slash_infer.audio.audio_files import FORMATS
+from slash_infer.clips.sidecar import MADE_BY, Sidecar
 from slash_infer.errors import UserError
 from slash_infer.files import read_json
-from slash_infer.sidecar import MADE_BY, Sidecar
 
 GALLERY_PAGE = "gallery.json"  # a folder that has it is a gallery
 RUN_PAGE = "run.json"  # a folder that has it is a training run
@@ -53,9 +53,9 @@ def find_sections(folders: Sequence[Path]) -> list[Section]:
     places = [folder.resolve() for folder in folders]
     for place, folder in zip(places, folders, strict=True):
         if not folder.is_dir():
-            raise UserError(f"{folder}: is not a folder; give folders of clips, training runs or auditions")
+            raise UserError(folder, "is not a folder", "give folders of clips, training runs or auditions")
         if places.count(place) > 1:
-            raise UserError(f"{folder}: was given twice; give it once")
+            raise UserError(folder, "was given twice", "give it once")
     return [_section(folder, name) for folder, name in zip(folders, _names(places), strict=True)]
 
 
@@ -65,7 +65,7 @@ def _section(folder: Path, name: str) -> Section:
         Clip(file, file.relative_to(folder).as_posix(), page) for file in audio if (page := _page(file)) is not None
     ]
     if not clips:
-        raise UserError(f"{folder}: holds no clips of slash generate; give a folder of clips, a run or an audition")
+        raise UserError(folder, "holds no clips of slash generate", "give a folder of clips, a run or an audition")
     return Section(name, _rows(clips), left_out=len(audio) - len(clips))
 
 

@@ -1,7 +1,7 @@
 """What the gallery says about a clip."""
 
+from slash_infer.clips.sidecar import PrimeSource, Sidecar
 from slash_infer.gallery.clips import Clip
-from slash_infer.sidecar import PrimePage, Sidecar
 
 
 def in_short(page: Sidecar) -> str:
@@ -57,6 +57,6 @@ def _speed(page: Sidecar) -> str | None:
     return f"{each:.2f} x realtime, {page.realtime_batch:.2f} x for {page.clips_together} together"
 
 
-def _prime(prime: PrimePage, *, included: bool) -> str:
+def _prime(prime: PrimeSource, *, included: bool) -> str:
     where = "the file begins with it" if included else "not in the file"
     return f"{prime.seconds:.4g} s of {prime.file} from {prime.start:.4g} s, {where}"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from slash_infer import __version__
-from slash_infer.files import whole_directory, write_json
+from slash_infer._version import __version__
+from slash_infer.audio.spectrogram import CARD_PIXELS, draw_card
+from slash_infer.files import atomic_directory, write_json
 from slash_infer.gallery.clips import GALLERY_PAGE, Clip, Row, Section
 from slash_infer.gallery.facts import facts, faults, in_short
-from slash_infer.spectrogram import CARD_PIXELS, draw_card
 
 MADE_BY = "slash gallery"
 
@@ -51,7 +51,7 @@ def make_gallery(sections: Sequence[Section], out: Path, title: str, advance: Ca
     Raises:
         UserError: the audio of a clip is damaged.
     """
-    with whole_directory(out) as folder:
+    with atomic_directory(out) as folder:
         for name in ("audio", "images"):
             (folder / name).mkdir()
         numbers = count(1)

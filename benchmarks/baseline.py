@@ -1,0 +1,119 @@
+"""SampleRNN as public PyTorch implementations write it: what Slash's training is measured against.
+
+Codes are embedded, flattened and multiplied, FS * E numbers for every sample; weight norm is recomputed on every
+call; the optimiser is PyTorch's default Adam, gradients are clipped element by element. Any number of tiers, LSTM or
+GRU, of the same shapes as `slash_train.model.SampleRNN`, and called like it.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrizations
+
+from slash_train.config import ModelConfig
+from slash_train.loader import Batch
+from slash_train.model import State
+from slash_train.streams import NO_TARGET
+
+CLIP = 1.0  # each element of the gradient is kept in [-1, 1]
+
+
+class _FrameTier(nn.Module):
+    def __init__(self, config: ModelConfig, tier: int) -> None:
+        super().__init__()
+        width = config.width
+        self.frame_size = config.frame_sizes[tier - 1]
+        self.ratio = self.frame_size // (config.frame_sizes[tier - 2] if tier > 1 else 1)
+        cell = {"lstm": nn.LSTM, "gru": nn.GRU}[config.cell]
+        self.input = parametrizations.weight_norm(nn.Linear(self.frame_size, width))
+        self.rnn = cell(width, width, config.rnn_layers, batch_first=True)
+        self.initial = nn.Parameter(torch.zeros(2 if config.cell == "lstm" else 1, config.rnn_layers, width))
+        self.upsample = parametrizations.weight_norm(nn.Linear(width, self.ratio * width))
+
+    def forward(self, frames: Tensor, conditioning: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = self.input(frames)
+        if conditioning is not None:
+            inputs = inputs + conditioning
+        given = tuple(part.contiguous() for part in state)
+        hidden, last = self.rnn(inputs, given if len(given) > 1 else given[0])
+        made = self.upsample(hidden).view(len(frames), -1, inputs.shape[-1])
+        return made, torch.stack(last) if len(given) > 1 else last.unsqueeze(0)
+
+
+class _SampleTier(nn.Module):
+    def __init__(self, config: ModelConfig, levels: int) -> None:
+        super().__init__()
+        self.history = config.frame_sizes[0]
+        self.embedding = nn.Embedding(levels, config.embedding)
+        self.first = parametrizations.weight_norm(
+            nn.Linear(self.history * config.embedding, config.width, bias=False)
+        )
+        self.hidden = nn.ModuleList(
+            parametrizations.weight_norm(nn.Linear(config.width, config.width)) for _ in range(config.mlp_layers - 1)
+        )
+        self.output = parametrizations.weight_norm(nn.Linear(config.width, levels))
+
+    def forward(self, codes: Tensor, conditioning: Tensor) -> Tensor:
+        embedded = self.embedding(codes.unfold(1, self.history, 1))  # [B, T, FS, E]
+        x = self.first(embedded.flatten(2)) + conditioning
+        for linear in self.hidden:
+            x = functional.relu(linear(x))
+        return cast("Tensor", self.output(x))
+
+
+class Baseline(nn.Module):
+    """The model. Arguments as `SampleRNN`; configurations without a sample tier or with skips are not covered."""
+
+    def __init__(self, config: ModelConfig, levels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.levels = levels
+        self.frame_tiers = nn.ModuleList(_FrameTier(config, k) for k in range(1, len(config.frame_sizes) + 1))
+        self.sample_tier = _SampleTier(config, levels)
+
+    def initial_state(self, batch: int) -> State:
+        """As `SampleRNN.initial_state`."""
+        return [cast("_FrameTier", tier).initial.unsqueeze(2).expand(-1, -1, batch, -1) for tier in self.frame_tiers]
+
+    def forward(self, codes: Tensor, state: State, starting: Tensor | None = None) -> tuple[Tensor, State]:
+        """As `SampleRNN.forward`."""
+        if starting is not None:
+            chosen = starting.view(1, 1, -1, 1)
+            fresh = self.initial_state(len(starting))
+            state = [torch.where(chosen, new, old) for new, old in zip(fresh, state, strict=True)]
+        top, length = self.config.top_frame, codes.shape[1] - self.config.top_frame
+        values = codes.to(state[0].dtype) * (4.0 / (self.levels - 1)) - 2.0
+        made, after = None, list(state)
+        for k in reversed(range(len(self.frame_tiers))):
+            tier = cast("_FrameTier", self.frame_tiers[k])
+            start = top - tier.frame_size
+            frames = values[:, start : start + length].reshape(len(codes), -1, tier.frame_size)
+            made, after[k] = tier(frames, made, state[k])
+        return self.sample_tier(codes[:, top - self.sample_tier.history : -1], made), after
+
+
+class BaselineTrainer:
+    """Its training: `advance` does a step, as `slash_train.trainer.Trainer.advance` does."""
+
+    def __init__(
+        self, config: ModelConfig, levels: int, batch_size: int, learning_rate: float, device: torch.device
+    ) -> None:
+        torch.manual_seed(0)
+        self.model = Baseline(config, levels).to(device)
+        self._optimiser = torch.optim.Adam(self.model.parameters(), lr=learning_rate)
+        self._state = [tensor.detach().clone() for tensor in self.model.initial_state(batch_size)]
+        self.step = 0
+
+    def advance(self, batch: Batch) -> None:
+        """Do one step of optimisation."""
+        logits, state = self.model(batch.codes, self._state, batch.starting)
+        self._state = [tensor.detach() for tensor in state]
+        log_likelihoods = functional.log_softmax(logits, dim=-1).flatten(0, 1)
+        loss = functional.nll_loss(log_likelihoods, batch.targets.flatten(), ignore_index=NO_TARGET)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_value_(self.model.parameters(), CLIP)
+        self._optimiser.step()
+        self.step += 1

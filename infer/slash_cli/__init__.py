@@ -1,0 +1,5 @@
+"""The `slash` command."""
+
+from slash_cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,5 @@
+"""`python -m slash_cli`: the `slash` command."""
+
+from slash_cli import main
+
+main()

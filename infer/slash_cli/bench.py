@@ -1,0 +1,130 @@
+"""`slash bench`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slash_cli.console import optional_packages, progress_bar, stderr, stdout, table
+from slash_cli.engine_options import EngineName, EngineOption, PrecisionName, PrecisionOption, choose_engine
+from slash_infer.errors import UserError
+
+if TYPE_CHECKING:
+    from slash_infer.bench.latency import Liveness
+    from slash_infer.bench.throughput import Speed
+    from slash_infer.bundle import Bundle
+    from slash_infer.sampling.engine import Engine
+
+
+def bench(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by slash export.")],
+    clips: Annotated[str, typer.Option("-n", help="Numbers of clips side by side, with commas.")] = "1,8,32",
+    seconds: Annotated[
+        float | None, typer.Option(help="Seconds of audio per clip and run. [default: 1]", show_default=False)
+    ] = None,
+    engine: EngineOption = EngineName.auto,
+    precision: PrecisionOption = PrecisionName.auto,
+    live: Annotated[
+        bool, typer.Option("--live", help="Can one clip be played while it is made? With what margin and latency?")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing --json file.")] = False,
+) -> None:
+    """Measure generation speed against realtime: the median of five interleaved runs after a warm-up.
+
+    With --live, one clip is made block by block for --seconds, 10 unless said, as slash generate --play makes it.
+
+    \b
+    slash bench bundle
+    slash bench bundle --live
+    slash bench bundle -n 1,4 --seconds 5 --json speed.json
+    """
+    with optional_packages("bench"):
+        import slash_infer.runtimes.onnx_cpu  # noqa: F401  for ONNX Runtime
+    from dataclasses import asdict
+
+    from slash_infer.bundle import Bundle
+    from slash_infer.files import check_file_output, write_json
+    from slash_infer.machine import describe_machine
+
+    batches = _batches(clips)
+    if seconds is not None and not 0 < seconds <= 3600:
+        raise UserError(f"--seconds {seconds}", "must be over 0 and at most 3600")
+    if live and seconds is not None and seconds < 1:
+        raise UserError(f"--seconds {seconds}", "--live needs from 1 to 3600 of them")
+    if json_file is not None:
+        check_file_output(json_file, force=force)
+    opened = Bundle(bundle)
+    chosen = choose_engine(opened, engine, precision)
+    measured: dict[str, object]
+    if live:
+        measured = {"live": asdict(_measure_live(opened, chosen, seconds))}
+    else:
+        measured = {"speeds": [asdict(speed) for speed in measure_and_print(opened, batches, seconds or 1.0, chosen)]}
+    if json_file is not None:
+        content = {
+            "machine": asdict(describe_machine()),
+            "bundle": opened.manifest.provenance.model_dump(mode="json"),
+            "engine": chosen.description,
+            **measured,
+        }
+        write_json(json_file, content)
+
+
+def _measure_live(bundle: "Bundle", engine: "Engine", seconds: float | None) -> "Liveness":
+    """Measure one clip as it is played, and print what it takes."""
+    from slash_infer.bench.latency import SECONDS, measure_live
+
+    with stderr().status("playing to nobody"):
+        found = measure_live(bundle, engine, seconds or SECONDS)
+    rows = table(f"{bundle.path}: {engine.description}, one clip, live", f"{found.seconds:.1f} s of audio", "")
+    rows.add_row("x realtime", f"{found.realtime:.2f}")
+    rows.add_row("a block of audio", f"{1000 * found.block_seconds:.0f} ms")
+    rows.add_row("made in, median", f"{1000 * found.median_block:.0f} ms")
+    rows.add_row("made in, slowest", f"{1000 * found.slowest_block:.0f} ms")
+    stdout().print(rows)
+    if found.keeps_up and found.buffer_seconds is not None and found.latency is not None:
+        stdout().print(
+            f"keeps up, with {100 * (found.realtime - 1):.0f}% to spare: {1000 * found.buffer_seconds:.0f} ms kept "
+            f"ready were enough, heard {1000 * found.latency:.0f} ms after the start "
+            f"(slash generate --play --latency {max(0.02, 2 * found.buffer_seconds):.2g} leaves room for more)"
+        )
+    else:
+        stdout().print("does not keep up: choose a smaller preset, another engine, or write a file and play that")
+    return found
+
+
+def measure_and_print(bundle: "Bundle", batches: list[int], seconds: float, engine: "Engine") -> "list[Speed]":
+    """Measure a bundle behind a progress bar and print the table, with the machine and the versions."""
+    from slash_infer.bench.throughput import RUNS, measure
+    from slash_infer.machine import describe_machine
+
+    with progress_bar() as progress:
+        task = progress.add_task("measuring", total=RUNS * len(batches))
+        speeds = measure(bundle, batches, engine, seconds=seconds, advance=lambda: progress.update(task, advance=1))
+    columns = ("samples/s", "slowest-fastest", "x realtime, one clip", "x realtime, batch")
+    rows = table(f"{bundle.path}: {engine.description}, median of {RUNS} runs", "clips", *columns)
+    for speed in speeds:
+        rows.add_row(
+            str(speed.clips),
+            f"{speed.samples_per_second:,.0f}",
+            f"{speed.slowest:,.0f}-{speed.fastest:,.0f}",
+            f"{speed.realtime_clip:.2f}",
+            f"{speed.realtime_batch:.2f}",
+        )
+    stdout().print(rows)
+    machine = describe_machine()
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    stdout().print(f"{machine.processor}, {machine.cores} cores; Python {machine.python}; {versions}")
+    return speeds
+
+
+def _batches(text: str) -> list[int]:
+    """Read `1,8,32`."""
+    try:
+        batches = [int(part) for part in text.split(",")]
+    except ValueError:
+        batches = []
+    if not batches or not all(1 <= batch <= 4096 for batch in batches):
+        raise UserError(f"-n {text}", "must be numbers of clips from 1 to 4096 with commas between, such as 1,8,32")
+    return batches

@@ -1,0 +1,84 @@
+"""What the commands share in talking to the user: progress on stderr, results on stdout."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from slash_infer.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+    from rich.table import Table
+
+OPTIONAL_PACKAGES = {
+    "torch": "train",
+    "safetensors": "train",
+    "tensorboard": "train",
+    "onnx": "export",
+    "onnx_ir": "export",
+    "onnxscript": "export",
+    "onnxruntime": "cpu",
+    "matplotlib": "plot",
+    "jinja2": "plot",
+    "sounddevice": "play",
+    "pyloudnorm": "loudness",
+}
+
+
+@contextmanager
+def optional_packages(command: str) -> Iterator[None]:
+    """Turn a missing optional package, imported in the body, into the line that says what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in OPTIONAL_PACKAGES:
+            raise
+        extra = OPTIONAL_PACKAGES[package]
+        raise UserError(
+            f"{command} needs {package}, which is not installed; in Slash's folder", f"pip install '.[{extra}]'"
+        ) from None
+
+
+def stderr() -> "Console":
+    """Return a console on stderr, for progress."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+def progress_bar(*columns: "ProgressColumn") -> "Progress":
+    """Return a progress display that vanishes when it is done, and stays silent where stderr is no terminal."""
+    from rich.progress import Progress
+
+    console = stderr()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def stdout() -> "Console":
+    """Return a console on stdout, for results."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True, markup=False)
+
+
+def table(title: str, *columns: str) -> "Table":
+    """Return an empty table: the first column to the left, the others, numbers, to the right."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    return made
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as people read it: 42 s, 3 min 05 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,107 @@
+"""`slash evaluate`."""
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slash_cli.console import duration, optional_packages, stderr, stdout, table
+from slash_cli.engine_options import PrecisionName
+from slash_infer.errors import UserError
+from slash_infer.files import check_file_output, write_json
+
+if TYPE_CHECKING:
+    from slash_train.evaluate import Scorer
+
+MADE_BY = "slash evaluate"
+
+
+class SplitName(StrEnum):
+    """The parts of a corpus."""
+
+    TRAIN = "train"
+    VALID = "valid"
+    TEST = "test"
+
+
+def evaluate(
+    path: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run or a bundle.")],
+    corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="A folder made by slash prepare.")],
+    split: Annotated[SplitName, typer.Option(help="The part of the corpus to score.")] = SplitName.TEST,
+    checkpoint: Annotated[str, typer.Option(help="Of a run: best, last, or a path.")] = "best",
+    device: Annotated[str, typer.Option(help="For a run: auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[PrecisionName, typer.Option(help="For a bundle: fp32, int8 or fp16.")] = PrecisionName.fp32,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the table to this file, too.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing JSON file.")] = False,
+) -> None:
+    """Score a model on recordings, in bits per sample: the lower, the better it predicts them.
+
+    Every sample is predicted from those before it, in clips of at most 8 seconds. Knowing nothing costs
+    log2 of the codec's levels: 8 bits for 256.
+
+    \b
+    slash evaluate run corpus
+    slash evaluate bundle corpus --split valid --json scores.json
+    slash evaluate bundle corpus --precision int8
+    """
+    with optional_packages("evaluate"):
+        from slash_train.corpus import Corpus
+        from slash_train.devices import limits_explained
+        from slash_train.evaluate import mean_bits, score_files
+
+        if json_file is not None:
+            check_file_output(json_file, force=force, made_by=MADE_BY)
+        opened = Corpus(corpus)
+        scorer, sample_rate = _open(path, checkpoint, device, precision)
+    if opened.sample_rate != sample_rate:
+        raise UserError(
+            corpus,
+            f"is at {opened.sample_rate} Hz and {path} at {sample_rate} Hz",
+            f"prepare it again with --sample-rate {sample_rate}",
+        )
+    if not opened.length(split.value):
+        raise UserError(corpus, f"has nothing in its {split} split", "choose another --split")
+    with stderr().status("listening"), limits_explained():
+        files = score_files(scorer, opened, split.value)
+    mean = mean_bits(files)
+    rows = table(f"{path} on {corpus}, {split}", "recording", "length", "bits/sample")
+    for file in files:
+        rows.add_row(file.name, duration(file.samples / sample_rate), f"{file.bits:.4f}")
+    rows.add_row("all", duration(sum(file.samples for file in files) / sample_rate), f"{mean:.4f}")
+    stdout().print(rows)
+    if json_file is not None:
+        content = {
+            "made_by": MADE_BY,
+            "path": str(path),
+            "corpus": str(corpus),
+            "split": split.value,
+            "bits_per_sample": mean,
+            "files": [asdict(file) for file in files],
+        }
+        write_json(json_file, content)
+
+
+def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) -> tuple["Scorer", int]:
+    """Open a run or a bundle for scoring; return its sample rate, too."""
+    if (path / "manifest.json").exists():
+        from slash_export.scoring import BundleScorer
+        from slash_infer.bundle import Bundle
+        from slash_infer.sampling.choice import open_engine
+
+        bundle = Bundle(path)
+        engine = open_engine(bundle, "cpu", precision.value).engine
+        return BundleScorer(bundle, engine), bundle.manifest.sample_rate
+    if precision is not PrecisionName.fp32:
+        raise UserError(f"--precision {precision.value}", "is for bundles", "a run is scored as it was trained")
+    if not (path / "run.json").exists():
+        raise UserError(path, "is not a run or a bundle", "give a folder that slash train or slash export made")
+    from slash_train.devices import choose_device
+    from slash_train.evaluate import ModelScorer
+    from slash_train.run import Run
+
+    run = Run(path)
+    model, _ = run.load_model(checkpoint)
+    audio = run.preset.audio
+    return ModelScorer(model.to(choose_device(device)), audio.codec), audio.sample_rate

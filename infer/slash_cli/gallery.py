@@ -1,0 +1,45 @@
+"""`slash gallery`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slash_cli.console import optional_packages, progress_bar, stderr, stdout
+from slash_infer.errors import UserError
+
+
+def gallery(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of clips, training runs, auditions.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make; open its index.html.")],
+    title: Annotated[str, typer.Option(help="The page's heading.")] = "Slash gallery",
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier gallery.")] = False,
+) -> None:
+    """Make a web page to listen to clips on, with their pictures and settings. It opens without a server.
+
+    \b
+    slash gallery clips --out page
+    slash gallery run clips --out page --title "Two guitars"
+    """
+    with optional_packages("gallery"):
+        from slash_infer.gallery.clips import GALLERY_PAGE, find_sections
+        from slash_infer.gallery.page import MADE_BY, make_gallery
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+
+    from slash_infer.files import check_directory_output
+
+    if not title.strip():
+        raise UserError("--title", "is empty", "give the page a heading")
+    check_directory_output(out, force=force, metadata=GALLERY_PAGE, made_by=MADE_BY, inputs=folders)
+    sections = find_sections(folders)
+    left_out = sum(section.left_out for section in sections)
+    if left_out:
+        files = "file that has" if left_out == 1 else "files that have"
+        stderr().print(f"left out {left_out} audio {files} no sidecar of slash generate")
+    clips = sum(len(row.clips) for section in sections for row in section.rows)
+    with progress_bar(TextColumn("drawing"), BarColumn(), TimeRemainingColumn()) as progress:
+        task = progress.add_task("", total=clips)
+        make_gallery(sections, out, title, advance=lambda: progress.update(task, advance=1))
+    stdout().print(f"{clips} {'clip' if clips == 1 else 'clips'}: open {out / 'index.html'} in a browser")

@@ -1,0 +1,101 @@
+"""`slash info`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slash_cli.console import duration, optional_packages, stdout, table
+from slash_infer.errors import UserError
+
+if TYPE_CHECKING:
+    from slash_infer.bundle import Manifest
+
+
+def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A corpus, a run or a bundle.")]) -> None:
+    """Say what a corpus, a run or a bundle holds.
+
+    \b
+    slash info corpus
+    """
+    if (path / "corpus.json").exists():
+        _corpus(path)
+    elif (path / "run.json").exists():
+        _run(path)
+    elif (path / "manifest.json").exists():
+        from slash_infer.bundle import Bundle
+
+        print_bundle(path, Bundle(path).manifest)
+    else:
+        raise UserError(path, "is not a corpus, a run or a bundle", "give a folder that slash made")
+
+
+def _corpus(path: Path) -> None:
+    with optional_packages("info"):
+        from slash_train.corpus import Corpus
+    from slash_cli.prepare import print_corpus
+
+    page = Corpus(path).page
+    print_corpus(path, page)
+    rows = table("recordings", "name", "split", "length", "rate", "peak", "clipped", "silent")
+    for recording in page.recordings:
+        splits = "+".join(dict.fromkeys(region.split for region in recording.regions))
+        rows.add_row(
+            recording.name,
+            splits,
+            duration(recording.length / page.sample_rate),
+            str(recording.source_rate),
+            f"{recording.peak:.3f}",
+            str(recording.clipped),
+            duration(recording.silent_seconds),
+        )
+    stdout().print(rows)
+
+
+def _run(path: Path) -> None:
+    with optional_packages("info"):
+        from slash_train.run import Run
+    run = Run(path)
+    rows = table(f"{path}: preset {run.preset_name}", "setting", "value")
+    for section, settings in run.preset.model_dump(mode="json").items():
+        for name, value in settings.items():
+            rows.add_row(f"{section}.{name}", str(value))
+    stdout().print(rows)
+    metrics = list(run.metrics())
+    if not metrics:
+        stdout().print("no step has been logged yet")
+        return
+    last = metrics[-1]
+    stdout().print(f"{last.step} steps, {last.samples:,} samples, {duration(last.seconds)}")
+    scored = [m for m in metrics if m.valid_bits is not None]
+    if scored:
+        best = min(scored, key=lambda m: m.valid_bits or 0.0)
+        stdout().print(f"best {best.valid_bits:.3f} bits/sample on the validation split, at step {best.step}")
+
+
+def print_bundle(path: Path, manifest: "Manifest") -> None:
+    """Print what a bundle holds and how it was checked."""
+    codec, source = manifest.codec, manifest.provenance
+    title = f"{path}: {manifest.sample_rate} Hz, {codec.kind} {codec.levels}, width {manifest.width}"
+    rows = table(title, "graph", "samples per call", "size")
+    for variant in manifest.variants:
+        for tier, graph in reversed(list(zip(manifest.frame_tiers, variant.frame_tiers, strict=True))):
+            rows.add_row(graph.file, str(tier.hop), f"{graph.bytes / 1e6:.1f} MB")
+        hop, graph = manifest.frame_tiers[0].hop, variant.sample_tier
+        rows.add_row(graph.file, str(hop), f"{graph.bytes / 1e6:.1f} MB")
+    stdout().print(rows)
+    bits = "" if source.valid_bits is None else f", {source.valid_bits:.3f} bits/sample on held-out recordings"
+    stdout().print(f"from preset {source.preset} at step {source.step}{bits}")
+    if manifest.parity:
+        stdout().print(
+            f"checked against PyTorch: {manifest.parity.samples:,} identical codes, "
+            f"logits within {manifest.parity.max_logit_difference:.1e}"
+        )
+    for variant in manifest.variants:
+        if variant.fidelity is not None:
+            fidelity = variant.fidelity
+            stdout().print(
+                f"{variant.precision} against fp32, {fidelity.samples / manifest.sample_rate:.0f} s of "
+                f"{fidelity.excerpt} audio: {fidelity.loss:+.4f} bits/sample, mean KL {fidelity.mean_kl:.1e} nats, "
+                f"logits within {fidelity.max_logit_difference:.1e}"
+            )

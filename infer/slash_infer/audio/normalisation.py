@@ -1,0 +1,44 @@
+"""Sets a finished clip's volume, when asked to."""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from slash_infer.errors import UserError
+
+Normalise = Literal["peak", "loudness"]
+
+HIGHEST_PEAK = 10 ** (-1 / 20)  # of full scale: -1 dB
+LOUDNESS = -16.0  # LUFS, as is usual for listening on phones and computers
+SHORTEST = 0.4  # seconds: one block of ITU-R BS.1770's gating
+LONGEST = 3600.0  # seconds: a clip is held in memory whole
+
+
+def normalise(samples: npt.NDArray[np.float32], sample_rate: int, how: Normalise) -> npt.NDArray[np.float32]:
+    """Return a clip, [T], with its peak at -1 dB of full scale, or its loudness at -16 LUFS (ITU-R BS.1770-4).
+
+    Loudness never lifts the peak above -1 dB; silence stays silence.
+    """
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak == 0:
+        return samples
+    gain = HIGHEST_PEAK / peak
+    if how == "loudness":
+        from pyloudnorm import Meter
+
+        loudness = Meter(sample_rate).integrated_loudness(samples.astype(np.float64))
+        if np.isfinite(loudness):  # gated silence has none
+            gain = min(gain, 10 ** ((LOUDNESS - loudness) / 20))
+    return samples * np.float32(gain)
+
+
+def check_length(seconds: float, how: Normalise) -> None:
+    """Refuse clips that cannot be normalised.
+
+    Raises:
+        UserError: they are too short to have a loudness, or too long to be held in memory.
+    """
+    shortest = SHORTEST if how == "loudness" else 0.0
+    if not shortest <= seconds <= LONGEST:
+        raise UserError(f"`normalise` {how}", f"takes clips of {shortest:g} to {LONGEST:g} seconds, not {seconds:g}")

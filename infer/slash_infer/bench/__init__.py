@@ -1,0 +1,1 @@
+"""How fast a bundle generates, and whether it keeps up with playing."""

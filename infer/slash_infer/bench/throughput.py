@@ -1,0 +1,83 @@
+"""Measures how fast a bundle generates, against realtime."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from slash_infer.bundle import Bundle
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.sampler import Sampler
+
+RUNS = 5
+WARM_UP_SECONDS = 0.05  # of audio, before anything is timed
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Generation speed for one batch size: the median of several runs."""
+
+    clips: int
+    seconds: float
+    """Audio made per clip and run."""
+    samples_per_second: float
+    """Over the batch."""
+    realtime_clip: float
+    """Seconds of audio per second of wall clock, of each clip."""
+    realtime_batch: float
+    """The same over all clips together."""
+    slowest: float
+    """Samples per second of the slowest run."""
+    fastest: float
+    """Samples per second of the fastest run."""
+
+
+def measure(
+    bundle: Bundle,
+    batches: Sequence[int],
+    engine: Engine,
+    *,
+    seconds: float = 1.0,
+    runs: int = RUNS,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Speed]:
+    """Time generation for several batch sizes. Their runs are interleaved, so that a noisy spell hits all alike.
+
+    Args:
+        bundle: what to run.
+        batches: numbers of clips generated side by side.
+        engine: the bundle's.
+        seconds: of audio to make per clip in every run.
+        runs: timed runs per batch size.
+        advance: called after every run.
+
+    Returns:
+        one line per batch size, in their order.
+    """
+    rates: list[list[float]] = [[] for _ in batches]
+    for clips in batches:
+        Sampler(bundle, range(clips), engine=engine).generate(WARM_UP_SECONDS)
+    for run in range(runs):
+        for clips, rate in zip(batches, rates, strict=True):
+            sampler = Sampler(bundle, range(clips), seed=run, engine=engine)
+            start = time.perf_counter()
+            made = sampler.generate(seconds)
+            rate.append(made.size / (time.perf_counter() - start))
+            advance()
+    return [
+        _summarise(clips, seconds, rate, bundle.manifest.sample_rate)
+        for clips, rate in zip(batches, rates, strict=True)
+    ]
+
+
+def _summarise(clips: int, seconds: float, rates: list[float], sample_rate: int) -> Speed:
+    median = statistics.median(rates)
+    return Speed(
+        clips=clips,
+        seconds=seconds,
+        samples_per_second=median,
+        realtime_clip=median / clips / sample_rate,
+        realtime_batch=median / sample_rate,
+        slowest=min(rates),
+        fastest=max(rates),
+    )

@@ -1,0 +1,42 @@
+"""The exported model on disk: ONNX graphs, initial states, and the manifest that describes them.
+
+A bundle is all that generation needs.
+"""
+
+from slash_infer.bundle.manifest import (
+    MADE_BY,
+    MANIFEST,
+    PRECISIONS,
+    SCHEMA_VERSION,
+    STATE_NAMES,
+    Fidelity,
+    FileEntry,
+    FrameTierEntry,
+    Manifest,
+    Parity,
+    Precision,
+    Provenance,
+    SampleTierEntry,
+    Variant,
+    describe_file,
+)
+from slash_infer.bundle.reader import Bundle
+
+__all__ = [
+    "MADE_BY",
+    "MANIFEST",
+    "PRECISIONS",
+    "SCHEMA_VERSION",
+    "STATE_NAMES",
+    "Bundle",
+    "Fidelity",
+    "FileEntry",
+    "FrameTierEntry",
+    "Manifest",
+    "Parity",
+    "Precision",
+    "Provenance",
+    "SampleTierEntry",
+    "Variant",
+    "describe_file",
+]

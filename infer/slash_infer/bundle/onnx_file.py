@@ -1,0 +1,134 @@
+"""Looks into ONNX files before a runtime does, without the onnx package: they must be self-contained and plain.
+
+A runtime that opens a graph also opens what the graph points to. So a graph of a bundle may point to nothing:
+every weight lies inside it, and it has no subgraphs or functions of its own, which Slash never writes.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from slash_infer.errors import UserError
+
+# Field numbers of onnx.proto, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+MODEL_GRAPH = 7
+GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
+NODE_ATTRIBUTE, NODE_DOMAIN = 5, 7
+ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS = 5, 10
+TENSOR_DATA_LOCATION = 14
+DOMAINS = (b"", b"ai.onnx", b"com.microsoft")
+# What a plain graph may hold. Not: functions, training information, sparse weights, graphs within graphs, pointers.
+PLAIN = {
+    "model": {1, 2, 3, 4, 5, 6, MODEL_GRAPH, 8, 14},
+    "graph": {GRAPH_NODE, 2, GRAPH_INITIALIZER, 10, 11, 12, 13, 16},
+    "node": {1, 2, 3, 4, NODE_ATTRIBUTE, 6, NODE_DOMAIN, 9},
+    "attribute": {1, 2, 3, 4, ATTRIBUTE_TENSOR, 7, 8, 9, ATTRIBUTE_TENSORS, 13, 20},
+    "tensor": {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, TENSOR_DATA_LOCATION, 16},
+}
+ORT_FORMAT = b"ORTM"  # at bytes 4 to 8: a format of ONNX Runtime's own, which it would recognise by itself
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
+
+
+def check_self_contained(content: bytes, path: Path) -> None:
+    """Check that an ONNX file points to no other file and holds nothing but a plain graph.
+
+    Args:
+        content: of the file.
+        path: names it in the error.
+
+    Raises:
+        UserError: it does not.
+    """
+    try:
+        _check_model(content)
+    except _NotPlain as fault:
+        raise UserError(path, f"{fault}", "take a bundle from slash export alone") from None
+    except (ValueError, IndexError):
+        raise UserError(path, "is not an ONNX file", "take a bundle from slash export alone") from None
+
+
+class _NotPlain(Exception):  # noqa: N818
+    """Says what a file holds that it may not."""
+
+
+def _check_model(content: bytes) -> None:
+    if content[4:8] == ORT_FORMAT:
+        raise _NotPlain("is not an ONNX file")
+    model = _plain_fields("model", memoryview(content))
+    graphs = [_message(value) for number, value in model if number == MODEL_GRAPH]
+    if len(graphs) != 1:
+        raise _NotPlain("is not an ONNX file with one graph")
+    for number, value in _plain_fields("graph", graphs[0]):
+        if number == GRAPH_INITIALIZER:
+            _check_tensor(_message(value))
+        if number == GRAPH_NODE:
+            _check_node(_message(value))
+
+
+def _check_node(node: memoryview) -> None:
+    for number, value in _plain_fields("node", node):
+        if number == NODE_DOMAIN and bytes(_message(value)) not in DOMAINS:
+            raise _NotPlain("holds an operator that is neither ONNX's nor ONNX Runtime's")
+        if number != NODE_ATTRIBUTE:
+            continue
+        for inner, held in _plain_fields("attribute", _message(value)):
+            if inner in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS):
+                _check_tensor(_message(held))
+
+
+def _check_tensor(tensor: memoryview) -> None:
+    for number, value in _plain_fields("tensor", tensor):
+        if number == TENSOR_DATA_LOCATION and value != 0:
+            raise _NotPlain("points to a weight outside itself")
+
+
+def _plain_fields(kind: str, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield the fields of a message, all of which must be of those a plain graph may hold."""
+    for number, value in _fields(message):
+        if number not in PLAIN[kind]:
+            raise _NotPlain(f"is not an ONNX file with a plain graph alone (field {number} of a {kind})")
+        yield number, value
+
+
+def _message(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise ValueError("a number where a message should be")
+    return value
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield the fields of a protobuf message: number, and a varint's value or the bytes of anything else."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        if key >= 2**32:
+            raise ValueError("a field number that other readers would cut short")
+        wire = key & 7
+        if wire == VARINT:
+            value, at = _varint(message, at)
+            yield key >> 3, value
+            continue
+        if wire == BYTES:
+            length, at = _varint(message, at)
+        elif wire in (FIXED64, FIXED32):
+            length = 8 if wire == FIXED64 else 4
+        else:
+            raise ValueError("no such wire type")
+        if at + length > len(message):
+            raise ValueError("cut short")
+        yield key >> 3, message[at : at + length]
+        at += length
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """Read a number of 7 bits a byte; return it and where it ends."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number too long")

@@ -1,0 +1,49 @@
+"""The runtimes there are, and which of them work on this machine."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from slash_infer.errors import UserError
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.runtimes.protocol import Runtime, Unavailable, cuda_packages
+
+RuntimeName = Literal["cpu", "cuda", "tensorrt"]
+
+
+def find_runtimes() -> Iterator[tuple[str, Runtime[Any] | Unavailable]]:
+    """Yield every runtime by name, or why it cannot be had, the fastest first, each when it is asked for."""
+    for name, make in RUNTIMES.items():
+        try:
+            found: Runtime[Any] | Unavailable = make()
+        except Unavailable as reason:
+            found = reason
+        yield name, found
+
+
+def runtime_named(name: str) -> Runtime[Any]:
+    """Return the runtime of that name.
+
+    Raises:
+        UserError: it cannot be had; the message says why and what would help.
+    """
+    try:
+        return RUNTIMES[name]()
+    except Unavailable as reason:
+        raise UserError(f"`engine` {name}", f"{reason}", "`engine` cpu works everywhere") from None
+
+
+def _tensorrt() -> Runtime[Any]:
+    with cuda_packages("tensorrt"):
+        from slash_infer.runtimes.tensorrt_runtime import TensorRt
+
+    return TensorRt()
+
+
+def _cuda() -> Runtime[Any]:
+    with cuda_packages("gpu"):
+        from slash_infer.runtimes.onnx_cuda import OnnxCuda
+
+    return OnnxCuda()
+
+
+RUNTIMES: dict[str, Callable[[], Runtime[Any]]] = {"tensorrt": _tensorrt, "cuda": _cuda, "cpu": OnnxCpu}

@@ -1,0 +1,58 @@
+"""Randomness as data: the uniforms that drive sampling are a pure function of (seed, clip, time).
+
+`uniform[clip, t]` is made from the t-th 64-bit word of the counter-based generator Philox4x64-10 (Salmon et
+al., "Parallel random numbers: as easy as 1, 2, 3", 2011) keyed by (seed, clip). A clip therefore does not
+depend on the batch it was made in, on chunk lengths, or on the engine.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from slash_infer.errors import UserError
+
+UNIFORM_BITS = 22  # with these and the half step, u * total < total and u > 2**-24 hold in float32
+MAX_KEY = 2**64 - 1
+WORDS_PER_COUNTER = 4  # of Philox4x64
+
+
+class Uniforms:
+    """One endless stream of uniforms per clip, read in order.
+
+    Args:
+        seed: first key word, 0 .. 2**64 - 1.
+        clips: second key word of each stream: the clip indices.
+        start: which uniform of each clip comes first.
+
+    Raises:
+        UserError: the seed or a clip index does not fit 64 bits.
+    """
+
+    def __init__(self, seed: int, clips: Sequence[int], start: int = 0) -> None:
+        check_keys(seed, *clips)
+        self._streams = [np.random.Philox(key=np.array([seed, clip], dtype=np.uint64)) for clip in clips]
+        for stream in self._streams:
+            stream.advance(start // WORDS_PER_COUNTER)
+            stream.random_raw(start % WORDS_PER_COUNTER)
+
+    def next(self, count: int) -> npt.NDArray[np.float32]:
+        """Return the next `count` uniforms of every clip, float32 [clips, count], each inside (0, 1).
+
+        A uniform is (k + 1/2) / 2**22 for the word's top 22 bits k: exact in float32, never 0 or 1, so that
+        inverse-CDF sampling never picks a code whose probability is below the grid's half step at either end.
+        """
+        words = np.stack([stream.random_raw(count) for stream in self._streams])
+        top_bits = words >> np.uint64(64 - UNIFORM_BITS)
+        return np.asarray((top_bits + 0.5) / 2**UNIFORM_BITS, np.float32)
+
+
+def check_keys(seed: int, *clips: int) -> None:
+    """Check that a seed and clip numbers may key a stream.
+
+    Raises:
+        UserError: one does not fit 64 bits.
+    """
+    for what, key in (("seed", seed), *(("clip", clip) for clip in clips)):
+        if not 0 <= key <= MAX_KEY:
+            raise UserError(f"{what} {key}", f"must be from 0 to {MAX_KEY}", "choose one in that range")
