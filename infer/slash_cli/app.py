@@ -1,7 +1,7 @@
-"""Assembles the commands and turns every way they can end into an exit code.
+"""The root command, and how every command ends: the exit code and the one line on stderr.
 
-0 done; 2 the input or the request is at fault (one line, no traceback); 128 + n stopped by signal n; 1 a defect
-of Slash. The modules of the commands import nothing slow at their top, so that help is fast.
+0 done; 2 the input or the request is at fault (one line, no traceback); 128 + n stopped by signal n; 1 a defect of
+Slash.
 """
 
 import signal
@@ -12,25 +12,13 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from slash_cli import (
-    audition,
-    bench,
-    build,
-    demo,
-    evaluate,
-    export,
-    gallery,
-    generate,
-    info,
-    prepare,
-    train,
-    verify,
-)
+from slash_cli.lazy import LazyGroup
 from slash_infer import __version__
 from slash_infer.errors import UserError
 
 app = typer.Typer(
     name="slash",
+    cls=LazyGroup,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -67,23 +55,6 @@ def _slash(
         typer.echo(context.get_help())
 
 
-for command in (
-    prepare.prepare,
-    train.train,
-    evaluate.evaluate,
-    export.export,
-    build.build,
-    verify.verify,
-    generate.generate,
-    bench.bench,
-    audition.audition,
-    gallery.gallery,
-    info.info,
-    demo.demo,
-):
-    app.command()(command)
-
-
 def main() -> None:
     """Run the command line and exit."""
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -112,5 +83,5 @@ def _complain(message: str) -> int:
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
-    """Leave through the cleaning-up that exceptions do."""
+    """Exit by an exception, so that every `finally` runs."""
     sys.exit(128 + number)

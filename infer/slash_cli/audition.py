@@ -12,9 +12,9 @@ from slash_infer.errors import UserError
 def audition(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by slash train.")],
     out: Annotated[Path, typer.Option(help="The folder to make.")],
-    checkpoints: Annotated[
+    checkpoint: Annotated[
         list[str] | None,
-        typer.Option("--checkpoint", help="best, last, or a path; may be repeated. [default: all that are kept]"),
+        typer.Option(help="best, last, or a path; may be repeated. [default: all that are kept]"),
     ] = None,
     clips: Annotated[int, typer.Option("-n", help="Clips from each checkpoint.")] = 4,
     seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 5.0,
@@ -31,7 +31,7 @@ def audition(
     slash gallery audition --out page
     """
     with optional_packages("audition"):
-        from slash_export.audition import audition as render
+        from slash_export.audition import audition as render_audition
         from slash_train.run import Run
     from dataclasses import asdict
 
@@ -53,13 +53,13 @@ def audition(
         if json_file.resolve().is_relative_to(out.resolve()):
             raise UserError(f"--json {json_file}", f"is inside {out}, which is to be made", "choose another file")
     opened = Run(run)
-    found = [opened.checkpoints.find(which) for which in checkpoints or ()] or opened.checkpoints.all()
+    found = [opened.checkpoints.find(which) for which in checkpoint or ()] or opened.checkpoints.all()
     if not found:
         raise UserError(run, "has no checkpoint yet", "train it first")
-    chosen = {checkpoint.path.resolve(): checkpoint for checkpoint in found}  # each once
+    chosen = {one.path.resolve(): one for one in found}  # each once
     with progress_bar() as progress:
         task = progress.add_task("auditioning", total=len(chosen))
-        heard = render(
+        lines = render_audition(
             opened,
             out,
             list(chosen.values()),
@@ -72,7 +72,7 @@ def audition(
         )
     columns = ("valid bits", "score", "bits", "level dB", "flat", "moves dB", "faults")
     rows = table(f"{out}: {clips} clips of each, seed {seed}, on average", "step", *columns)
-    for line in heard:
+    for line in lines:
         rows.add_row(
             str(line.step),
             "" if line.valid_bits is None else f"{line.valid_bits:.3f}",
@@ -88,4 +88,4 @@ def audition(
         f"listen: slash gallery {out} --out PAGE;  then: slash export {run} --checkpoint PATH --out BUNDLE"
     )
     if json_file is not None:
-        write_json(json_file, {"checkpoints": [asdict(line) for line in heard]})
+        write_json(json_file, {"checkpoints": [asdict(line) for line in lines]})

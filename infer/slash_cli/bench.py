@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slash_cli.console import optional_packages, progress_bar, stderr, stdout, table
-from slash_cli.engine_options import EngineName, EngineOption, PrecisionName, PrecisionOption, choose_engine
+from slash_cli.engine_options import EngineOption, PrecisionOption, choose_engine
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,17 +22,18 @@ def bench(
     seconds: Annotated[
         float | None, typer.Option(help="Seconds of audio per clip and run. [default: 1]", show_default=False)
     ] = None,
-    engine: EngineOption = EngineName.auto,
-    precision: PrecisionOption = PrecisionName.auto,
+    engine: EngineOption = "auto",
+    precision: PrecisionOption = "auto",
     live: Annotated[
-        bool, typer.Option("--live", help="Can one clip be played while it is made? With what margin and latency?")
+        bool,
+        typer.Option("--live", help="Can one clip be played while it is generated? With what margin and latency?"),
     ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing --json file.")] = False,
 ) -> None:
     """Measure generation speed against realtime: the median of five interleaved runs after a warm-up.
 
-    With --live, one clip is made block by block for --seconds, 10 unless said, as slash generate --play makes it.
+    With --live, one clip is generated block by block for --seconds, 10 by default, as slash generate --play does it.
 
     \b
     slash bench bundle
@@ -72,7 +73,7 @@ def bench(
 
 
 def _measure_live(bundle: "Bundle", engine: "Engine", seconds: float | None) -> "Liveness":
-    """Measure one clip as it is played, and print what it takes."""
+    """Measure one clip as it would be played, and print the margin."""
     from slash_infer.bench.latency import SECONDS, measure_live
 
     with stderr().status("playing to nobody"):
@@ -80,8 +81,8 @@ def _measure_live(bundle: "Bundle", engine: "Engine", seconds: float | None) -> 
     rows = table(f"{bundle.path}: {engine.description}, one clip, live", f"{found.seconds:.1f} s of audio", "")
     rows.add_row("x realtime", f"{found.realtime:.2f}")
     rows.add_row("a block of audio", f"{1000 * found.block_seconds:.0f} ms")
-    rows.add_row("made in, median", f"{1000 * found.median_block:.0f} ms")
-    rows.add_row("made in, slowest", f"{1000 * found.slowest_block:.0f} ms")
+    rows.add_row("generated in, median", f"{1000 * found.median_block:.0f} ms")
+    rows.add_row("generated in, slowest", f"{1000 * found.slowest_block:.0f} ms")
     stdout().print(rows)
     if found.keeps_up and found.buffer_seconds is not None and found.latency is not None:
         stdout().print(
@@ -95,7 +96,7 @@ def _measure_live(bundle: "Bundle", engine: "Engine", seconds: float | None) -> 
 
 
 def measure_and_print(bundle: "Bundle", batches: list[int], seconds: float, engine: "Engine") -> "list[Speed]":
-    """Measure a bundle behind a progress bar and print the table, with the machine and the versions."""
+    """Measure a bundle, with a progress bar, and print the table with the machine and the versions."""
     from slash_infer.bench.throughput import RUNS, measure
     from slash_infer.machine import describe_machine
 

@@ -32,7 +32,7 @@ def build(
 
 
 def build_and_print(bundle: "Bundle", builder: "Builder") -> None:
-    """Build the plans and print how large they are."""
+    """Build the plans and print their sizes."""
     from slash_infer.runtimes.prebuild import build_plans
 
     rows = table(f"{bundle.path}: TensorRT plans", "graph", "graph size", "plan size", "built in")

@@ -1,4 +1,4 @@
-"""What the commands share in talking to the user: progress on stderr, results on stdout."""
+"""How commands talk to the user: progress on stderr, results on stdout."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ OPTIONAL_PACKAGES = {
 
 @contextmanager
 def optional_packages(command: str) -> Iterator[None]:
-    """Turn a missing optional package, imported in the body, into the line that says what to install."""
+    """If the body imports an optional package that is missing, say what to install."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -37,7 +37,7 @@ def optional_packages(command: str) -> Iterator[None]:
             raise
         extra = OPTIONAL_PACKAGES[package]
         raise UserError(
-            f"{command} needs {package}, which is not installed; in Slash's folder", f"pip install '.[{extra}]'"
+            None, f"{command} needs {package}, which is not installed", f"in Slash's folder: pip install '.[{extra}]'"
         ) from None
 
 
@@ -49,7 +49,7 @@ def stderr() -> "Console":
 
 
 def progress_bar(*columns: "ProgressColumn") -> "Progress":
-    """Return a progress display that vanishes when it is done, and stays silent where stderr is no terminal."""
+    """Return a progress display that disappears when it is done, and shows nothing where stderr is no terminal."""
     from rich.progress import Progress
 
     console = stderr()
@@ -64,7 +64,7 @@ def stdout() -> "Console":
 
 
 def table(title: str, *columns: str) -> "Table":
-    """Return an empty table: the first column to the left, the others, numbers, to the right."""
+    """Return an empty table. The first column is aligned left, the others, of numbers, right."""
     from rich import box
     from rich.table import Table
 
@@ -75,7 +75,7 @@ def table(title: str, *columns: str) -> "Table":
 
 
 def duration(seconds: float) -> str:
-    """Write a duration as people read it: 42 s, 3 min 05 s, 2 h 10 min."""
+    """Return a duration as people write it: 42 s, 3 min 05 s, 2 h 10 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"

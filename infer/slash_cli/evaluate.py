@@ -1,16 +1,16 @@
 """`slash evaluate`."""
 
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slash_cli.console import duration, optional_packages, stderr, stdout, table
-from slash_cli.engine_options import PrecisionName
+from slash_infer.choices import PrecisionName
 from slash_infer.errors import UserError
 from slash_infer.files import check_file_output, write_json
+from slash_train.choices import Split
 
 if TYPE_CHECKING:
     from slash_train.evaluate import Scorer
@@ -18,21 +18,13 @@ if TYPE_CHECKING:
 MADE_BY = "slash evaluate"
 
 
-class SplitName(StrEnum):
-    """The parts of a corpus."""
-
-    TRAIN = "train"
-    VALID = "valid"
-    TEST = "test"
-
-
 def evaluate(
     path: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run or a bundle.")],
     corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="A folder made by slash prepare.")],
-    split: Annotated[SplitName, typer.Option(help="The part of the corpus to score.")] = SplitName.TEST,
+    split: Annotated[Split, typer.Option(help="The part of the corpus to score.")] = "test",
     checkpoint: Annotated[str, typer.Option(help="Of a run: best, last, or a path.")] = "best",
     device: Annotated[str, typer.Option(help="For a run: auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[PrecisionName, typer.Option(help="For a bundle: fp32, int8 or fp16.")] = PrecisionName.fp32,
+    precision: Annotated[PrecisionName, typer.Option(help="For a bundle: fp32, int8 or fp16.")] = "fp32",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the table to this file, too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing JSON file.")] = False,
 ) -> None:
@@ -61,10 +53,10 @@ def evaluate(
             f"is at {opened.sample_rate} Hz and {path} at {sample_rate} Hz",
             f"prepare it again with --sample-rate {sample_rate}",
         )
-    if not opened.length(split.value):
+    if not opened.length(split):
         raise UserError(corpus, f"has nothing in its {split} split", "choose another --split")
     with stderr().status("listening"), limits_explained():
-        files = score_files(scorer, opened, split.value)
+        files = score_files(scorer, opened, split)
     mean = mean_bits(files)
     rows = table(f"{path} on {corpus}, {split}", "recording", "length", "bits/sample")
     for file in files:
@@ -76,7 +68,7 @@ def evaluate(
             "made_by": MADE_BY,
             "path": str(path),
             "corpus": str(corpus),
-            "split": split.value,
+            "split": split,
             "bits_per_sample": mean,
             "files": [asdict(file) for file in files],
         }
@@ -91,10 +83,10 @@ def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) ->
         from slash_infer.sampling.choice import open_engine
 
         bundle = Bundle(path)
-        engine = open_engine(bundle, "cpu", precision.value).engine
+        engine = open_engine(bundle, "cpu", precision).engine
         return BundleScorer(bundle, engine), bundle.manifest.sample_rate
-    if precision is not PrecisionName.fp32:
-        raise UserError(f"--precision {precision.value}", "is for bundles", "a run is scored as it was trained")
+    if precision != "fp32":
+        raise UserError(f"--precision {precision}", "is for bundles", "a run is scored as it was trained")
     if not (path / "run.json").exists():
         raise UserError(path, "is not a run or a bundle", "give a folder that slash train or slash export made")
     from slash_train.devices import choose_device
@@ -102,6 +94,5 @@ def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) ->
     from slash_train.run import Run
 
     run = Run(path)
-    model, _ = run.load_model(checkpoint)
-    audio = run.preset.audio
-    return ModelScorer(model.to(choose_device(device)), audio.codec), audio.sample_rate
+    trained, audio = run.load_model(checkpoint), run.preset.audio
+    return ModelScorer(trained.model.to(choose_device(device)), audio.codec), audio.sample_rate

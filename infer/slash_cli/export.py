@@ -52,7 +52,7 @@ def export(
 
 
 def _precisions(text: str) -> "list[Precision]":
-    """Read `fp32,int8`."""
+    """Parse `fp32,int8`."""
     from slash_infer.bundle import PRECISIONS
 
     chosen = [precision for precision in PRECISIONS if precision in text.split(",")]

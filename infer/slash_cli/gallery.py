@@ -24,7 +24,7 @@ def gallery(
     slash gallery run clips --out page --title "Two guitars"
     """
     with optional_packages("gallery"):
-        from slash_infer.gallery.clips import GALLERY_PAGE, find_sections
+        from slash_infer.gallery.clips import GALLERY_METADATA, find_sections
         from slash_infer.gallery.page import MADE_BY, make_gallery
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
@@ -32,7 +32,7 @@ def gallery(
 
     if not title.strip():
         raise UserError("--title", "is empty", "give the page a heading")
-    check_directory_output(out, force=force, metadata=GALLERY_PAGE, made_by=MADE_BY, inputs=folders)
+    check_directory_output(out, force=force, metadata=GALLERY_METADATA, made_by=MADE_BY, inputs=folders)
     sections = find_sections(folders)
     left_out = sum(section.left_out for section in sections)
     if left_out:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A corpus, a run or a bundle.")]) -> None:
-    """Say what a corpus, a run or a bundle holds.
+    """Show what a corpus, a run or a bundle holds.
 
     \b
     slash info corpus
@@ -35,15 +35,15 @@ def _corpus(path: Path) -> None:
         from slash_train.corpus import Corpus
     from slash_cli.prepare import print_corpus
 
-    page = Corpus(path).page
-    print_corpus(path, page)
+    manifest = Corpus(path).manifest
+    print_corpus(path, manifest)
     rows = table("recordings", "name", "split", "length", "rate", "peak", "clipped", "silent")
-    for recording in page.recordings:
+    for recording in manifest.recordings:
         splits = "+".join(dict.fromkeys(region.split for region in recording.regions))
         rows.add_row(
             recording.name,
             splits,
-            duration(recording.length / page.sample_rate),
+            duration(recording.length / manifest.sample_rate),
             str(recording.source_rate),
             f"{recording.peak:.3f}",
             str(recording.clipped),

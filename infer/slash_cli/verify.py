@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slash_cli.console import optional_packages, stderr, stdout, table
-from slash_cli.engine_options import EngineName, EngineOption
+from slash_cli.engine_options import EngineOption
+from slash_infer.choices import EngineName
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def verify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by slash export.")],
-    engine: EngineOption = EngineName.auto,
+    engine: EngineOption = "auto",
 ) -> None:
     """Compare every engine and precision at hand with fp32 on the CPU: layers, logits, and the codes drawn.
 
@@ -68,8 +69,8 @@ def _runtimes(engine: EngineName) -> "list[Runtime[Any]]":
     from slash_infer.runtimes.protocol import Unavailable
     from slash_infer.runtimes.registry import find_runtimes, runtime_named
 
-    if engine is not EngineName.auto:
-        return [runtime_named(engine.value)]
+    if engine != "auto":
+        return [runtime_named(engine)]
     found = []
     for name, runtime in find_runtimes():
         if isinstance(runtime, Unavailable):

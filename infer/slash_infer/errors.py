@@ -14,8 +14,8 @@ _ARGUMENT = re.compile(r"`(\w+)`")
 class UserError(Exception):
     """A fault in what was asked for or fed in, said in one line: `subject: fault; remedy`.
 
-    Where the text means an argument of the function that was called, it names it in backticks: `` `sample_rate` 500 ``.
-    A front end whose users know the argument by another name puts that in its place (`rename`).
+    Arguments of the function that was called stand in backticks: `` `sample_rate` 500 ``. A front end that calls them by
+    other names replaces them (`renamed`).
 
     Args:
         subject: what is at fault: a path, or an argument and its value. None where the fault says it.
@@ -32,14 +32,16 @@ class UserError(Exception):
         remedy = "" if self.remedy is None else f"; {self.remedy}"
         return subject + self.fault + remedy
 
-    def rename(self, name_of: Callable[[str], str]) -> Self:
+    def renamed(self, name_of: Callable[[str], str]) -> Self:
         """Return the same error with every argument under the name that `name_of` gives it."""
+        subject = rename_arguments(self.subject, name_of) if isinstance(self.subject, str) else self.subject
+        remedy = None if self.remedy is None else rename_arguments(self.remedy, name_of)
+        return type(self)(subject, rename_arguments(self.fault, name_of), remedy)
 
-        def renamed(text: str) -> str:
-            return _ARGUMENT.sub(lambda match: name_of(match[1]), text)
 
-        subject = renamed(self.subject) if isinstance(self.subject, str) else self.subject
-        return type(self)(subject, renamed(self.fault), None if self.remedy is None else renamed(self.remedy))
+def rename_arguments(text: str, name_of: Callable[[str], str]) -> str:
+    """Return `text` with each argument that stands in backticks replaced by the name that `name_of` gives it."""
+    return _ARGUMENT.sub(lambda match: name_of(match[1]), text)
 
 
 def first_fault(error: "ValidationError") -> str:

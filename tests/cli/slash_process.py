@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 SLASH = [sys.executable, "-m", "slash_cli"]
-PRELOADED = ["slash_cli.generating", "slash_export.audition", "slash_train.loop", "slash_infer.gallery.page"]
+PRELOADED = ["slash_cli.generate_jobs", "slash_export.audition", "slash_train.loop", "slash_infer.gallery.page"]
 
 
 def slash(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:

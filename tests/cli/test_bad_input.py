@@ -122,7 +122,7 @@ CASES = {
     "the best over another": ("generate bundle --out taken.wav --best-of 3", "taken.wav: already exists"),
     "a ranking over its clip": (
         "generate bundle --out new.wav --best-of 2 --json new.json",
-        "is where a clip or its page",
+        "is where a clip or its sidecar",
     ),
     "a table inside its audition": ("audition run --out new --json new/table.json", "is inside new, which is to be"),
     "a ranking of one": ("generate bundle --out new.wav --json new.json", "--json: is for the ranking of --best-of"),
@@ -202,7 +202,7 @@ CASES = {
     "a gallery of the same twice": ("gallery empty ./empty --out new", "empty: was given twice"),
     "a gallery of a damaged clip": (
         "gallery damaged --out new",
-        "damaged/clip.json: cannot be read as a clip's page",
+        "damaged/clip.json: cannot be read as a clip's sidecar",
     ),
     "a gallery over a strange folder": ("gallery damaged --out taken --force", "was not made by slash gallery"),
     "an unknown command": ("play", "No such command"),

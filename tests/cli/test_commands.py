@@ -81,7 +81,8 @@ def test_the_whole_path(recordings: Path, tmp_path: Path) -> None:
     assert rate == 16_000 and len(first) == 4800
     assert (first == alone).all()
     sidecar = json.loads((tmp_path / "one.json").read_text())
-    assert (sidecar["engine"], sidecar["precision"]) == ("cpu", "int8") and "ONNX Runtime" in sidecar["runtime"]
+    recipe, outcome = sidecar["recipe"], sidecar["outcome"]
+    assert (outcome["engine"], recipe["precision"]) == ("cpu", "int8") and "ONNX Runtime" in outcome["runtime"]
     measured = json.loads(speed.read_text())
     assert [line["clips"] for line in measured["speeds"]] == [1, 2]
     assert measured["machine"]["versions"]["onnxruntime"]
@@ -150,7 +151,7 @@ def test_auto_says_what_it_chose_and_a_name_is_taken_at_its_word(bundle: Bundle,
     named = ["--engine", "cpu", "--precision", "fp16"]
     done = slash("generate", bundle.path, "--out", tmp_path / "named.wav", "--seconds", "0.1", *named)
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads((tmp_path / "named.json").read_text())["precision"] == "fp16"
+    assert json.loads((tmp_path / "named.json").read_text())["recipe"]["precision"] == "fp16"
 
 
 def test_verifying_finds_what_does_not_compute_the_model(bundle: Bundle, tmp_path: Path) -> None:

@@ -75,12 +75,12 @@ def test_a_stopped_generation_leaves_shorter_files_and_goes_on(bundle: Bundle, t
     assert process.returncode == 128 + number
     assert "slash: stopped; 2 clips cut short at" in said and "and valid" in said
     short, _ = soundfile.read(out / "clip-0001.wav", dtype="int16")
-    page = Sidecar.read(out / "clip-0001.json")
-    assert not page.complete and 0 < page.seconds == len(short) / 16_000 < 3600
+    outcome = Sidecar.read(out / "clip-0001.json").outcome
+    assert not outcome.complete and 0 < outcome.seconds == len(short) / 16_000 < 3600
     assert {path.name for path in out.iterdir()} == {
         f"clip-000{i}.{kind}" for i in range(2) for kind in ("wav", "json")
     }
-    again = page.seconds + 0.5
+    again = outcome.seconds + 0.5
     assert slash(*job, "--seconds", again).returncode == 0
     whole, _ = soundfile.read(out / "clip-0001.wav", dtype="int16")
     assert np.array_equal(whole[: len(short)], short) and len(whole) == round(16_000 * again)
@@ -110,12 +110,13 @@ def test_a_riff_is_continued_into_any_kind_of_file(bundle: Bundle, tmp_path: Pat
     more = ["--temperature", "0.9,1.1", "--format", "flac", "--bits", "24", "--normalise", "loudness", "--seed", "1"]
     done = slash("generate", bundle.path, "--out", out, "-n", "3", *options, *more)
     assert done.returncode == 0, done.stderr
-    pages = [Sidecar.read(out / f"clip-000{i}.json") for i in range(3)]
-    assert [Path(page.prime.file).name for page in pages if page.prime] == ["riff-0.wav", "riff-1.wav", "riff-0.wav"]
-    assert [page.temperature for page in pages] == [0.9, 1.1, 0.9]
+    sidecars = [Sidecar.read(out / f"clip-000{i}.json") for i in range(3)]
+    primes = [Path(sidecar.prime.file).name for sidecar in sidecars if sidecar.prime]
+    assert primes == ["riff-0.wav", "riff-1.wav", "riff-0.wav"]
+    assert [sidecar.recipe.temperature for sidecar in sidecars] == [0.9, 1.1, 0.9]
     info = soundfile.info(out / "clip-0001.flac")
     assert (info.subtype, info.frames) == ("PCM_24", 3200 + 8000)
-    command = pages[1].again
+    command = sidecars[1].outcome.again
     assert command is not None
     words = command.replace("slash generate", "generate").replace("clip-0001.flac", "again.flac").split()
     assert slash(*words, cwd=tmp_path).returncode == 0
@@ -134,8 +135,8 @@ def test_the_best_of_some_is_kept_and_all_are_reported(bundle: Bundle, tmp_path:
     scores = [line["measures"]["score"] for line in ranking]
     assert len(scores) == 5 and scores == sorted(scores, reverse=True)
     assert done.stdout.count("yes") == 1
-    page = Sidecar.read(out.with_suffix(".json"))
-    assert page.clip == ranking[0]["clip"] and page.measures is not None
+    sidecar = Sidecar.read(out.with_suffix(".json"))
+    assert sidecar.recipe.clip == ranking[0]["clip"] and sidecar.outcome.measures is not None
     again = slash(*arguments)
     assert again.returncode == 2 and "best.wav: already exists" in again.stderr
 
@@ -150,7 +151,7 @@ def test_checkpoints_are_auditioned_and_shown(run: Run, tmp_path: Path) -> None:
     for line in lines:
         folder = out / f"step-{line['step']:08d}"
         clips = [Sidecar.read(folder / f"clip-000{i}.json") for i in range(2)]
-        assert [clip.seed for clip in clips] == [0, 0] and all(clip.measures for clip in clips)
+        assert [clip.recipe.seed for clip in clips] == [0, 0] and all(clip.outcome.measures for clip in clips)
         assert {clip.provenance.step for clip in clips} == {line["step"]}
     first, last = (soundfile.read(out / f"step-{step:08d}" / "clip-0000.wav")[0] for step in (steps[0], steps[-1]))
     assert not np.array_equal(first, last)

@@ -11,9 +11,11 @@ from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
 from slash_infer.runtimes.onnx_cpu import CLIPS_PER_THREAD, OnnxCpu
+from slash_infer.runtimes.onnx_session import OnnxGraph
 from slash_infer.runtimes.protocol import Unavailable
 from slash_infer.runtimes.registry import find_runtimes
 from slash_infer.sampling.choice import open_engine
+from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
 from slash_train.config import load_preset
@@ -33,14 +35,14 @@ def test_auto_takes_the_first_that_works_and_says_why(bundle: Bundle) -> None:
 @pytest.mark.skipif(HERE != ["cpu"], reason="there is more than a CPU here")
 @pytest.mark.parametrize("name", ["cuda", "tensorrt"])
 def test_an_engine_asked_for_by_name_is_had_or_refused(bundle: Bundle, name: str) -> None:
-    with pytest.raises(UserError, match=f"--engine {name}: .+; --engine cpu works everywhere"):
+    with pytest.raises(UserError, match=f"`engine` {name}: .+; `engine` cpu works everywhere"):
         open_engine(bundle, name)  # type: ignore[arg-type]
     assert "since" in open_engine(bundle).why
 
 
 def test_a_precision_the_bundle_lacks_is_refused() -> None:
     example = Bundle(Path(__file__).resolve().parents[2] / "docs" / "example-bundle")  # has fp32 alone
-    with pytest.raises(UserError, match="has no int8 graphs; export it again with --precision int8"):
+    with pytest.raises(UserError, match="has no int8 graphs; export it again with `precision` int8"):
         open_engine(example, "cpu", "int8")
     assert open_engine(example, "cpu").engine.precision == "fp32"
 
@@ -49,7 +51,7 @@ def test_threads_do_not_show(bundle: Bundle) -> None:
     """Clips shared out among threads, an uneven number of them, are those of one thread."""
     clips = range(2 * CLIPS_PER_THREAD + 1)
     one, two = (Engine(bundle, OnnxCpu(cores=cores)) for cores in (1, 2))
-    assert (one.shares(len(clips)), two.shares(len(clips))) == ([17], [9, 8])
+    assert [Batch(engine, len(clips)).shares for engine in (one, two)] == [[18], [10, 8]]
     expected, made = (Sampler(bundle, clips, seed=1, engine=engine).codes(500) for engine in (one, two))
     assert np.array_equal(expected, made)
 
@@ -75,22 +77,22 @@ def test_a_clip_keeps_its_sound_where_rows_are_taken_in_pairs(tmp_path: Path) ->
         assert np.array_equal(Sampler(bundle, clips, seed=5, engine=engine).codes(1500), many[clips])
 
 
-def test_players_of_one_engine_do_not_disturb_each_other(bundle: Bundle, engine: Engine) -> None:
+def test_samplers_of_one_engine_do_not_disturb_each_other(bundle: Bundle, engine: Engine) -> None:
     first, second = (Sampler(bundle, [clip], engine=engine) for clip in (0, 1))
     turns = [(first.codes(64), second.codes(64)) for _ in range(4)]
     expected = Sampler(bundle, [0, 1], engine=engine).codes(256)
-    for clip, played in enumerate(zip(*turns, strict=True)):
-        assert np.array_equal(np.concatenate(played, axis=1)[0], expected[clip])
+    for clip, generated in enumerate(zip(*turns, strict=True)):
+        assert np.array_equal(np.concatenate(generated, axis=1)[0], expected[clip])
 
 
 def test_temperatures_are_the_clips_own(engine: Engine) -> None:
-    player = engine.player(2)
+    runner = engine.runner(2)
     uniform = np.random.default_rng(0).random((1, 800), np.float32).repeat(2, axis=0)
-    temperature = np.array([[0.05], [20.0]], np.float32).repeat(800 // player.hop, axis=1)
-    cold, hot = player.play(uniform, temperature).codes
+    temperature = np.array([[0.05], [20.0]], np.float32).repeat(800 // runner.hop, axis=1)
+    cold, hot = runner.generate(uniform, temperature).codes
     assert len(np.unique(cold)) < len(np.unique(hot))
-    player.go_to(engine.beginning(2))
-    assert np.array_equal(player.play(uniform, temperature).codes, [cold, hot])
+    runner.set_state(engine.initial_state(2))
+    assert np.array_equal(runner.generate(uniform, temperature).codes, [cold, hot])
 
 
 def test_a_graph_onnx_runtime_rejects_is_named() -> None:
@@ -99,6 +101,6 @@ def test_a_graph_onnx_runtime_rejects_is_named() -> None:
 
 
 def test_the_cpu_runs_on_the_cpu(engine: Engine) -> None:
-    graph = engine.sample_tier
-    assert graph._session.get_providers() == ["CPUExecutionProvider"]  # type: ignore[attr-defined]
+    graph = engine.graphs.sample_tier
+    assert isinstance(graph, OnnxGraph) and graph.providers == ["CPUExecutionProvider"]
     assert ort.__version__ in engine.description

@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from slash_infer.audio.pcm_stream import PcmStream, play, wav_header
+from slash_infer.audio.pcm_stream import PcmStream, wav_header
 from slash_infer.audio.speakers import Ring
 from slash_infer.bench.latency import blocks_ahead, measure_live
 from slash_infer.bundle import Bundle
+from slash_infer.clips.pump import pump
 from slash_infer.codec import to_pcm16
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
@@ -26,7 +27,7 @@ from slash_infer.sampling.sampler import Sampler
 def test_a_wav_stream_is_a_wav_file(bundle: Bundle, engine: Engine) -> None:
     pipe = io.BytesIO(wav_header(16_000, 1234))
     pipe.seek(0, io.SEEK_END)
-    play(Sampler(bundle, engine=engine), 1234 / 16_000, [PcmStream(pipe)])
+    pump(Sampler(bundle, engine=engine), [[PcmStream(pipe)]], 1234 / 16_000)
     assert len(pipe.getvalue()) == 44 + 2 * 1234
     pipe.seek(0)
     heard, rate = soundfile.read(pipe, dtype="int16")
@@ -38,7 +39,7 @@ def test_an_endless_stream_has_a_header_that_readers_take(bundle: Bundle, engine
     pipe = io.BytesIO()
     pipe.write(wav_header(8_000, None))
     blocks = iter([False, False, True])
-    play(Sampler(bundle, engine=engine), float("inf"), [PcmStream(pipe)], stop=lambda: next(blocks))
+    pump(Sampler(bundle, engine=engine), [[PcmStream(pipe)]], stop=lambda: next(blocks))
     assert len(pipe.getvalue()) == 44 + 2 * 3 * 800
     pipe.seek(0)
     heard, rate = soundfile.read(pipe)
@@ -47,7 +48,7 @@ def test_an_endless_stream_has_a_header_that_readers_take(bundle: Bundle, engine
 
 def test_every_sink_gets_the_same(bundle: Bundle, engine: Engine) -> None:
     pipes = [io.BytesIO(), io.BytesIO()]
-    play(Sampler(bundle, engine=engine), 0.1, [PcmStream(pipe) for pipe in pipes])
+    pump(Sampler(bundle, engine=engine), [[PcmStream(pipe) for pipe in pipes]], 0.1)
     assert pipes[0].getvalue() == pipes[1].getvalue() and len(pipes[0].getvalue()) == 3200
 
 

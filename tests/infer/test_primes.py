@@ -24,7 +24,7 @@ def _riff(tmp_path: Path) -> Path:
 
 def test_it_is_brought_to_the_bundles_rate_and_codec(bundle: Bundle, riff: Path) -> None:
     prime = read_prime(riff, bundle.manifest)
-    assert len(prime.samples) == 32_000 and prime.page.seconds == 2.0
+    assert len(prime.samples) == 32_000 and prime.source.seconds == 2.0
     expected = 0.25 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000)
     assert np.abs(prime.samples - expected)[100:-100].max() < 0.01  # the codec's steps
     codec = bundle.manifest.codec
@@ -33,32 +33,33 @@ def test_it_is_brought_to_the_bundles_rate_and_codec(bundle: Bundle, riff: Path)
 
 def test_a_part_of_it_is_taken(bundle: Bundle, riff: Path) -> None:
     prime = read_prime(riff, bundle.manifest, start=0.5, seconds=1.0)
-    assert len(prime.samples) == 16_000 and (prime.page.start, prime.page.seconds) == (0.5, 1.0)
+    assert len(prime.samples) == 16_000 and (prime.source.start, prime.source.seconds) == (0.5, 1.0)
     again = read_prime(riff, bundle.manifest, start=0.5, seconds=1.0)
     other = read_prime(riff, bundle.manifest, start=0.51, seconds=1.0)
-    assert prime.page.sha256 == again.page.sha256 != other.page.sha256
+    assert prime.sha256 == again.sha256 != other.sha256
 
 
 def test_what_it_says_it_took_is_taken_again(bundle: Bundle, tmp_path: Path) -> None:
-    """The page's numbers, given back, mean the same part of the recording."""
+    """The sidecar's numbers, given back, mean the same part of the recording."""
     path = tmp_path / "odd.flac"
     soundfile.write(path, TONE[:44_101], 44_100)
     prime = read_prime(path, bundle.manifest, start=0.1234)
-    again = read_prime(path, bundle.manifest, prime.page.start, prime.page.seconds)
-    assert again.page.sha256 == prime.page.sha256
+    again = read_prime(path, bundle.manifest, prime.source.start, prime.source.seconds)
+    assert again.sha256 == prime.sha256
 
 
 @pytest.mark.parametrize("samples", [30_000, 50_002, 50_003])
 def test_the_same_part_is_heard_again_at_any_rate(bundle: Bundle, tmp_path: Path, samples: int) -> None:
     path = tmp_path / "odd.wav"
     soundfile.write(path, TONE[:samples], 44_100)
-    page = read_prime(path, bundle.manifest).page
-    assert read_prime(path, bundle.manifest, page.start, page.seconds).page.sha256 == page.sha256
+    prime = read_prime(path, bundle.manifest)
+    start, seconds = prime.source.start, prime.source.seconds
+    assert read_prime(path, bundle.manifest, start, seconds).sha256 == prime.sha256
 
 
 def test_real_recordings_of_every_kind(bundle: Bundle, shared_audio: Path) -> None:
     for path in sorted((shared_audio / "mixed").iterdir()):
-        assert read_prime(path, bundle.manifest, seconds=0.2).page.seconds == pytest.approx(0.2, abs=0.001)
+        assert read_prime(path, bundle.manifest, seconds=0.2).source.seconds == pytest.approx(0.2, abs=0.001)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_real_recordings_of_every_kind(bundle: Bundle, shared_audio: Path) -> No
     [
         (-0.1, None, "choose from 0 to less than that"),
         (2.0, None, "is 2.00 s long"),
-        (float("nan"), None, "--prime-start nan"),
+        (float("nan"), None, "`prime_start` nan"),
         (0.0, 0.0, "must be over 0 and at most 2.00"),
         (1.5, 0.6, "must be over 0 and at most 0.50"),
         (0.0, float("nan"), "must be over 0"),

@@ -1,7 +1,8 @@
-"""Jobs of clips: files and their pages, shorter when stopped, gone on with, in parts, and the best of many."""
+"""Jobs of clips: files and their sidecars, shorter when stopped, resumed, in parts, and the best of many."""
 
 import itertools
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from slash_cli.clip_files import clip_numbers
+from slash_cli.again import again
+from slash_cli.generate_request import clip_numbers
 from slash_infer.bundle import Bundle
 from slash_infer.clips.best_of import best_of
 from slash_infer.clips.primes import read_prime
-from slash_infer.clips.render import BATCH, ClipSpec, RenderOptions, render
+from slash_infer.clips.render import BATCH, render
 from slash_infer.clips.resume import unfinished
 from slash_infer.clips.sidecar import Sidecar
+from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import UserError
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
@@ -47,9 +50,10 @@ def test_files_hold_what_the_sampler_makes(bundle: Bundle, engine: Engine, tmp_p
     sampler = Sampler(bundle, [17], seed=9, temperature=0.9, engine=engine)
     expected = sampler.generate(0.05)[0]
     assert np.array_equal(heard(tmp_path / f"17{suffix}"), to_pcm16(expected))
-    page = Sidecar.read(tmp_path / "17.json")
-    assert (page.seed, page.clip, page.temperature, page.seconds) == (9, 17, 0.9, 0.05)
-    assert page.complete and page.bits_per_sample == round(float(sampler.bits[0]), 4)
+    sidecar = Sidecar.read(tmp_path / "17.json")
+    recipe, outcome = sidecar.recipe, sidecar.outcome
+    assert (recipe.seed, recipe.clip, recipe.temperature, outcome.seconds) == (9, 17, 0.9, 0.05)
+    assert outcome.complete and outcome.bits_per_sample == round(float(sampler.bits[0]), 4)
     assert rendered.seconds == pytest.approx(0.9)
     assert (rendered.together, rendered.stopped) == (BATCH, False)
     assert len(contents(tmp_path)) == 2 * len(job)
@@ -65,8 +69,9 @@ def test_a_prime_comes_first_in_the_file_when_asked_for(bundle: Bundle, engine: 
     sampler.prime(prime.samples)
     assert np.array_equal(continued, to_pcm16(sampler.generate(0.05)[0]))
     assert np.array_equal(heard(tmp_path / "with" / "0.wav"), np.concatenate([to_pcm16(prime.samples), continued]))
-    page = Sidecar.read(tmp_path / "with" / "0.json")
-    assert page.prime == prime.page and page.seconds == 0.05
+    sidecar = Sidecar.read(tmp_path / "with" / "0.json")
+    assert sidecar.prime == prime.source and sidecar.outcome.seconds == 0.05
+    assert sidecar.recipe.prime_sha256 == prime.sha256
 
 
 def test_normalised_files_are_as_loud_as_asked(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
@@ -84,8 +89,8 @@ def test_a_stopped_job_leaves_shorter_files_and_goes_on(bundle: Bundle, engine: 
     assert rendered.stopped and len(rendered.clips) == len(clips)
     short = heard(begun / f"{BATCH}.wav")
     assert np.array_equal(short, heard(whole / f"{BATCH}.wav")[: len(short)]) and len(short) == 8000
-    page = Sidecar.read(begun / f"{BATCH}.json")
-    assert (page.complete, page.seconds) == (False, 0.5)
+    outcome = Sidecar.read(begun / f"{BATCH}.json").outcome
+    assert (outcome.complete, outcome.seconds) == (False, 0.5)
     before = {path: path.stat().st_mtime_ns for path in begun.iterdir()}
     left = unfinished(bundle, engine, specs(begun, clips), options, force=False)
     assert [spec.clip for spec in left] == list(range(BATCH, BATCH + 3))
@@ -105,7 +110,6 @@ def test_a_stopped_job_leaves_shorter_files_and_goes_on(bundle: Bundle, engine: 
     [
         ({"seed": 1}, "another seed"),
         ({"seconds": 0.06}, "another length"),
-        ({"alone": True}, "another way of making it"),
         ({"normalise": "peak"}, "another normalise"),
         ({"seconds": float("inf")}, "another length"),
     ],
@@ -123,13 +127,13 @@ def test_another_job_in_the_same_place_is_refused(
 
 
 def test_what_a_killed_process_left_is_no_hindrance(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    """It writes the page before the clip appears."""
+    """It writes the sidecar before the clip appears."""
     job = specs(tmp_path, range(2))
     render(bundle, engine, job, OPTIONS)
     job[1].file.unlink()
     assert unfinished(bundle, engine, job, OPTIONS, force=False) == job[1:]
     job[0].file.with_suffix(".json").write_text("{}")
-    with pytest.raises(UserError, match=r"is not the page of a clip|was not made by"):
+    with pytest.raises(UserError, match=r"is not the sidecar of a clip|was not made by"):
         unfinished(bundle, engine, job, OPTIONS, force=False)
 
 
@@ -166,10 +170,10 @@ def test_a_forced_job_that_is_stopped_leaves_the_longer_clip(bundle: Bundle, eng
     assert contents(tmp_path)["0.wav"] == before["0.wav"] and contents(tmp_path)["0.json"] != before["0.json"]
 
 
-def test_a_page_says_how_to_make_its_clip_again(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    options = replace(OPTIONS, source="a bundle", bits=24)
-    render(bundle, engine, specs(tmp_path, range(2)), options)
-    assert Sidecar.read(tmp_path / "1.json").again == (
+def test_a_sidecar_says_how_to_make_its_clip_again(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    options = replace(OPTIONS, bits=24)
+    render(bundle, engine, specs(tmp_path, range(2)), options, again=partial(again, "a bundle", engine, options))
+    assert Sidecar.read(tmp_path / "1.json").outcome.again == (
         "slash generate 'a bundle' --out 1.wav --clip 1 --seed 9 --seconds 0.05 --temperature 1.0 "
         "--engine cpu --precision fp32 --bits 24"
     )
@@ -196,7 +200,7 @@ def test_candidates_that_were_cut_short_come_last(bundle: Bundle, engine: Engine
     job, asked = specs(tmp_path, range(BATCH + 4)), itertools.count()
     chosen = best_of(bundle, engine, job, replace(OPTIONS, seconds=0.6), BATCH, stop=lambda: next(asked) == 5)
     assert chosen.rendered.stopped and len(chosen.ranking) == BATCH + 4
-    assert [page.complete for page in chosen.ranking] == [True] * BATCH + [False] * 4
+    assert [sidecar.outcome.complete for sidecar in chosen.ranking] == [True] * BATCH + [False] * 4
 
 
 def test_the_prime_is_not_measured(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
@@ -206,7 +210,7 @@ def test_the_prime_is_not_measured(bundle: Bundle, engine: Engine, tmp_path: Pat
     for include in (False, True):
         job = specs(tmp_path / str(include), range(1), prime=prime)
         options = replace(OPTIONS, seconds=0.5, include_prime=include)
-        measured.append(best_of(bundle, engine, job, options, 1).ranking[0].measures)
+        measured.append(best_of(bundle, engine, job, options, 1).ranking[0].outcome.measures)
     assert measured[0] == measured[1]
 
 
@@ -218,10 +222,11 @@ def test_the_best_of_many_are_kept(bundle: Bundle, engine: Engine, tmp_path: Pat
         for spec, temperature in zip(specs(tmp_path, range(4)), temperatures, strict=True)
     ]
     chosen = best_of(bundle, engine, job, replace(OPTIONS, seconds=1.5), 2)
-    scores = [page.measures.score for page in chosen.ranking if page.measures]
+    measures = [sidecar.outcome.measures for sidecar in chosen.ranking]
+    scores = [one.score for one in measures if one]
     assert scores == sorted(scores, reverse=True) and len(scores) == 4
-    assert {page.clip for page in chosen.ranking[:2]} == {1, 3}
-    assert all(page.measures is not None and page.measures.faults for page in chosen.ranking[2:])
+    assert {sidecar.recipe.clip for sidecar in chosen.ranking[:2]} == {1, 3}
+    assert all(one is not None and one.faults for one in measures[2:])
     assert {path.name for path in tmp_path.iterdir()} == {"1.wav", "1.json", "3.wav", "3.json"}
     assert Sidecar.read(chosen.kept[0].with_suffix(".json")) == chosen.ranking[0]
     with pytest.raises(UserError, match=r"/proc/1\.wav: cannot be written"):

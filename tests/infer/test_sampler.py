@@ -11,6 +11,7 @@ import torch
 from slash_infer import Bundle, Sampler, TemperatureSchedule, UserError
 from slash_infer.bench.throughput import measure
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.randomness import Uniforms
 from slash_train.guitar import improvise
@@ -28,13 +29,13 @@ def test_a_number_of_clips_is_clips_from_0_on(bundle: Bundle, engine: Engine) ->
     assert np.array_equal(Sampler(bundle, clips=3, engine=engine).codes(100), expected)
 
 
-def test_a_lone_clip_has_company_where_rows_round_differently(bundle: Bundle) -> None:
+def test_one_clip_is_padded_where_another_batch_rounds_differently(bundle: Bundle) -> None:
     int8 = Engine(bundle, OnnxCpu(), "int8")
     many = Sampler(bundle, 5, seed=1, engine=int8).codes(4000)
     for clip in range(5):
         assert np.array_equal(Sampler(bundle, [clip], seed=1, engine=int8).codes(4000)[0], many[clip])
-    assert len(Sampler(bundle, [3], engine=int8)._ahead.codes) == 2
-    assert len(Sampler(bundle, 1, engine=int8)._ahead.codes) == 1  # the fast path
+    assert Sampler(bundle, [3], engine=int8).rows == 2
+    assert Sampler(bundle, 1, engine=int8, batch_invariant=False).rows == 1  # the fast path
 
 
 def test_a_clip_does_not_depend_on_how_it_is_asked_for(bundle: Bundle, engine: Engine) -> None:
@@ -52,15 +53,17 @@ def test_clips_and_seeds_differ(bundle: Bundle, engine: Engine) -> None:
 
 def test_the_state_is_carried_between_frames(bundle: Bundle, engine: Engine) -> None:
     """Overwriting the LSTM state at every frame must change the audio: otherwise it would not matter."""
-    carried = Sampler(bundle, [0], seed=0, engine=engine)
-    forgetful = Sampler(bundle, [0], seed=0, engine=engine)
+    carried, forgetful = engine.runner(1), engine.runner(1)
+    uniforms, temperature = Uniforms(0, [0]), np.ones((1, 1), np.float32)
     expected, made = [], []
     for _ in range(40):
-        for state in (state for tier in forgetful._players[0]._states for state in tier):
-            for array in state.values():
-                array[...] = 0.5
-        made.append(forgetful.codes(bundle.manifest.top_frame))
-        expected.append(carried.codes(bundle.manifest.top_frame))
+        state = forgetful.state()
+        for array in (array for tier in state.rnn_states for array in tier.values()):
+            array[...] = 0.5
+        forgetful.set_state(state)
+        uniform = uniforms.next(bundle.manifest.top_frame)
+        made.append(forgetful.generate(uniform, temperature).codes)
+        expected.append(carried.generate(uniform, temperature).codes)
     assert not np.array_equal(np.concatenate(made), np.concatenate(expected))
 
 
@@ -121,7 +124,7 @@ np.savez("rest.npz", made=sampler.generate({seconds}), bits=sampler.bits)
 
 
 def test_a_saved_sampler_fits_another_precision(bundle: Bundle, tmp_path: Path) -> None:
-    """int8 wants a lone clip to have company, fp32 does not."""
+    """The state is that of the clips alone, whatever a batch was padded to."""
     for before, after in (("int8", "fp32"), ("fp32", "int8")):
         one = Sampler(bundle, [4], engine="cpu", precision=before)  # type: ignore[arg-type]
         one.codes(100)
@@ -148,17 +151,23 @@ def test_what_was_not_saved_is_not_restored(bundle: Bundle, engine: Engine, tmp_
     history = arrays["history"].copy()
     history[0, 0] = bundle.manifest.codec.levels
     for change, says in (
-        ({"nats": np.zeros(3)}, "does not fit"),
-        ({"nats": np.array([0.0, np.nan])}, "nats is not finite"),
-        ({"about": np.array(str(arrays["about"]).replace('"made":112', '"made":1'))}, "do not fit together"),
-        ({"about": np.array(str(arrays["about"]).replace('"made":112', '"made":1' + "0" * 30))}, "made"),
-        ({"about": np.array(str(arrays["about"]).replace("[[0.0,1.0]]", "[[0.0,-1.0]]"))}, "must be from 0.01"),
-        ({"about": np.array("[" * 100_000)}, "is not a sampler that was saved"),
+        ({"nll_sum": np.zeros(3)}, "does not fit"),
+        ({"nll_sum": np.array([0.0, np.nan])}, "nll_sum is not finite"),
+        (
+            {"metadata": np.array(str(arrays["metadata"]).replace('"generated":112', '"generated":1'))},
+            "do not fit together",
+        ),
+        (
+            {"metadata": np.array(str(arrays["metadata"]).replace('"generated":112', '"generated":1' + "0" * 30))},
+            "generated",
+        ),
+        ({"metadata": np.array(str(arrays["metadata"]).replace("[[0.0,1.0]]", "[[0.0,-1.0]]"))}, "must be from 0.01"),
+        ({"metadata": np.array("[" * 100_000)}, "is not a sampler that was saved"),
         ({"tier_1.h": arrays["tier_1.h"].astype(np.float64)}, "tier_1.h does not fit"),
         ({"history": history}, "codes that the bundle's codec does not have"),
-        ({"about": np.array(str(arrays["about"]).replace('"seed":0', '"seed":-1'))}, "seed"),
-        ({"about": np.array(str(arrays["about"]).replace(bundle.manifest_sha256, "0" * 64))}, "another bundle"),
-        ({"nats": np.array([Path()], object)}, "is not a sampler that was saved"),  # a pickle
+        ({"metadata": np.array(str(arrays["metadata"]).replace('"seed":0', '"seed":-1'))}, "seed"),
+        ({"metadata": np.array(str(arrays["metadata"]).replace(bundle.manifest_sha256, "0" * 64))}, "another bundle"),
+        ({"nll_sum": np.array([Path()], object)}, "is not a sampler that was saved"),  # a pickle
     ):
         np.savez(saved, **{**arrays, **change})
         with pytest.raises(UserError, match=says):
@@ -204,16 +213,15 @@ def test_primes_do_not_show_in_other_clips(bundle: Bundle, engine: Engine) -> No
     assert np.array_equal(made[3], unprimed[3]) and not np.array_equal(made[0], unprimed[0])
 
 
-def test_long_primes_are_heard_piece_by_piece(
-    bundle: Bundle, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_primes_are_fed_piece_by_piece(bundle: Bundle, engine: Engine) -> None:
     riffs = [improvise(0.5, [7, i])[::3][: 8000 - 999 * i] for i in range(3)]
+    uniform = Uniforms(0, range(3)).next(512)
     made = []
-    for at_once in (7, 1024):
-        monkeypatch.setattr("slash_infer.sampling.sampler.PREFILL_STEPS", at_once)
-        sampler = Sampler(bundle, 3, engine=engine)
-        sampler.prime(riffs)
-        made.append(sampler.codes(500))
+    for steps_at_once in (7, 1024):
+        batch = Batch(engine, 3)
+        batch.prefill([bundle.manifest.codec.encode(riff) for riff in riffs], steps_at_once=steps_at_once)
+        temperature = np.ones((3, 512 // bundle.manifest.top_hop), np.float32)
+        made.append(batch.generate(uniform, temperature).codes)
     assert np.array_equal(made[0], made[1])
 
 

@@ -1,48 +1,48 @@
-"""A clip on its way into a file, and the page beside it: both appear when it is finished, or neither."""
+"""Puts a clip and its sidecar in place, so that no clip is ever without its sidecar and no sidecar claims too much."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from slash_infer.audio.audio_files import AudioFile, Tags, audio_file
 from slash_infer.audio.normalisation import normalise
-from slash_infer.clips.sidecar import Sidecar
+from slash_infer.audio.sinks import Sink
+from slash_infer.clips.sidecar import ClipRecipe, Sidecar, sidecar_path
 
 Float32 = npt.NDArray[np.float32]
 
 
-class ClipFile:
-    """A clip being written, whole seconds of it in memory only where it is to be normalised.
+class ClipFile(Sink):
+    """A clip being written. It is held in memory only if it is to be normalised.
 
     Args:
-        file: that takes its samples.
-        page: what its page is going to say, all going well.
+        file: that takes the samples.
+        recipe: the clip's.
+        sample_rate: in Hz.
     """
 
-    def __init__(self, file: AudioFile, page: Sidecar) -> None:
-        self._file, self.page = file, page
+    def __init__(self, file: AudioFile, recipe: ClipRecipe, sample_rate: int) -> None:
+        self._file, self._normalise, self._sample_rate = file, recipe.normalise, sample_rate
         self._held: list[Float32] = []
-        self.given_up = False
+        self.sidecar: Sidecar | None = None
+        """What goes beside the clip; None until it is finished, and for a clip that is given up."""
 
+    @override
     def write(self, samples: Float32) -> None:
-        """Append samples in [-1, 1], [T]."""
-        if self.page.normalise is None:
+        if self._normalise is None:
             self._file.write(samples)
         else:
             self._held.append(samples)
 
-    def finish(self, page: Sidecar) -> None:
-        """Write what was held back, and take what the page says in the end."""
-        if page.normalise is not None:
-            self._file.write(normalise(np.concatenate(self._held), page.sample_rate, page.normalise))
-        self.page = page
-
-    def give_up(self) -> None:
-        """Leave what stands in its place as it is: nothing of this clip is to appear."""
-        self.given_up = True
+    def finish(self, sidecar: Sidecar) -> None:
+        """Write what was held in memory, and take the sidecar. Without this call, the clip does not appear."""
+        if self._normalise is not None:
+            self._file.write(normalise(np.concatenate(self._held), self._sample_rate, self._normalise))
+        self.sidecar = sidecar
 
 
 class _GivenUp(Exception):  # noqa: N818  it is no error
@@ -50,44 +50,39 @@ class _GivenUp(Exception):  # noqa: N818  it is no error
 
 
 @contextmanager
-def clip_file(path: Path, page: Sidecar, prime: Float32 | None) -> Iterator[ClipFile]:
-    """Write a clip and its page; the page comes first, so that no clip is ever without.
-
-    Where a clip stands already the new one comes first: killed between the two, it is taken for what it was, and made
-    again.
+def clip_file(path: Path, recipe: ClipRecipe, sample_rate: int, tags: Tags) -> Iterator[ClipFile]:
+    """Write a clip and its sidecar. Both appear when the body has finished the clip, or neither.
 
     Args:
         path: of the clip.
-        page: what its page is going to say.
-        prime: what it continues.
+        recipe: the clip's.
+        sample_rate: in Hz.
+        tags: to store in the file.
     """
-    page_path, stood = sidecar_path(path), path.exists()
     try:
-        with audio_file(path, page.sample_rate, page.bits, _tags(page)) as file:
-            clip = ClipFile(file, page)
-            if prime is not None and page.include_prime:
-                clip.write(prime)
+        with sidecar_beside(path) as describe, audio_file(path, sample_rate, recipe.bits, tags) as file:
+            clip = ClipFile(file, recipe, sample_rate)
             yield clip
-            if clip.given_up:
+            if clip.sidecar is None:
                 raise _GivenUp
-            if not stood:
-                clip.page.write(page_path)
-        if stood:
-            clip.page.write(page_path)
+            describe(clip.sidecar)
     except _GivenUp:
         pass
+
+
+@contextmanager
+def sidecar_beside(clip: Path) -> Iterator[Callable[[Sidecar], None]]:
+    """Write a sidecar while the body puts the clip in place. The body calls what is yielded just before it does.
+
+    A new clip appears after its sidecar, so that no clip is ever without one. A clip that is replaced comes before its
+    sidecar: if the process is killed in between, the old sidecar makes the job generate the clip again.
+    """
+    path, replaces, pending = sidecar_path(clip), clip.exists(), list[Sidecar]()
+    try:
+        yield pending.append if replaces else lambda sidecar: sidecar.write(path)
+        for sidecar in pending:
+            sidecar.write(path)
     except BaseException:
-        if not path.exists():
-            page_path.unlink(missing_ok=True)
+        if not clip.exists():
+            path.unlink(missing_ok=True)
         raise
-
-
-def sidecar_path(clip: Path) -> Path:
-    """Return the path of a clip's page."""
-    return clip.with_suffix(".json")
-
-
-def _tags(page: Sidecar) -> Tags:
-    source = f"SampleRNN preset {page.provenance.preset}, step {page.provenance.step}"
-    drawn = f"temperature {page.temperature}, slash {page.slash_version}, {page.engine} {page.precision}"
-    return Tags(f"clip {page.clip}, seed {page.seed}", f"{source}, manifest {page.manifest_sha256}, {drawn}")

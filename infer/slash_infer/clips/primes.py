@@ -1,4 +1,4 @@
-"""Recordings that clips continue: read from any file, brought to the bundle's rate, turned into its codes."""
+"""Primes: recordings that clips continue, read from any file and brought to the bundle's rate and codec."""
 
 import hashlib
 import math
@@ -19,30 +19,33 @@ LONGEST = 600.0  # seconds
 
 @dataclass(frozen=True)
 class Prime:
-    """What a clip hears before it begins."""
+    """A recording that a clip continues."""
 
-    page: PrimeSource
+    source: PrimeSource
     samples: npt.NDArray[np.float32]
-    """As the model hears them, quantised by its codec, at its sample rate, [T]."""
+    """At the bundle's sample rate and quantised by its codec, [T]: what the model sees."""
+    sha256: str
+    """Of the codes, as little-endian int32."""
 
 
 def read_prime(path: Path, manifest: Manifest, start: float = 0.0, seconds: float | None = None) -> Prime:
-    """Read a recording of any rate and channel count, its channels mixed.
+    """Read a prime from a recording of any rate and channel count. Channels are mixed.
 
     Args:
         path: WAV, FLAC, OGG or MP3.
-        manifest: whose sample rate and codec to bring it to.
+        manifest: whose sample rate and codec to convert it to.
         start: seconds into the recording.
-        seconds: to take from there; all there is when not given.
+        seconds: length of the prime, from there; by default, up to the end.
 
     Raises:
-        UserError: it is not readable audio, or has not as much.
+        UserError: it is not readable audio, or is not that long.
     """
+    subject = f"`prime` {path}"
     try:
         with soundfile.SoundFile(path) as file:
-            rest = file.frames / file.samplerate - start
+            length = file.frames / file.samplerate
+            rest = length - start
             if not (start >= 0 and rest > 0):
-                length = file.frames / file.samplerate
                 raise UserError(
                     f"`prime_start` {start:g}", f"{path} is {length:.2f} s long", "choose from 0 to less than that"
                 )
@@ -57,24 +60,18 @@ def read_prime(path: Path, manifest: Manifest, start: float = 0.0, seconds: floa
             rate = file.samplerate
     except soundfile.LibsndfileError as error:
         if not path.exists():
-            raise UserError(f"`prime` {path}", "no such file", "check the path") from None
-        raise UserError(
-            f"`prime` {path}", f"is not readable audio ({error.error_string})", "choose another"
-        ) from None
+            raise UserError(subject, "no such file", "check the path") from None
+        raise UserError(subject, f"is not readable audio ({error.error_string})", "choose another") from None
     except (OSError, TypeError) as error:  # what soundfile says of headerless files
-        raise UserError(f"`prime` {path}", f"is not readable audio ({first_line(error)})", "choose another") from None
+        raise UserError(subject, f"is not readable audio ({first_line(error)})", "choose another") from None
     if not np.isfinite(read).all():
-        raise UserError(f"`prime` {path}", "holds samples that are not finite", "repair it")
+        raise UserError(subject, "holds samples that are not finite", "repair it")
     mono = np.asarray(read.mean(axis=1), np.float32)
     codes = manifest.codec.encode(soxr.resample(mono, rate, manifest.sample_rate))
     if not len(codes):
-        raise UserError(
-            f"`prime` {path}", f"is shorter than a sample at {manifest.sample_rate} Hz", "take more of it"
-        )
-    page = PrimeSource(
-        file=str(path),
-        start=start,
-        seconds=len(read) / rate,
+        raise UserError(subject, f"is shorter than a sample at {manifest.sample_rate} Hz", "take more of it")
+    return Prime(
+        source=PrimeSource(file=str(path), start=start, seconds=len(read) / rate),
+        samples=manifest.codec.decode(codes),
         sha256=hashlib.sha256(codes.astype("<i4").tobytes()).hexdigest(),
     )
-    return Prime(page, manifest.codec.decode(codes))

@@ -1,4 +1,4 @@
-"""The JSON beside every clip: all that it is a function of, how it came out, and the command that makes it again."""
+"""The JSON file beside every clip: its recipe, how it came out, and where its model comes from."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,62 +13,88 @@ from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json, write_json
 
 MADE_BY: Literal["slash generate"] = "slash generate"
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class _Page(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)  # what a later Slash adds does no harm
+REMEDY = "generate the clip again, or move both files away"
 
 
-class PrimeSource(_Page):
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)  # later versions may add fields
+
+
+class PrimeSource(_Record):
     """The recording that a clip continues."""
 
     file: str
-    start: Finite
+    start: float
     """Seconds into the file."""
-    seconds: Finite
-    """Heard from there."""
-    sha256: str
-    """Of the codes that the model heard, as little-endian int32."""
+    seconds: float
+    """Length of the prime, from there."""
 
 
-class Sidecar(_Page):
-    """A clip's page. Fields that have a default are missing from pages that earlier versions wrote."""
+class ClipRecipe(_Record):
+    """Everything that the samples in a clip's file depend on, except their number.
 
-    made_by: Literal["slash generate"] = MADE_BY
+    On another engine the same recipe gives the same clip, up to rounding.
+    """
+
+    manifest_sha256: Annotated[str, Field(title="bundle")]
+    precision: str
     seed: int
     clip: int
-    alone: bool = False
-    """Whether it was made as one row: in int8 on the CPU, that rounds differently."""
-    temperature: Finite | str
+    temperature: float | str
     """A number, or SECONDS:TEMPERATURE,..."""
-    seconds: Finite
-    """Generated."""
-    complete: bool = True
-    """False when it was stopped before it had the length asked for."""
-    prime: PrimeSource | None = None
+    prime_sha256: Annotated[str | None, Field(title="prime")] = None
+    """Of the codes that the clip continues, as little-endian int32."""
     include_prime: bool = False
     """Whether the file begins with the prime."""
     normalise: Normalise | None = None
     bits: Bits = 16
     """Of a sample in the file; 32 is float."""
-    bits_per_sample: Finite | None = None
-    """How unlikely the model found what it drew, at the clip's temperature."""
+
+    def difference(self, other: "ClipRecipe") -> str | None:
+        """Return what differs first from another recipe, in words, or None."""
+        for name, field in type(self).model_fields.items():
+            if getattr(self, name) != getattr(other, name):
+                return field.title or name.replace("_", " ")
+        return None
+
+
+class ClipOutcome(_Record):
+    """How a clip came out."""
+
+    seconds: float
+    """Generated."""
+    complete: bool
+    """False when it was stopped before it had the length asked for."""
+    bits_per_sample: float | None = None
+    """Mean negative log2-likelihood of its samples, at the clip's temperature."""
     measures: Measures | None = None
-    sample_rate: int
     engine: str
-    precision: str
     runtime: str
     slash_version: str
-    manifest_sha256: str
-    provenance: Provenance
     clips_together: int = 1
-    """Made side by side."""
-    realtime_batch: Finite | None = None
-    """Seconds of audio per second of wall clock, over those."""
+    """Clips generated side by side."""
+    realtime_batch: float | None = None
+    """Seconds of audio per second of wall clock, over all of these."""
     again: str | None = None
-    """The command that makes this clip again, alone; None where its bundle is gone."""
+    """The command that generates this clip again, by itself; None where the bundle no longer exists."""
+
+
+class Sidecar(_Record):
+    """The contents of a clip's sidecar."""
+
+    made_by: Literal["slash generate"] = MADE_BY
+    schema_version: Literal[2] = 2
+    sample_rate: int
+    recipe: ClipRecipe
+    outcome: ClipOutcome
+    prime: PrimeSource | None = None
+    provenance: Provenance
+    """Of the bundle."""
+
+    def with_measures(self, measures: Measures) -> "Sidecar":
+        """Return the same sidecar with what was measured in the clip."""
+        outcome = ClipOutcome(**{**dict(self.outcome), "measures": measures})
+        return Sidecar(**{**dict(self), "outcome": outcome})
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -76,13 +102,18 @@ class Sidecar(_Page):
 
     @classmethod
     def read(cls, path: Path) -> "Sidecar":
-        """Read a clip's page.
+        """Read a clip's sidecar.
 
         Raises:
             UserError: it is missing, damaged, or something else.
         """
-        content = read_json(path, "a clip's page")
+        content = read_json(path, "a clip's sidecar", REMEDY)
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise UserError(path, f"is not the page of a clip ({first_fault(error)})") from None
+            raise UserError(path, f"is not the sidecar of a clip ({first_fault(error)})", REMEDY) from None
+
+
+def sidecar_path(clip: Path) -> Path:
+    """Return the path of a clip's sidecar."""
+    return clip.with_suffix(".json")

@@ -1,10 +1,9 @@
-"""Chooses what runs a bundle, and in which precision: the best at hand, or what is asked for by name, or nothing."""
+"""Chooses the runtime and the precision that a bundle is opened with."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from slash_infer.bundle import Bundle, Precision
+from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
 from slash_infer.runtimes.protocol import Runtime, Unavailable
 from slash_infer.runtimes.registry import find_runtimes, runtime_named
@@ -16,56 +15,54 @@ PrecisionName = Literal["auto", "fp32", "int8", "fp16"]
 
 @dataclass(frozen=True)
 class Chosen:
-    """An engine, and why it is this one."""
+    """An engine, and the reason for choosing it."""
 
     engine: Engine
     why: str
 
 
 def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: PrecisionName = "auto") -> Chosen:
-    """Open a bundle on the engine and in the precision asked for.
+    """Open a bundle on an engine, in a precision. What is asked for by name is used or refused, never replaced.
 
     Args:
         bundle: what to run.
-        engine: `auto` takes the first of tensorrt, cuda and cpu that opens the bundle; another must.
-        precision: `auto` takes, of those the bundle has, the one the engine is fastest in.
+        engine: `auto` takes the first of tensorrt, cuda and cpu that opens the bundle.
+        precision: `auto` takes the one that the engine is fastest in, of those in the bundle.
 
     Raises:
-        UserError: an engine or a precision asked for by name cannot be had; it says why and what would help.
+        UserError: the engine or precision asked for is not available. The message says why, and what would help.
     """
-    had = [variant.precision for variant in bundle.manifest.variants]
     if precision != "auto":
-        bundle.variant(precision)  # or it is refused here, whatever engines there are
+        bundle.variant(precision)  # refused here, whatever engines there are, if the bundle does not have it
     if engine != "auto":
-        chosen, why = _open(bundle, runtime_named(engine), precision, had)
-        return Chosen(chosen, f"--engine {engine}; {why}")
+        chosen = _open(bundle, runtime_named(engine), precision)
+        return Chosen(chosen.engine, f"{engine}, as asked; {chosen.why}")
     reasons: list[str] = []
     for name, found in find_runtimes():
         if isinstance(found, Unavailable):
             reasons.append(str(found))
             continue
         try:
-            chosen, why = _open(bundle, found, precision, had)
+            chosen = _open(bundle, found, precision)
         except UserError as reason:
             reasons.append(str(reason))
             continue
         since = f", since {'; '.join(dict.fromkeys(reasons))}" if reasons else ", the fastest"
-        return Chosen(chosen, f"{name}{since}; {why}")
+        return Chosen(chosen.engine, f"{name}{since}; {chosen.why}")
     raise UserError(bundle.path, f"no engine works: {'; '.join(dict.fromkeys(reasons))}")
 
 
-def _open(
-    bundle: Bundle, runtime: Runtime[Any], precision: PrecisionName, had: Sequence[Precision]
-) -> tuple[Engine, str]:
-    """Open a bundle on a runtime; say why in this precision."""
+def _open(bundle: Bundle, runtime: Runtime[Any], precision: PrecisionName) -> Chosen:
+    """Open a bundle on a runtime. The reason is about the precision alone."""
     if precision == "auto":
-        chosen = next(candidate for candidate in runtime.precisions if candidate in had)
-        why = f"{chosen}, the fastest there of the bundle's {', '.join(had)}"
-        return Engine(bundle, runtime, chosen), why
+        in_bundle = [variant.precision for variant in bundle.manifest.variants]
+        fastest = next(candidate for candidate in runtime.precisions if candidate in in_bundle)
+        why = f"{fastest}, the fastest there of the bundle's {', '.join(in_bundle)}"
+        return Chosen(Engine(bundle, runtime, fastest), why)
     if precision not in runtime.precisions:
         raise UserError(
             f"`precision` {precision}",
             f"the engine {runtime.name} has no {precision}",
             f"choose {' or '.join(runtime.precisions)}, or another `engine`",
         )
-    return Engine(bundle, runtime, precision), f"--precision {precision}"
+    return Chosen(Engine(bundle, runtime, precision), f"{precision}, as asked")

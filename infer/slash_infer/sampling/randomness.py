@@ -1,8 +1,8 @@
 """Randomness as data: the uniforms that drive sampling are a pure function of (seed, clip, time).
 
-`uniform[clip, t]` is made from the t-th 64-bit word of the counter-based generator Philox4x64-10 (Salmon et
-al., "Parallel random numbers: as easy as 1, 2, 3", 2011) keyed by (seed, clip). A clip therefore does not
-depend on the batch it was made in, on chunk lengths, or on the engine.
+`uniform[clip, t]` comes from the t-th 64-bit word of the counter-based generator Philox4x64-10 (Salmon et al.,
+"Parallel random numbers: as easy as 1, 2, 3", 2011), keyed by (seed, clip). So a clip does not depend on its batch, on
+the lengths of blocks, or on the engine.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ WORDS_PER_COUNTER = 4  # of Philox4x64
 
 
 class Uniforms:
-    """One endless stream of uniforms per clip, read in order.
+    """An endless stream of uniforms for each clip, read in order.
 
     Args:
         seed: first key word, 0 .. 2**64 - 1.
         clips: second key word of each stream: the clip indices.
-        start: which uniform of each clip comes first.
+        start: index of the first uniform to read.
 
     Raises:
         UserError: the seed or a clip index does not fit 64 bits.
@@ -39,8 +39,8 @@ class Uniforms:
     def next(self, count: int) -> npt.NDArray[np.float32]:
         """Return the next `count` uniforms of every clip, float32 [clips, count], each inside (0, 1).
 
-        A uniform is (k + 1/2) / 2**22 for the word's top 22 bits k: exact in float32, never 0 or 1, so that
-        inverse-CDF sampling never picks a code whose probability is below the grid's half step at either end.
+        A uniform is (k + 1/2) / 2**22 for the word's top 22 bits k: exact in float32 and never 0 or 1. So inverse-CDF
+        sampling never picks a first or last code whose probability is below half a step of this grid.
         """
         words = np.stack([stream.random_raw(count) for stream in self._streams])
         top_bits = words >> np.uint64(64 - UNIFORM_BITS)
@@ -48,11 +48,11 @@ class Uniforms:
 
 
 def check_keys(seed: int, *clips: int) -> None:
-    """Check that a seed and clip numbers may key a stream.
+    """Check that a seed and clip numbers can key a stream.
 
     Raises:
         UserError: one does not fit 64 bits.
     """
     for what, key in (("seed", seed), *(("clip", clip) for clip in clips)):
         if not 0 <= key <= MAX_KEY:
-            raise UserError(f"{what} {key}", f"must be from 0 to {MAX_KEY}", "choose one in that range")
+            raise UserError(f"`{what}` {key}", f"must be from 0 to {MAX_KEY}", "choose one in that range")

@@ -1,4 +1,4 @@
-"""A sampler on disk: one .npz file with all that its clips' future depends on. No pickle."""
+"""A sampler on disk: one .npz file with everything that its clips' future depends on. No pickle."""
 
 import json
 from collections.abc import Mapping
@@ -13,69 +13,69 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from slash_infer.bundle import Bundle, Manifest, Precision
 from slash_infer.errors import UserError, first_fault, first_line
 from slash_infer.files import atomic_file
-from slash_infer.sampling.generation_state import Generated, GenerationState
+from slash_infer.sampling.generated import Generated
+from slash_infer.sampling.generation_state import HISTORY, GenerationState
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Key = Annotated[int, Field(ge=0, lt=2**64)]
 
 MADE_BY: Literal["slash_infer.Sampler"] = "slash_infer.Sampler"
-ABOUT, CODES, NLL, NATS = "about", "ahead.codes", "ahead.nll", "nats"
+METADATA, CODES, NLL, NLL_SUM = "metadata", "buffered.codes", "buffered.nll", "nll_sum"
 
 
-class _About(BaseModel):
-    """What is no array, as JSON."""
+class _Metadata(BaseModel):
+    """The fields that are no arrays, stored as JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     made_by: Literal["slash_infer.Sampler"] = MADE_BY
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     manifest_sha256: str
     seed: Key
     clips: Annotated[list[Key], Field(min_length=1)]
-    lone: bool
+    batch_invariant: bool
     temperature: list[Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]]
     """The points of each clip's schedule."""
-    made: Annotated[int, Field(ge=0, lt=2**62)]
+    generated: Annotated[int, Field(ge=0, lt=2**62)]
     precision: Precision
 
 
 @dataclass(frozen=True)
 class SavedSampler:
-    """What `slash_infer.sampling.sampler.Sampler` is made of. Rows are clips, and company that a single one may have."""
+    """The fields of a `slash_infer.sampling.sampler.Sampler`."""
 
     manifest_sha256: str
     seed: int
     clips: list[int]
-    lone: bool
+    batch_invariant: bool
     temperature: list[TemperatureSchedule]
-    made: int
+    generated: int
     """Samples of every clip so far."""
-    ahead: Generated
-    """Those of them not asked for yet."""
-    nats: npt.NDArray[np.float64]
-    """Sums over those asked for, [rows]."""
-    moment: GenerationState
+    buffered: Generated
+    """Of these, the ones not asked for yet."""
+    nll_sum: npt.NDArray[np.float64]
+    """Over those asked for, in nats, [clips]."""
+    state: GenerationState
     precision: Precision
-    """It was made in."""
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        about = _About(
+        metadata = _Metadata(
             manifest_sha256=self.manifest_sha256,
             seed=self.seed,
             clips=self.clips,
-            lone=self.lone,
+            batch_invariant=self.batch_invariant,
             temperature=[schedule.points for schedule in self.temperature],
-            made=self.made,
+            generated=self.generated,
             precision=self.precision,
         )
         arrays = {
-            ABOUT: np.array(about.model_dump_json()),
-            CODES: self.ahead.codes,
-            NLL: self.ahead.nll,
-            NATS: self.nats,
-            **self.moment.arrays(),
+            METADATA: np.array(metadata.model_dump_json()),
+            CODES: self.buffered.codes,
+            NLL: self.buffered.nll,
+            NLL_SUM: self.nll_sum,
+            **self.state.arrays(),
         }
         with atomic_file(path) as part, part.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -87,60 +87,61 @@ class SavedSampler:
         Raises:
             UserError: it is something else, damaged, or of another bundle.
         """
+        remedy = "save it again"
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays: dict[str, npt.NDArray[Any]] = {name: file[name] for name in file.files}
-            about = _About.model_validate(json.loads(str(arrays[ABOUT])))
-            temperature = [TemperatureSchedule(points) for points in about.temperature]
+            metadata = _Metadata.model_validate(json.loads(str(arrays[METADATA])))
+            temperature = [TemperatureSchedule(points) for points in metadata.temperature]
         except ValidationError as error:
-            raise UserError(path, f"is not a sampler that was saved ({first_fault(error)})") from None
+            raise UserError(path, f"is not a sampler that was saved ({first_fault(error)})", remedy) from None
         except FileNotFoundError:
             raise UserError(path, "no such file", "save a sampler there first") from None
-        except Exception as error:  # zipfile, zlib and numpy have many for what is damaged, and UserError for points
-            raise UserError(path, f"is not a sampler that was saved ({first_line(error)})") from None
-        if about.manifest_sha256 != bundle.manifest_sha256:
+        except Exception as error:  # zipfile, zlib and numpy have many for damaged files; UserError for bad points
+            raise UserError(path, f"is not a sampler that was saved ({first_line(error)})", remedy) from None
+        if metadata.manifest_sha256 != bundle.manifest_sha256:
             raise UserError(path, f"was saved from another bundle than {bundle.path}", "open that one")
-        fault = _fault(arrays, about, bundle.manifest)
+        fault = _fault(arrays, metadata, bundle.manifest)
         if fault is not None:
-            raise UserError(path, f"is damaged ({fault})", "save it again")
+            raise UserError(path, f"is damaged ({fault})", remedy)
         return cls(
-            manifest_sha256=about.manifest_sha256,
-            seed=about.seed,
-            clips=about.clips,
-            lone=about.lone,
+            manifest_sha256=metadata.manifest_sha256,
+            seed=metadata.seed,
+            clips=metadata.clips,
+            batch_invariant=metadata.batch_invariant,
             temperature=temperature,
-            made=about.made,
-            precision=about.precision,
-            ahead=Generated(arrays[CODES], arrays[NLL]),
-            nats=arrays[NATS],
-            moment=GenerationState.from_arrays(arrays, [tier.state_names for tier in bundle.manifest.frame_tiers]),
+            generated=metadata.generated,
+            precision=metadata.precision,
+            buffered=Generated(arrays[CODES], arrays[NLL]),
+            nll_sum=arrays[NLL_SUM],
+            state=GenerationState.from_arrays(arrays, [tier.state_names for tier in bundle.manifest.frame_tiers]),
         )
 
 
-def _fault(arrays: Arrays, about: _About, manifest: Manifest) -> str | None:
-    """Say what does not have the type and shape that the bundle asks for, or None."""
-    rows = len(arrays[NATS]) if NATS in arrays and arrays[NATS].ndim == 1 else 0
-    ahead = arrays[CODES].shape[-1] if CODES in arrays and arrays[CODES].ndim else 0
-    wanted: dict[str, tuple[str, tuple[int, ...]]] = {
-        CODES: ("int32", (rows, ahead)),
-        NLL: ("float32", (rows, ahead)),
-        NATS: ("float64", (rows,)),
-        "history": ("int32", (rows, manifest.top_frame)),
+def _fault(arrays: Arrays, metadata: _Metadata, manifest: Manifest) -> str | None:
+    """Return what does not have the type, shape or range that metadata and manifest ask for, or None."""
+    clips = len(metadata.clips)
+    buffered = arrays[CODES].shape[-1] if CODES in arrays and arrays[CODES].ndim else 0
+    expected: dict[str, tuple[str, tuple[int, ...]]] = {
+        CODES: ("int32", (clips, buffered)),
+        NLL: ("float32", (clips, buffered)),
+        NLL_SUM: ("float64", (clips,)),
+        HISTORY: ("int32", (clips, manifest.top_frame)),
     }
     for k, tier in enumerate(manifest.frame_tiers, 1):
         for name in tier.state_names:
-            wanted[f"tier_{k}.{name}"] = ("float32", (tier.layers, rows, manifest.width))
-    for name, kind in wanted.items():
+            expected[f"tier_{k}.{name}"] = ("float32", (tier.layers, clips, manifest.width))
+    for name, kind in expected.items():
         if name not in arrays or (arrays[name].dtype.name, arrays[name].shape) != kind:
             return f"{name} does not fit"
-    for name, (dtype, _) in wanted.items():
+    for name, (dtype, _) in expected.items():
         if dtype.startswith("float") and not np.isfinite(arrays[name]).all():
             return f"{name} is not finite"
-    if about.made < ahead or (about.lone and about.clips != [0]):
-        return "its numbers of samples and clips do not fit together"
-    if rows < len(about.clips) or len(about.temperature) != len(about.clips):
-        return f"it has {rows} rows and {len(about.temperature)} temperatures for {len(about.clips)} clips"
-    codes = np.concatenate([arrays[CODES].reshape(-1), arrays["history"].reshape(-1)])
+    if metadata.generated < buffered:
+        return "its numbers of samples do not fit together"
+    if len(metadata.temperature) != clips:
+        return f"it has {len(metadata.temperature)} temperatures for {clips} clips"
+    codes = np.concatenate([arrays[CODES].reshape(-1), arrays[HISTORY].reshape(-1)])
     if codes.min() < 0 or codes.max() >= manifest.codec.levels:
         return "it has codes that the bundle's codec does not have"
     return None

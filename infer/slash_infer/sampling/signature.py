@@ -1,4 +1,4 @@
-"""What the graphs of a bundle take and give, as docs/bundle-format.md has it: checked before anything is run."""
+"""The inputs and outputs that a bundle's graphs must have (docs/bundle-format.md), checked before a graph runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,30 +12,30 @@ BATCH = "batch"
 
 @dataclass(frozen=True)
 class Signature:
-    """The inputs and outputs a graph must have."""
+    """Inputs and outputs, by name."""
 
     inputs: Mapping[str, TensorType]
     outputs: Mapping[str, TensorType]
 
     def fault(self, graph: Graph[Any]) -> str | None:
-        """Say how a graph differs, or None."""
+        """Return how a graph differs, or None."""
         return _fault(self.inputs, graph.inputs) or _fault(self.outputs, graph.outputs)
 
 
 def frame_tier_signature(manifest: Manifest, k: int) -> Signature:
-    """Return that of frame tier k, counted from 1."""
+    """Return the signature of frame tier k, counted from 1."""
     tier, width = manifest.frame_tiers[k - 1], manifest.width
     state = _floats(tier.layers, BATCH, width)
     inputs = {"frame": TensorType("int32", [BATCH, tier.frame_size]), **dict.fromkeys(tier.state_names, state)}
     if k < len(manifest.frame_tiers):
         inputs["conditioning"] = _floats(BATCH, width)
-    made = manifest.codec.levels if k == 1 and not manifest.sample_tier.history else width
+    out_features = manifest.codec.levels if k == 1 and not manifest.sample_tier.history else width
     outputs = {f"{name}_out": state for name in tier.state_names}
-    return Signature(inputs, {**outputs, "conditioning_out": _floats(BATCH, tier.upsampling, made)})
+    return Signature(inputs, {**outputs, "conditioning_out": _floats(BATCH, tier.upsampling, out_features)})
 
 
 def sample_tier_signature(manifest: Manifest) -> Signature:
-    """Return that of the sample tier."""
+    """Return the signature of the sample tier."""
     history, hop = manifest.sample_tier.history, manifest.frame_tiers[0].hop
     inputs = {
         "conditioning": _floats(BATCH, hop, manifest.width if history else manifest.codec.levels),
@@ -63,7 +63,7 @@ def _fault(expected: Mapping[str, TensorType], found: Mapping[str, TensorType]) 
 
 
 def _fits(expected: Sequence[Any], found: Sequence[Any]) -> bool:
-    """Whether the axes are the same, the batch being any that is left open."""
+    """Return whether the axes are the same. The batch is whichever axis is not fixed."""
     return len(expected) == len(found) and all(
         b == a if isinstance(a, int) else not isinstance(b, int) for a, b in zip(expected, found, strict=True)
     )

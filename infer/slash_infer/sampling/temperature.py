@@ -1,4 +1,4 @@
-"""How boldly a clip is drawn, over its time: what the logits are divided by before each draw."""
+"""Sampling temperatures: what a clip's logits are divided by before each draw, constant or over time."""
 
 import math
 from collections.abc import Sequence
@@ -15,43 +15,43 @@ LOWEST, HIGHEST = 0.01, 100.0
 
 @dataclass(frozen=True)
 class TemperatureSchedule:
-    """A temperature that moves in straight lines from point to point, and stays put before and after them.
+    """A temperature over time, linear between points and constant before the first and after the last.
 
     Attributes:
         points: (seconds of generated audio, temperature), in the order of time.
 
     Raises:
-        UserError: a temperature is out of range, or the times do not rise from 0 or later.
+        UserError: a temperature is out of range, or the times do not increase from 0 or later.
     """
 
     points: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
         if not self.points or not all(LOWEST <= value <= HIGHEST for _, value in self.points):
-            raise UserError(f"temperature {self}", f"must be from {LOWEST:g} to {HIGHEST:g}")
+            raise UserError(f"`temperature` {self}", f"must be from {LOWEST:g} to {HIGHEST:g}")
         times = [time for time, _ in self.points]
         if not all(0 <= time < math.inf for time in times) or any(np.diff(times) <= 0):
             raise UserError(
-                f"temperature {self}", "its times must be seconds from 0 on, each later than the one before"
+                f"`temperature` {self}", "its times must be seconds from 0 on, each later than the one before"
             )
 
     @classmethod
     def constant(cls, temperature: float) -> Self:
-        """Return one that never moves."""
+        """Return a schedule that stays at one temperature."""
         return cls(((0.0, temperature),))
 
     def at(self, seconds: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """Return the temperature at each of some times."""
+        """Return the temperature at each of `seconds`, any shape."""
         times, values = zip(*self.points, strict=True)
         return np.asarray(np.interp(seconds, times, values), np.float32)
 
     def __str__(self) -> str:
-        """Write it as `parse` reads it, exactly."""
+        """Return text that `parse` reads back exactly."""
         return str(self.plain)
 
     @property
     def plain(self) -> float | str:
-        """Itself as a number, if it is one, or else as `parse` reads it."""
+        """A number where the temperature is constant, otherwise text that `parse` reads."""
         if len(self.points) == 1 and self.points[0][0] == 0:
             return self.points[0][1]
         return ",".join(f"{time}:{value}" for time, value in self.points)
@@ -65,7 +65,7 @@ def parse(text: str) -> list[TemperatureSchedule]:
     """Read one temperature, `0.9`; several, `0.8,0.9,1`; or one over time, `0:0.9,5:1.05` (SECONDS:TEMPERATURE).
 
     Raises:
-        UserError: it is none of them, or out of range.
+        UserError: it is none of these, or out of range.
     """
     try:
         if ":" not in text:
@@ -74,18 +74,21 @@ def parse(text: str) -> list[TemperatureSchedule]:
         return [TemperatureSchedule(tuple((float(time), float(value)) for time, value in pairs))]
     except ValueError:
         raise UserError(
-            f"temperature {text!r}",
-            f"must be a number from {LOWEST:g} to {HIGHEST:g}, several such as 0.9,1, or one over time such as 0:0.9,5:1.05 (seconds:temperature)",
+            f"`temperature` {text!r}",
+            f"must be a number from {LOWEST:g} to {HIGHEST:g}, several such as 0.9,1, or one over time such as "
+            "0:0.9,5:1.05 (seconds:temperature)",
         ) from None
 
 
 def schedules(temperature: Temperature | Sequence[Temperature], clips: int) -> list[TemperatureSchedule]:
-    """Return the schedule of each of some clips: the same for all, or one for each.
+    """Return one schedule for each of `clips` clips, from one for all or from one for each.
 
     Raises:
         UserError: there are more or fewer than clips, or one is out of range.
     """
     each = list(temperature) if isinstance(temperature, Sequence) else [temperature] * clips
     if len(each) != clips:
-        raise UserError(f"{len(each)} temperatures for {clips} clips; give one for all, or one for each")
+        raise UserError(
+            "`temperature`", f"{len(each)} temperatures for {clips} clips", "give one for all, or one for each"
+        )
     return [one if isinstance(one, TemperatureSchedule) else TemperatureSchedule.constant(float(one)) for one in each]

@@ -1,0 +1,28 @@
+"""The command that generates a clip again, as its sidecar says it."""
+
+import shlex
+
+from slash_infer.clips.spec import ClipSpec, RenderOptions
+from slash_infer.sampling.engine import Engine
+
+
+def again(bundle: str, engine: Engine, options: RenderOptions, spec: ClipSpec, seconds: float) -> str:
+    """Return the command that generates one clip of a job again, by itself and as long as it came out.
+
+    Args:
+        bundle: its path, as the user named it.
+        engine: that ran it.
+        options: the job's.
+        spec: the clip's.
+        seconds: that it has.
+    """
+    words: list[object] = ["slash", "generate", bundle, "--out", spec.file.name, "--clip", spec.clip]
+    words += ["--seed", options.seed, "--seconds", seconds, "--temperature", spec.temperature]
+    words += ["--engine", engine.runtime.name, "--precision", engine.precision]
+    if spec.prime is not None:
+        prime = spec.prime.source
+        words += ["--prime", prime.file, "--prime-start", prime.start, "--prime-seconds", prime.seconds]
+    words += ["--include-prime"] * options.include_prime
+    words += [] if options.normalise is None else ["--normalise", options.normalise]
+    words += [] if options.bits == 16 else ["--bits", options.bits]
+    return shlex.join(map(str, words))

@@ -1,0 +1,84 @@
+"""What surrounds a training on the command line: the processes, the progress line, and previews if they can be made."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from slash_cli.console import duration, optional_packages, progress_bar, stderr
+from slash_infer.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from rich.progress import Progress, TaskID
+
+    from slash_train.loop import MakePreviews, TrainContext
+    from slash_train.metrics import Metrics
+
+
+@contextmanager
+def training_context(
+    device: "torch.device", *, previews: bool, compile_model: bool = False
+) -> Iterator["TrainContext"]:
+    """Yield the context that a run trains in, with its progress shown while the body runs.
+
+    Args:
+        device: where it trains.
+        previews: whether clips are wanted at checkpoints.
+        compile_model: whether to compile the sample tier.
+    """
+    from rich.progress import BarColumn, TextColumn
+
+    from slash_train.devices import limits_explained
+    from slash_train.loop import TrainContext
+    from slash_train.workers import join_workers
+
+    make_previews = _find_previews() if previews else None
+    description = TextColumn("{task.percentage:.0f}%  {task.description}", markup=False)
+    columns = (TextColumn("training"), BarColumn(), description)
+    with limits_explained(), join_workers(device) as workers, progress_bar(*columns) as progress:
+        report = _Report(progress, progress.add_task("", total=1.0)) if workers.is_main else _silent
+        yield TrainContext(device, workers, make_previews, report, compile_model=compile_model)
+
+
+def _find_previews() -> "MakePreviews | None":
+    """Return what generates clips at checkpoints, or say what to install for it."""
+    try:
+        with optional_packages("hearing the run at its checkpoints"):
+            from slash_export.previews import make_previews
+    except UserError as error:
+        stderr().print(f"slash: {error}; training without")
+        return None
+    return make_previews
+
+
+def _silent(_metrics: "Metrics", _done: float, _epoch: int) -> None:
+    """Report nothing: of several workers, only the main one reports."""
+
+
+class _Report:
+    """Shows the newest metrics in the progress line, and prints a line at each validation."""
+
+    def __init__(self, progress: "Progress", task: "TaskID") -> None:
+        self._progress = progress
+        self._task = task
+        self._first: tuple[float, float] | None = None  # fraction done and seconds at the first report, for the ETA
+
+    def __call__(self, metrics: "Metrics", done: float, epoch: int) -> None:
+        """Take one line of metrics; `done` is the fraction of the work, `epoch` counts from 0."""
+        if self._first is None:
+            self._first = done, metrics.seconds
+            eta = ""
+        else:
+            first_done, first_seconds = self._first
+            pace = (metrics.seconds - first_seconds) / max(done - first_done, 1e-9)
+            eta = f"  {duration(max(0.0, 1 - done) * pace)} left"
+        facts = (
+            f"step {metrics.step}  epoch {epoch + 1}  {metrics.train_bits:.3f} bits/sample  "
+            f"{metrics.samples_per_second:,.0f} samples/s"
+        )
+        self._progress.update(self._task, completed=min(done, 1.0), description=facts + eta)
+        if metrics.valid_bits is not None:
+            self._progress.console.print(
+                f"step {metrics.step:>7}  train {metrics.train_bits:.3f}  valid {metrics.valid_bits:.3f} bits/sample"
+                f"  {metrics.samples_per_second:,.0f} samples/s  {duration(metrics.seconds)}"
+            )

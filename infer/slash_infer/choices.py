@@ -1,0 +1,18 @@
+"""Types of arguments that name one of a few choices. Imports nothing, so that the command line can show them at once."""
+
+from typing import Literal
+
+Precision = Literal["fp32", "int8", "fp16"]
+"""What a bundle's graphs compute in."""
+
+PrecisionName = Literal["auto", "fp32", "int8", "fp16"]
+"""A precision, or the fastest one that the engine and the bundle have."""
+
+EngineName = Literal["auto", "cpu", "cuda", "tensorrt"]
+"""What runs the graphs, or the fastest engine that works."""
+
+Normalise = Literal["peak", "loudness"]
+"""What a finished clip's level is set by."""
+
+Bits = Literal[16, 24, 32]
+"""Of a sample in an audio file; 32 is float."""
