@@ -22,6 +22,7 @@ from slash_infer.sampling.saved_sampler import SavedSampler
 from slash_infer.sampling.temperature import Temperature, schedules
 
 PREFILL_STEPS = 1024  # steps of a prime at once: it may be long
+LIVE_BLOCK_SECONDS = 0.05  # of audio per block of a live stream: short enough for low latency, long enough to be fast
 BLOCK_SECONDS = 0.25  # of audio per block that `stream` yields when not said, rounded to whole frames
 
 Audio: TypeAlias = npt.NDArray[np.floating]
