@@ -86,7 +86,7 @@ def _plain_fields(kind: str, message: memoryview) -> Iterator[tuple[int, int | m
     """Yield the fields of a message, or raise if it has one that a plain graph may not have."""
     for number, value in _fields(message):
         if number not in PLAIN[kind]:
-            raise _NotPlain(f"holds more than a plain ONNX graph ({kind} field {number})")
+            raise _NotPlain(f"is not an ONNX file with nothing but a plain graph ({kind} field {number})")
         yield number, value
 
 
