@@ -1,4 +1,4 @@
-"""Measures a long stream: does memory stay flat, and how much of a frame's time is Python's?
+"""Measures a long stream: does memory stay flat, and how much of a step's time is spent in Python?
 
 python benchmarks/streaming.py BUNDLE --minutes 10 --json benchmarks/results/streaming.json
 """
@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import onnxruntime as ort
 import typer
 
 from slash_infer import Bundle, Sampler
-from slash_infer.audio.pcm_stream import BLOCK_SECONDS
 from slash_infer.bundle import Precision
 from slash_infer.files import write_json
 from slash_infer.machine import describe_machine
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.runtimes.onnx_session import open_session
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.randomness import Uniforms
+from slash_infer.sampling.sampler import LIVE_BLOCK_SECONDS
 
 PRECISION: Precision = "int8"
 PROFILED_SECONDS = 2.0  # of audio, in every round
@@ -30,58 +32,64 @@ WARM_UP_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Memory:
-    """Of this process while it streams."""
+    """Resident memory of this process while it streams."""
 
     seconds: float
-    """Of audio streamed."""
+    """Seconds of audio streamed."""
     realtime: float
+    """Seconds of audio per second of wall clock."""
     after_first_second_mb: float
-    """Resident memory when the first second had been streamed."""
+    """When the first second of audio had been streamed."""
     peak_mb: float
-    """The most at any block after it."""
+    """The most at any later block."""
     at_end_mb: float
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A step of the top tier and all that it makes happen, medians of interleaved rounds."""
+    """A step of the top tier with everything below it: medians of interleaved rounds."""
 
     samples: int
+    """Samples per step."""
     microseconds: float
     python_microseconds: float
-    """With every run of a graph replaced by one that returns at once: the loop, the copies, uniforms and decoding."""
+    """The loop, the copies, uniforms and decoding: with every run of a graph replaced by one that returns at once."""
     python_share: float
     uniforms_microseconds: float
-    """Of Python's: drawing them, for the samples of one step."""
+    """Part of Python's: drawing the uniforms of one step."""
     decoding_microseconds: float
-    """Of Python's: codes to samples, likewise."""
+    """Part of Python's: decoding the codes of one step."""
     runs: int
-    """Of graphs, in a step."""
+    """Runs of graphs per step."""
 
 
 class InertSession:
-    """Takes the place of an ONNX Runtime session: runs do as little as the wrapper in Python does, and count."""
+    """Stands in for an ONNX Runtime session, but its runs return at once and are counted.
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
+    Args:
+        session: a real one, for everything else.
+    """
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self.get_inputs, self.get_outputs, self.io_binding = (
+            session.get_inputs,
+            session.get_outputs,
+            session.io_binding,
+        )
         self.runs = 0
 
-    def io_binding(self) -> Any:
-        """As the session's own."""
-        return self._session.io_binding()
-
-    def run_with_iobinding(self, binding: Any, options: Any = None) -> None:
-        """Look at what the session would run, and count."""
-        operator.is_(binding._iobinding, options)
+    def run_with_iobinding(self, binding: ort.IOBinding, options: ort.RunOptions | None) -> None:
+        """Do no more than ONNX Runtime's wrapper in Python, an attribute access and a call, and count."""
+        operator.is_(binding.bind_input, options)
         self.runs += 1
 
 
 def measure_memory(bundle: Bundle, engine: Engine, seconds: float) -> Memory:
-    """Stream one clip in blocks as `slash generate --out -` does."""
+    """Stream one clip in the blocks of a live stream."""
     first, peak = 0.0, 0.0
     start = time.perf_counter()
-    with Sampler(bundle, 1, engine=engine) as sampler:
-        for _ in sampler.stream(seconds, block_seconds=BLOCK_SECONDS):
+    with Sampler(bundle, 1, engine=engine, batch_invariant=False) as sampler:
+        for _ in sampler.stream(seconds, block_seconds=LIVE_BLOCK_SECONDS):
             if sampler.seconds >= 1:
                 now = _resident_mb()
                 first, peak = first or now, max(peak, now)
@@ -90,24 +98,27 @@ def measure_memory(bundle: Bundle, engine: Engine, seconds: float) -> Memory:
 
 
 def profile_frame(bundle: Bundle, engine: Engine, rounds: int) -> Frame:
-    """Time a step with and without what ONNX Runtime does in it."""
-    inert = Engine(bundle, OnnxCpu(), engine.precision)
-    graphs: list[Any] = [*inert.frame_tiers, inert.sample_tier]
-    for graph in graphs:
-        graph._session = InertSession(graph._session)
+    """Time a step with and without the work of ONNX Runtime."""
+    sessions: list[InertSession] = []
+
+    def open_inert(content: bytes, name: str, options: ort.SessionOptions, providers: list[Any]) -> InertSession:
+        sessions.append(InertSession(open_session(content, name, options, providers)))
+        return sessions[-1]
+
+    inert = Engine(bundle, OnnxCpu(open_session=open_inert), engine.precision)
     hop, rate = bundle.manifest.top_hop, bundle.manifest.sample_rate
     steps = round(PROFILED_SECONDS * rate) // hop
     times: dict[str, list[float]] = {"all": [], "python": []}
     for _ in range(rounds):
         for name, ran in (("all", engine), ("python", inert)):
-            with Sampler(bundle, 1, engine=ran) as sampler:
+            with Sampler(bundle, 1, engine=ran, batch_invariant=False) as sampler:
                 sampler.generate(WARM_UP_SECONDS)
-                before, start = sum(graph._session.runs for graph in graphs), time.perf_counter()
+                before, start = sum(session.runs for session in sessions), time.perf_counter()
                 for _ in sampler.stream(steps * hop / rate):
                     pass
                 times[name].append((time.perf_counter() - start) / steps * 1e6)
     whole, python = (statistics.median(times[name]) for name in ("all", "python"))
-    runs = (sum(graph._session.runs for graph in graphs) - before) / steps
+    runs = (sum(session.runs for session in sessions) - before) / steps
     samples = steps * hop
     uniforms, codes = Uniforms(0, [0]), np.zeros((1, samples), np.int32)
     return Frame(
@@ -131,7 +142,7 @@ def _microseconds(work: Callable[[], object], rounds: int) -> float:
 
 
 def _resident_mb() -> float:
-    """Return this process's resident memory in MB, as Linux counts it."""
+    """Return this process's resident memory in MB, from Linux's /proc."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -140,9 +151,9 @@ def _resident_mb() -> float:
 
 def main(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by slash export.")],
-    minutes: Annotated[float, typer.Option(min=0.05, help="Of audio to stream.")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0.05, help="Minutes of audio to stream.")] = 10.0,
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")] = 7,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where the result goes.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
 ) -> None:
     """Measure and print."""
     opened = Bundle(bundle)

@@ -1,6 +1,6 @@
-"""Quantisation: real samples in [-1, 1] to integer codes in [0, Q) and back. The only implementation.
+"""Quantisation: real samples in [-1, 1] to integer codes in [0, Q) and back.
 
-Everything else (training, export, generation) turns audio into codes here, so no two parts can disagree.
+The only implementation: training, export and generation all use it, so they cannot disagree.
 """
 
 from functools import cache
@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-PCM16_SCALE = 32768.0  # int16 full scale: a PCM value v stands for the real sample v / 32768
+PCM16_SCALE = 32768.0  # int16 full scale: a PCM value v is the real sample v / 32768
 
 
 class Codec(BaseModel):
-    """A scalar quantiser with `levels` (Q) codes, evenly spaced on a mu-law or a linear scale.
+    """A scalar quantiser with `levels` (Q) codes, evenly spaced on a mu-law or linear scale.
 
-    Mu-law is ITU-T G.711's continuous compressing curve with mu = Q - 1 (SampleRNN paper, section 3.1,
-    compares it with linear). Both ends of the range, -1 and 1, are codes themselves: 0 and Q - 1.
+    Mu-law is the continuous companding curve of ITU-T G.711 with mu = Q - 1 (compared with linear quantisation in the
+    SampleRNN paper, section 3.1). The ends of the range, -1 and 1, are the codes 0 and Q - 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -26,10 +26,10 @@ class Codec(BaseModel):
     levels: int = Field(default=256, ge=2, le=65536)
 
     def encode(self, samples: npt.ArrayLike) -> npt.NDArray[np.int32]:
-        """Turn real samples, any shape, into codes of that shape. Values outside [-1, 1] are clipped.
+        """Return the codes of real samples, in their shape. Samples outside [-1, 1] are clipped.
 
         Raises:
-            ValueError: a sample is NaN, which no code can stand for.
+            ValueError: a sample is NaN.
         """
         x = np.clip(np.asarray(samples, dtype=np.float64), -1.0, 1.0)
         if np.isnan(x).any():
@@ -40,7 +40,7 @@ class Codec(BaseModel):
         return np.floor((x + 1.0) / 2.0 * mu + 0.5).astype(np.int32)
 
     def decode(self, codes: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Turn codes, any shape, into real samples in [-1, 1] of that shape.
+        """Return the real samples in [-1, 1] of codes, in their shape.
 
         Raises:
             ValueError: a code is outside [0, Q).
@@ -55,17 +55,17 @@ class Codec(BaseModel):
         return y.astype(np.float32)
 
     def encode_pcm16(self, pcm: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
-        """Turn int16 PCM, any shape, into codes by table look-up: the same as `encode(pcm / 32768)`."""
+        """Return `encode(pcm / 32768)`, by table look-up."""
         return _pcm16_codes(self)[pcm.view(np.uint16)]
 
     @property
     def silence(self) -> int:
-        """The code of a zero sample: what comes before the first sample of every clip."""
+        """The code of a zero sample, which fills the history before the first sample of a clip."""
         return int(self.encode(0.0))
 
 
 def to_pcm16(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
-    """Turn real samples, any shape, into int16 PCM: the nearest v / 32768, the ends of the range clipped."""
+    """Return real samples as int16 PCM, in their shape: rounded to the nearest v / 32768 and clipped to the range."""
     return np.asarray(np.clip(np.rint(samples * PCM16_SCALE), -32768, 32767), np.int16)
 
 

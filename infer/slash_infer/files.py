@@ -1,4 +1,4 @@
-"""Outputs that are whole or absent: nothing half-written is ever left where a user asked for a result."""
+"""Outputs that are complete or absent: a half-written file or folder never appears at the path asked for."""
 
 import json
 import os
@@ -16,9 +16,9 @@ def check_file_output(out: Path, *, force: bool, made_by: str | None = None) -> 
     """Check, before any work is done, that the file `out` may be written.
 
     Args:
-        out: the file about to be made.
-        force: whether the user said `--force`.
-        made_by: for a JSON file, what its `made_by` must say for `--force` to replace it.
+        out: the file to write.
+        force: whether an existing file may be replaced.
+        made_by: the command that makes such a JSON file; a file whose `made_by` differs is not replaced.
 
     Raises:
         UserError: `out` exists and may not be replaced, or its parent is not a directory.
@@ -33,15 +33,15 @@ def check_file_output(out: Path, *, force: bool, made_by: str | None = None) -> 
 def check_directory_output(
     out: Path, *, force: bool, metadata: str, made_by: str, inputs: Sequence[Path] = ()
 ) -> None:
-    """Check, before any work is done, that the directory `out` may be made, in place of one that stands there.
+    """Check, before any work is done, that the directory `out` may be made.
 
     Args:
-        out: the directory about to be made.
-        force: whether the user said `--force`.
-        metadata: the name of the JSON file that such a directory holds.
-        made_by: what that file's `made_by` says. A directory without it is never replaced, so that a slip of the
-            hand cannot delete somebody's folder.
-        inputs: what the command reads; none of it may lie in the directory it would replace.
+        out: the directory to make.
+        force: whether an existing directory may be replaced.
+        metadata: name of the JSON file that such a directory holds.
+        made_by: the command that makes such a directory. One whose metadata does not name it in `made_by` is never
+            replaced, so a typing error cannot delete other folders.
+        inputs: files and folders that will be read; none may be inside the directory to replace.
 
     Raises:
         UserError: `out` exists and may not be replaced, or its parent is not a directory.
@@ -64,7 +64,7 @@ def _check_place(out: Path, *, force: bool) -> None:
 
 
 def _made_by(metadata: Path, command: str) -> bool:
-    """Return whether a JSON file says that `command` made it."""
+    """Return whether a JSON file names `command` as its maker."""
     try:
         return bool(read_json(metadata, "metadata", "remove it").get("made_by") == command)
     except UserError:
@@ -73,7 +73,7 @@ def _made_by(metadata: Path, command: str) -> bool:
 
 @contextmanager
 def atomic_file(out: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `out` that becomes `out` on success and vanishes on failure."""
+    """Yield a temporary path beside `out`. On success the file there is moved to `out`; on failure it is removed."""
     with _parent(out):
         part = out.parent / f".{out.name}.{os.getpid()}.part"
         try:
@@ -86,9 +86,9 @@ def atomic_file(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(out: Path) -> Iterator[Path]:
-    """Yield a temporary directory beside `out` that becomes `out` on success and vanishes on failure.
+    """Yield a temporary directory beside `out`. On success it is moved to `out`; on failure it is removed.
 
-    What stood at `out` is moved aside for the swap, moved back if the swap fails, and removed after it.
+    An existing `out` is moved aside before, and removed afterwards, or moved back if the move fails.
     """
     with _parent(out):
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
@@ -103,7 +103,7 @@ def atomic_directory(out: Path) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file or directory is on the disk, so that a power cut after the move cannot empty it."""
+    """Wait until a file or directory is on the disk: else a power cut after the move could leave it empty."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -128,13 +128,13 @@ def _swap_in(part: Path, out: Path) -> None:
 
 @contextmanager
 def _parent(out: Path) -> Iterator[None]:
-    """Make the folder `out` goes into; when the body fails, take away again what was made and is empty."""
-    made = [folder for folder in out.parents if not folder.exists()]  # the innermost first
+    """Make the parent folders of `out`. If the body fails, remove those that were made and are empty."""
+    created = [folder for folder in out.parents if not folder.exists()]  # the innermost first
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        for folder in made:
+        for folder in created:
             if any(folder.iterdir()):
                 break
             folder.rmdir()
@@ -142,7 +142,7 @@ def _parent(out: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` to `path`, whole or not at all."""
+    """Write `content` to `path`, completely or not at all."""
     with atomic_file(path) as part:
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -152,8 +152,8 @@ def read_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
 
     Args:
         path: the file.
-        what: it should be, for the error: "a corpus", for example.
-        remedy: what to do when it is not.
+        what: what the file or its folder should be, for messages: "a corpus", for example.
+        remedy: what to do if it is something else, for messages.
 
     Raises:
         UserError: the file is missing, unreadable, or not a JSON object.

@@ -1,4 +1,4 @@
-"""Says what machine and versions a measurement was made on."""
+"""Describes the machine and package versions that a measurement was made with."""
 
 import os
 import platform
@@ -11,19 +11,19 @@ PACKAGES = ("slash-audio", "numpy", "onnxruntime", "onnxruntime-gpu", "torch", "
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine and what is installed on it."""
+    """A machine and the software on it."""
 
     processor: str
     cores: int
-    """That this process may use."""
+    """Cores that this process may use."""
     system: str
     python: str
     versions: dict[str, str]
-    """Of the packages that matter to speed."""
+    """Versions of the installed packages that matter to speed, by name."""
 
 
 def describe_machine() -> Machine:
-    """Describe the machine this runs on."""
+    """Return a description of this machine."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -40,7 +40,7 @@ def describe_machine() -> Machine:
 
 
 def usable_cores() -> int:
-    """Count the cores this process may use."""
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

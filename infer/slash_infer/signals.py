@@ -1,4 +1,4 @@
-"""Signals as requests to stop, for work that wants to save first."""
+"""Signals as requests to stop, for work that saves first."""
 
 import signal
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from types import FrameType
 
 @contextmanager
 def stop_signals(*, insistent: bool = True) -> Iterator[list[signal.Signals]]:
-    """Turn SIGINT, SIGTERM and SIGHUP into entries of the yielded list.
+    """Append every SIGINT, SIGTERM and SIGHUP to the yielded list, instead of its usual effect.
 
     Args:
-        insistent: whether a second signal acts at once. Not so under torchrun, which repeats every signal.
+        insistent: whether a second signal has its usual effect. Must be false under torchrun, which repeats signals.
     """
     received: list[signal.Signals] = []
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
         numbers.append(signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
 

@@ -14,14 +14,14 @@ PROVENANCE = {"slash_version": "0.1.0", "torch_version": "2.13.0", "created": "2
 
 
 def write_clip(path: Path, *, step: int = 1000, seconds: float = 0.5, preset: str = "tiny", **changes: Any) -> Path:
-    """Write a tone whose pitch says the clip's number, and its sidecar with `changes`."""
+    """Write a tone, whose pitch depends on the clip number, and its sidecar with `changes`."""
     clip = changes.get("clip", 0)
     path.parent.mkdir(parents=True, exist_ok=True)
     time = np.arange(round(seconds * RATE)) / RATE
     tone = 0.3 * np.sin(2 * np.pi * (220 + 55 * clip) * time)
     with path.open("wb") as file:
         soundfile.write(file, tone, RATE, format=path.suffix[1:])
-    known: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "seed": 3,
         "clip": clip,
         "temperature": 0.95,
@@ -37,5 +37,5 @@ def write_clip(path: Path, *, step: int = 1000, seconds: float = 0.5, preset: st
         "realtime_batch": 6.0,
         "again": f"slash generate bundle --out again.wav --seed 3 --clip {clip}",
     }
-    Sidecar(**(known | changes)).write(path.with_suffix(".json"))
+    Sidecar(**(fields | changes)).write(path.with_suffix(".json"))
     return path

@@ -1,4 +1,4 @@
-"""A sampler written from docs/bundle-format.md alone, with no line of Slash's."""
+"""A sampler written from docs/bundle-format.md alone, without any code of Slash."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 
 class PlainSampler:
-    """Clips of a bundle's fp32 graphs, and, in `log`, every tensor that went in or came out."""
+    """Draws clips with a bundle's fp32 graphs; `log` holds the inputs and outputs of every call."""
 
     def __init__(self, folder: Path, seed: int, clips: list[int]) -> None:
         self.manifest = json.loads((folder / "manifest.json").read_text())
@@ -56,9 +56,9 @@ class PlainSampler:
 
     def _call(self, name: str, graph: ort.InferenceSession, feed: dict[str, Any]) -> list[np.ndarray]:
         names = [output.name for output in graph.get_outputs()]
-        made = graph.run(names, {key: np.ascontiguousarray(value) for key, value in feed.items()})
-        self.log.append((name, {**feed, **dict(zip(names, made, strict=True))}))
-        return list(made)
+        outputs = graph.run(names, {key: np.ascontiguousarray(value) for key, value in feed.items()})
+        self.log.append((name, {**feed, **dict(zip(names, outputs, strict=True))}))
+        return list(outputs)
 
 
 def _open(folder: Path, entry: dict[str, Any]) -> ort.InferenceSession:

@@ -1,4 +1,4 @@
-"""Files hold the samples that were made, as exactly as their kind can, and say where they come from."""
+"""Audio files hold the samples written to them, as exactly as the format can, and say where they come from."""
 
 from pathlib import Path
 
@@ -45,14 +45,14 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".ogg", ".wav"])
 def test_minutes_can_be_written_at_once(tmp_path: Path, suffix: str) -> None:
-    """libsndfile's Vorbis encoder dies of some millions of samples in one call."""
+    """libsndfile's Vorbis encoder crashes on some millions of samples in one call."""
     with audio_file(tmp_path / f"long{suffix}", 16_000, 16, Tags("clip", "of a test")) as file:
         file.write(np.zeros(200 * 16_000, np.float32))
     assert soundfile.info(tmp_path / f"long{suffix}").frames == 200 * 16_000
 
 
 def test_a_file_that_did_not_arrive_whole_does_not_appear(tmp_path: Path) -> None:
-    """As on a disk that fills up when FLAC's encoder ends, which libsndfile does not say."""
+    """As on a disk that fills up while the FLAC encoder ends, which libsndfile does not report."""
     with (
         pytest.raises(UserError, match="4001 of 4003 samples arrived"),
         audio_file(tmp_path / "clip.flac", 16_000, 16, Tags("clip", "of a test")) as file,
@@ -78,16 +78,16 @@ def test_a_wav_file_has_room_for_what_32_bits_count() -> None:
 
 @pytest.mark.parametrize("level", [0.01, 0.9])
 def test_peaks_are_brought_to_1_db_below_full_scale(level: float) -> None:
-    made = normalise(level * SAMPLES, 16_000, "peak")
-    assert np.abs(made).max() == pytest.approx(10 ** (-1 / 20))
+    normalised = normalise(level * SAMPLES, 16_000, "peak")
+    assert np.abs(normalised).max() == pytest.approx(10 ** (-1 / 20))
 
 
 def test_loudness_is_what_is_asked_for_and_never_clips() -> None:
     meter = pytest.importorskip("pyloudnorm", reason="pyloudnorm is not installed").Meter(16_000)
     rng = np.random.default_rng(0)
     quiet = (0.01 * rng.standard_normal(32_000)).astype(np.float32)
-    made = normalise(quiet, 16_000, "loudness")
-    assert meter.integrated_loudness(made.astype(float)) == pytest.approx(-16, abs=0.05)
+    normalised = normalise(quiet, 16_000, "loudness")
+    assert meter.integrated_loudness(normalised.astype(float)) == pytest.approx(-16, abs=0.05)
     click = quiet.copy()
     click[100] = 0.5
     assert np.abs(normalise(click, 16_000, "loudness")).max() == pytest.approx(10 ** (-1 / 20))
@@ -101,6 +101,7 @@ def test_silence_stays_silence(how: Normalise) -> None:
 
 def test_lengths_that_cannot_be_normalised_are_refused() -> None:
     check_length(0.01, "peak")
-    for seconds, how in ((0.3, "loudness"), (3601.0, "peak"), (float("inf"), "peak")):
+    refused: list[tuple[float, Normalise]] = [(0.3, "loudness"), (3601.0, "peak"), (float("inf"), "peak")]
+    for seconds, how in refused:
         with pytest.raises(UserError, match="takes clips of"):
-            check_length(seconds, how)  # type: ignore[arg-type]
+            check_length(seconds, how)

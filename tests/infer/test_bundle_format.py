@@ -1,4 +1,4 @@
-"""docs/bundle-format.md is enough to write a sampler, and its example is true."""
+"""docs/bundle-format.md is enough to write a sampler from, and its worked example is correct."""
 
 import re
 
@@ -18,14 +18,14 @@ def test_a_sampler_written_from_the_page_makes_the_same_audio(bundle: Bundle, en
     plain = PlainSampler(bundle.path, seed=3, clips=[0, 7])
     for _ in range(50):
         plain.frame()
-    made = Sampler(bundle, [0, 7], seed=3, engine=engine).codes(50 * bundle.manifest.top_hop)
-    assert np.array_equal(plain.codes[:, bundle.manifest.top_frame :], made)
+    codes = Sampler(bundle, [0, 7], seed=3, engine=engine).codes(50 * bundle.manifest.top_hop)
+    assert np.array_equal(plain.codes[:, bundle.manifest.top_frame :], codes)
 
 
 def test_the_worked_example_is_what_the_example_bundle_does() -> None:
-    committed, made = committed_example(), worked_example()
-    assert NUMBER.sub("#", committed) == NUMBER.sub("#", made)
-    numbers = [np.array(NUMBER.findall(text), float) for text in (committed, made)]
+    committed, computed = committed_example(), worked_example()
+    assert NUMBER.sub("#", committed) == NUMBER.sub("#", computed)
+    numbers = [np.array(NUMBER.findall(text), float) for text in (committed, computed)]
     assert len(numbers[0]) > 100
     assert np.abs(numbers[0] - numbers[1]).max() <= 2e-6  # the last digit may round differently elsewhere
 

@@ -1,4 +1,4 @@
-"""The codec against every code and every int16."""
+"""The codec, checked on every code and every int16."""
 
 import math
 

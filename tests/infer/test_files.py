@@ -1,4 +1,4 @@
-"""Outputs are whole or absent."""
+"""Outputs are complete or absent."""
 
 import os
 from pathlib import Path
@@ -60,20 +60,20 @@ def test_force_replaces_only_what_the_same_command_made(tmp_path: Path) -> None:
     theirs.mkdir()
 
     def check(*, force: bool, inputs: tuple[Path, ...] = ()) -> None:
-        check_directory_output(theirs, force=force, metadata="page.json", made_by="slash prepare", inputs=inputs)
+        check_directory_output(theirs, force=force, metadata="metadata.json", made_by="slash prepare", inputs=inputs)
 
-    for page, force, says in (
+    for content, force, says in (
         (None, False, "already exists"),
         (None, True, "was not made by slash prepare"),
         ('{"name": "web app"}', True, "was not made by slash prepare"),
         ('{"made_by": "slash train"}', True, "was not made by slash prepare"),
         ("[" * 100_000, True, "was not made by slash prepare"),
     ):
-        if page is not None:
-            (theirs / "page.json").write_text(page)
+        if content is not None:
+            (theirs / "metadata.json").write_text(content)
         with pytest.raises(UserError, match=says):
             check(force=force)
-    (theirs / "page.json").write_text('{"made_by": "slash prepare"}')
+    (theirs / "metadata.json").write_text('{"made_by": "slash prepare"}')
     check(force=True)
     with pytest.raises(UserError, match="which is to be read"):
         check(force=True, inputs=(theirs / "take.wav",))

@@ -1,4 +1,4 @@
-"""The gallery on disk: which clips it finds, in which order, and what it makes of names and texts that mean harm."""
+"""The gallery on disk: which clips it finds, in which order, and that hostile names and texts stay text."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from clips_on_disk import write_clip
 from slash_infer.audio.measures import Measures
 from slash_infer.clips.sidecar import PrimeSource
 from slash_infer.errors import UserError
-from slash_infer.gallery.clips import Section, find_sections
+from slash_infer.gallery.find import Section, find_sections
 from slash_infer.gallery.page import make_gallery
 
 HOSTILE = "\"'><script>document.title='taken'</script><img src=x onerror=alert(1)>{{ 7 * 7 }}&amp;"
@@ -75,7 +75,7 @@ def test_a_folder_of_clips_in_every_format(tmp_path: Path) -> None:
 
 def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
     measures = Measures(
-        level_db=-20, silent=0.5, flatness=0.1, movement_db=3, faults=["silence", "held tone"], score=0.42
+        level_db=-20, silent=0.5, flatness=0.1, movement_db=3, faults=("silence", "held tone"), score=0.42
     )
     prime = PrimeSource(file="solo.wav", start=12.5, seconds=3, sha256="0" * 64)
     write_clip(
@@ -115,12 +115,12 @@ def test_a_training_is_heard_clip_by_clip_over_its_steps(tmp_path: Path) -> None
     (run / "run.json").write_text("{}")
     for step in (2000, 10_000, 900):
         for clip in (0, 1):
-            write_clip(run / "samples" / f"step-{step:08d}" / f"clip-{clip}.wav", clip=clip, step=step)
+            write_clip(run / "previews" / f"step-{step:08d}" / f"clip-{clip}.wav", clip=clip, step=step)
     write_clip(run / "elsewhere" / "clip.wav")
     for step in (100, 200):
         write_clip(tmp_path / "audition" / f"step-{step:08d}" / "clip-0000.wav", step=step)
     audition, training = _layout(find_sections([tmp_path / "audition", run]))
-    steps = [f"samples/step-{step:08d}" for step in (900, 2000, 10_000)]
+    steps = [f"previews/step-{step:08d}" for step in (900, 2000, 10_000)]
     assert training == (
         "run",
         [(f"Clip {clip}", [f"{folder}/clip-{clip}.wav" for folder in steps]) for clip in (0, 1)],
@@ -166,11 +166,11 @@ def test_what_is_no_clip_is_left_out_and_counted(tmp_path: Path) -> None:
     assert section.left_out == 3  # those of the gallery, which now lies among them, are not counted
 
 
-def test_a_linked_folder_of_samples_is_not_followed(tmp_path: Path) -> None:
+def test_a_linked_folder_of_previews_is_not_followed(tmp_path: Path) -> None:
     write_clip(tmp_path / "outside" / "clip.wav")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
-    (tmp_path / "run" / "samples").symlink_to(tmp_path / "outside")
+    (tmp_path / "run" / "previews").symlink_to(tmp_path / "outside")
     with pytest.raises(UserError, match="run: holds no clips of slash generate; give"):
         find_sections([tmp_path / "run"])
 
@@ -178,15 +178,9 @@ def test_a_linked_folder_of_samples_is_not_followed(tmp_path: Path) -> None:
 def test_names_and_texts_are_only_ever_text(tmp_path: Path) -> None:
     folder = tmp_path / HOSTILE.replace("/", "\u2215")
     prime = PrimeSource(file=HOSTILE, start=0, seconds=1, sha256=HOSTILE)
-    told: dict[str, Any] = {
-        "temperature": HOSTILE,
-        "engine": HOSTILE,
-        "precision": HOSTILE,
-        "again": HOSTILE,
-        "preset": HOSTILE,
-    }
+    texts: dict[str, Any] = dict.fromkeys(("temperature", "engine", "precision", "again", "preset"), HOSTILE)
     for name in (f"{folder.name}.wav", "\udcff.wav"):  # the second is no UTF-8
-        write_clip(folder / name, prime=prime, **told)
+        write_clip(folder / name, prime=prime, **texts)
     write_clip(tmp_path / "clean" / "clip.wav")
     clean = _make([tmp_path / "clean"], tmp_path / "clean-page")
     page = _make([folder], tmp_path / "page", HOSTILE)
@@ -201,8 +195,8 @@ def test_names_and_texts_are_only_ever_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        ("{", "clip.json: cannot be read as a clip's page"),
-        ('{"made_by": "slash generate"}', "clip.json: is not the page of a clip (seed: Field required)"),
+        ("{", "clip.json: cannot be read as a clip's sidecar"),
+        ('{"made_by": "slash generate"}', "clip.json: is not the sidecar of a clip (recipe: Field required)"),
         (None, "clip.wav: is not readable audio"),
         (0, "clip.wav: holds no audio"),
     ],

@@ -1,4 +1,4 @@
-"""The gallery as it is used: opened from the disk in a real browser."""
+"""The gallery in use: opened from the disk in a real browser."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from slash_infer.gallery.clips import find_sections
+from slash_infer.gallery.find import find_sections
 from slash_infer.gallery.page import make_gallery
 
 pytestmark = pytest.mark.browser
@@ -26,13 +26,13 @@ SECONDS = [0.5, 0.5, 0.5, 0.5, 0.7, 5.0]  # of the clips on the page
 
 @pytest.fixture(scope="module", name="page")
 def _page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery of a training run (two clips at two steps) and of two clips more, called what no one would wish."""
+    """A gallery of a training run (two clips at two steps) and of a folder with a hostile name and two more clips."""
     place = tmp_path_factory.mktemp("gallery")
     (place / "run").mkdir()
     (place / "run" / "run.json").write_text("{}")
     for step in (100, 200):
         for clip in (0, 1):
-            write_clip(place / "run" / "samples" / f"step-{step:08d}" / f"clip-{clip}.wav", clip=clip, step=step)
+            write_clip(place / "run" / "previews" / f"step-{step:08d}" / f"clip-{clip}.wav", clip=clip, step=step)
     hostile = place / HOSTILE.replace("/", "\u2215")
     write_clip(hostile / "a.flac", clip=2, seconds=SECONDS[4], again=HOSTILE, temperature=HOSTILE)
     write_clip(hostile / "b.ogg", clip=3, seconds=SECONDS[5])
@@ -42,7 +42,7 @@ def _page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", name="browser")
 def _browser() -> Iterator[webdriver.Chrome]:
-    """Chromium, which plays without being asked to by a hand, and says all that goes to its console."""
+    """Chromium, with autoplay allowed and its console logged."""
     for program in (CHROMIUM, CHROMEDRIVER):
         if not program.exists():
             pytest.skip(f"browser: no {program}; on Debian: apt install chromium chromium-driver")
@@ -59,7 +59,7 @@ def _browser() -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture(name="opened")
 def _opened(browser: webdriver.Chrome, page: Path) -> Iterator[webdriver.Chrome]:
-    """The browser with the page just opened; whatever a test does, nothing may come up in the console."""
+    """The browser with the page just opened. No test may leave anything in the console."""
     browser.get("about:blank")
     browser.get(page.as_uri())
     yield browser
@@ -67,7 +67,7 @@ def _opened(browser: webdriver.Chrome, page: Path) -> Iterator[webdriver.Chrome]
 
 
 def _console(browser: webdriver.Chrome) -> list[dict[str, Any]]:
-    """Return what came up in the console since it was last looked at."""
+    """Return what was logged to the console since the last call."""
     entries: list[dict[str, Any]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
     return entries
 
@@ -82,7 +82,7 @@ def _wait(browser: webdriver.Chrome, script: str, *arguments: object) -> Any:
 
 
 def _on_stage(browser: webdriver.Chrome) -> int:
-    """Return the number of the clip on stage, having checked that player, picture and facts are all its own."""
+    """Return the number of the clip on stage, after checking that player, picture and facts are those of the clip."""
     shown = browser.find_element(By.CSS_SELECTOR, ".clip.staged")
     stage = browser.find_element(By.ID, "stage")
     for name, attribute in (("audio", "src"), ("img", "src"), (".facts", "innerHTML")):
@@ -200,7 +200,7 @@ def test_hostile_text_is_shown_and_nothing_more(opened: webdriver.Chrome) -> Non
 
 
 def test_scripts_that_slip_in_are_refused(browser: webdriver.Chrome, page: Path) -> None:
-    """Should a text ever come out unescaped, the page's policy still stands before it."""
+    """If a text were ever left unescaped, the page's Content-Security-Policy would still stop it."""
     browser.get(page.as_uri())
     _run(browser, "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"document.title=1\">')")
     _run(browser, "const s = document.createElement('script'); s.text = 'document.title=1'; document.body.append(s)")

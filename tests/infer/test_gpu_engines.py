@@ -1,4 +1,4 @@
-"""What only a GPU can show: every engine there computes what the CPU does, and draws the same codes."""
+"""Engines on a GPU compute what the CPU does and draw the same codes."""
 
 import numpy as np
 import pytest
@@ -29,8 +29,8 @@ def test_it_agrees_with_the_cpu(bundle: Bundle, name: str) -> None:
 @pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("clips", [1, 3, 16])
 def test_frames_of_any_batch_follow_one_another(bundle: Bundle, name: str, clips: int) -> None:
-    """Generated in specs, reset, and played at once."""
+    """Generated in parts, and at once by a second sampler of the same engine."""
     engine = Engine(bundle, runtime_named(name))
-    specs = Sampler(bundle, range(clips), engine=engine)
-    played = np.concatenate([specs.codes(n) for n in (1, 15, 16, 480)], axis=1)
-    assert np.array_equal(played, Sampler(bundle, range(clips), engine=engine).codes(512))
+    sampler = Sampler(bundle, range(clips), engine=engine)
+    in_parts = np.concatenate([sampler.codes(n) for n in (1, 15, 16, 480)], axis=1)
+    assert np.array_equal(in_parts, Sampler(bundle, range(clips), engine=engine).codes(512))

@@ -1,4 +1,4 @@
-"""Uniforms against an independent Philox, and their independence of how they are asked for."""
+"""Uniforms: compared with an independent Philox, and independent of batch and chunk sizes."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ MASK = 2**64 - 1
 
 
 def _philox(key: tuple[int, int], counter: int) -> list[int]:
-    """Philox4x64-10 as published, in plain integers: four words for one counter value."""
+    """Return the four words of Philox4x64-10 for one counter value, computed as published in plain integers."""
     x = [counter, 0, 0, 0]
     k0, k1 = key
     for _ in range(10):
@@ -21,22 +21,22 @@ def _philox(key: tuple[int, int], counter: int) -> list[int]:
 
 
 def test_uniforms_are_philox_words() -> None:
-    made = Uniforms(7, [3]).next(12)[0]
+    uniforms = Uniforms(7, [3]).next(12)[0]
     words = [word for counter in (1, 2, 3) for word in _philox((7, 3), counter)]
-    assert made.tolist() == [((word >> 42) + 0.5) / 2**22 for word in words]
+    assert uniforms.tolist() == [((word >> 42) + 0.5) / 2**22 for word in words]
 
 
 def test_uniforms_do_not_depend_on_batch_or_chunks() -> None:
     together = Uniforms(1, [0, 1, 2]).next(100)
-    alone = Uniforms(1, [1])
-    assert np.array_equal(np.concatenate([alone.next(n) for n in (1, 6, 16, 77)], axis=1), together[1:2])
+    single = Uniforms(1, [1])
+    assert np.array_equal(np.concatenate([single.next(n) for n in (1, 6, 16, 77)], axis=1), together[1:2])
 
 
 def test_uniforms_fill_the_open_interval_evenly() -> None:
-    made = Uniforms(0, range(4)).next(50_000)
-    assert made.dtype == np.float32
-    assert made.min() > 0 and made.max() < 1
-    counts, _ = np.histogram(made, bins=100, range=(0, 1))
+    uniforms = Uniforms(0, range(4)).next(50_000)
+    assert uniforms.dtype == np.float32
+    assert uniforms.min() > 0 and uniforms.max() < 1
+    counts, _ = np.histogram(uniforms, bins=100, range=(0, 1))
     assert (np.abs(counts - 2000) < 6 * 2000**0.5).all()
 
 

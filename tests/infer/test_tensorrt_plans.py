@@ -13,19 +13,20 @@ from onnx import TensorProto, helper, numpy_helper
 from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
+from slash_infer.runtimes.plan_cache import PlanCache, PlanKey
 from slash_infer.runtimes.prebuild import build_plans, make_builder
 from slash_infer.runtimes.protocol import Unavailable
-from slash_infer.runtimes.tensorrt_plans import Compiler, PlanCache, PlanKey
+from slash_infer.runtimes.tensorrt_compiler import Compiler
 from slash_train.config import load_preset, preset_names
 from slash_train.model import SampleRNN
 
 TARGET = "8.9"
-MOST_BESIDE_THE_WEIGHTS = 12_000_000  # bytes; a plan with more of them would have copied weights while unrolling
+MOST_BESIDE_THE_WEIGHTS = 12_000_000  # bytes; a larger plan must have copied weights while unrolling
 
 
 def _missing() -> str | None:
     try:
-        return None if Compiler().builds_for_others else "tensorrt: this kind builds on a GPU alone"
+        return None if Compiler().builds_for_others else "tensorrt: this TensorRT builds only on a GPU"
     except Unavailable as reason:
         return f"tensorrt: {reason}"
 
@@ -41,7 +42,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_builds(name: str, tmp_path: Path) -> None:
-    """Parsed, supported, no larger than it must be, and capturable in CUDA graphs."""
+    """TensorRT parses and supports its graphs; plans do not copy weights, and CUDA graphs can capture them."""
     preset = load_preset(name)
     torch.manual_seed(0)
     model = SampleRNN(preset.model, preset.audio.codec.levels)
@@ -55,7 +56,7 @@ def test_every_preset_builds(name: str, tmp_path: Path) -> None:
 
 
 def test_what_a_cuda_graph_cannot_capture_is_refused() -> None:
-    with pytest.raises(UserError, match=r"x\.onnx: its plan cannot be captured in a CUDA graph; use --engine"):
+    with pytest.raises(UserError, match=r"x\.onnx: its plan cannot be captured in a CUDA graph; use `engine`"):
         Compiler().build(_loop().SerializeToString(), "x.onnx", TARGET)
 
 
@@ -72,7 +73,7 @@ def test_a_plan_is_built_once(bundle: Bundle) -> None:
 
 def test_a_plan_for_another_driver_or_a_damaged_one_is_not_taken() -> None:
     cache = PlanCache()
-    key = PlanKey("0" * 64, "tensorrt_rtx", "1.7", "NVIDIA H200", "9.0", "580.1")
+    key = PlanKey("0" * 64, "tensorrt_rtx", "1.7", "NVIDIA H200", "9.0", "580.1", recipe=1, batches=(1, 8, 1024))
     cache.keep(key, b"a plan")
     assert cache.find(key) == b"a plan"
     for change in (
@@ -87,8 +88,8 @@ def test_a_plan_for_another_driver_or_a_damaged_one_is_not_taken() -> None:
     cache.path_of(key).write_bytes(b"a plaN")
     assert cache.find(key) is None
     cache.keep(key, b"a plan")
-    page = cache.path_of(key).with_suffix(".json")
-    page.write_bytes(page.read_bytes()[:20])
+    metadata = cache.path_of(key).with_suffix(".json")
+    metadata.write_bytes(metadata.read_bytes()[:20])
     assert cache.find(key) is None
 
 
@@ -99,7 +100,7 @@ def test_a_cache_that_others_may_write_to_is_refused(bundle: Bundle) -> None:
 
 
 def test_a_plan_is_never_taken_from_a_bundle(bundle: Bundle, tmp_path: Path) -> None:
-    """Whatever lies beside the graphs, the plans are built from them."""
+    """Plans are built from the graphs, whatever other files the bundle holds."""
     folder = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
     for plan in build_plans(bundle, make_builder(TARGET)):
         (folder / plan.plan.name).write_bytes(b"a trap")
@@ -109,12 +110,12 @@ def test_a_plan_is_never_taken_from_a_bundle(bundle: Bundle, tmp_path: Path) -> 
 
 
 def test_an_unknown_target_is_refused() -> None:
-    with pytest.raises(UserError, match=r"--target 9\.1: must be one of 7\.5, .+"):
+    with pytest.raises(UserError, match=r"`target` 9\.1: must be one of 7\.5, .+"):
         make_builder("9.1")
 
 
 def _loop() -> onnx.ModelProto:
-    """Return x, doubled five times in a loop."""
+    """Return a graph that doubles x five times in a loop."""
     x, s, t, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in "xsty")
     i = helper.make_tensor_value_info("i", TensorProto.INT64, [])
     go, on = (helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go", "on"))

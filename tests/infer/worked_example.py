@@ -1,4 +1,4 @@
-"""Writes the worked example of docs/bundle-format.md: the first frame of docs/example-bundle, tensor by tensor.
+"""Writes the worked example of docs/bundle-format.md: the first step of docs/example-bundle, tensor by tensor.
 
 python tests/infer/worked_example.py
 """
@@ -11,28 +11,28 @@ import onnxruntime as ort
 from plain_sampler import PlainSampler
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGE, BUNDLE = DOCS / "bundle-format.md", DOCS / "example-bundle"
+DOCUMENT, BUNDLE = DOCS / "bundle-format.md", DOCS / "example-bundle"
 BEGIN, END = "<!-- worked example: begin -->\n", "<!-- worked example: end -->\n"
 SEED, CLIP = 1, 0
 
 
 def worked_example() -> str:
-    """Return the example as text: each call with what went in and what came out."""
+    """Return the example as text: each call of a graph with its inputs and outputs."""
     sampler = PlainSampler(BUNDLE, SEED, [CLIP])
     sampler.frame()
     lines = ["```"]
     for name, tensors in sampler.log:
         lines.append(name)
         lines += [f"  {key:17}{_numbers(value)}" for key, value in tensors.items()]
-    made = sampler.codes[0, -sampler.tiers[-1]["hop"] :]
-    lines += [f"codes made: {_numbers(made)}", "", "the first draw, from inside sample_tier"]
+    codes = sampler.codes[0, -sampler.tiers[-1]["hop"] :]
+    lines += [f"codes made: {_numbers(codes)}", "", "the first draw, from inside sample_tier"]
     _, first = next(call for call in sampler.log if call[0] == "sample_tier")
     lines += [f"  {key:17}{_numbers(value)}" for key, value in _first_draw(first).items()]
     return "\n".join([*lines, "```", ""])
 
 
 def _first_draw(call: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return how the first code of a call of the sample tier was drawn."""
+    """Return the steps by which the sample tier drew the first code of a call."""
     graph = onnx.load(BUNDLE / "sample_tier.onnx")
     graph.graph.output.append(onnx.helper.make_tensor_value_info("logits_0", onnx.TensorProto.FLOAT, None))
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -46,12 +46,12 @@ def _first_draw(call: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def committed_example() -> str:
-    """Return the example as the page has it."""
-    return PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
+    """Return the example as it is in the document."""
+    return DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0]
 
 
 def _numbers(values: np.ndarray) -> str:
-    """Write an array without the axis of its one clip."""
+    """Format an array without its batch axis."""
     if values.dtype.kind == "i":
         return " ".join(map(str, values.reshape(-1)))
     rows = values.reshape(-1, values.shape[-1])
@@ -59,5 +59,5 @@ def _numbers(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(before + BEGIN + worked_example() + END + rest.partition(END)[2])
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    DOCUMENT.write_text(before + BEGIN + worked_example() + END + rest.partition(END)[2])

@@ -1,1 +1,1 @@
-"""Sound apart from any model: files, streams, the speakers, pictures and measures."""
+"""Sound, independent of any model: files, streams, the speakers, pictures and measures."""

@@ -1,4 +1,4 @@
-"""Audio files as Slash writes them: WAV, FLAC and OGG, tagged with where they come from."""
+"""Writes audio files: WAV, FLAC and OGG, tagged with their origin."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,56 +9,54 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import soundfile
+from typing_extensions import override
 
 from slash_infer._version import __version__
+from slash_infer.audio.sinks import Sink
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import UserError, first_line
 from slash_infer.files import atomic_file
 
 Bits = Literal[16, 24, 32]
-"""Of a stored sample; 32 is float."""
+"""Bits of a stored sample; 32 is float."""
 
 SUBTYPES: dict[str, dict[int, str]] = {
     ".wav": {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"},
     ".flac": {16: "PCM_16", 24: "PCM_24"},
-    ".ogg": {16: "VORBIS"},  # which has no bits: it is what --bits leaves alone
+    ".ogg": {16: "VORBIS"},  # lossy, without a bit depth: listed under the default
 }
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
-WAV_BYTES = 2**32 - 2**16  # that its 32-bit sizes can count, with room for header and tags
-AT_ONCE = 1 << 16  # samples: libsndfile's Vorbis encoder dies of some millions
+WAV_BYTES = 2**32 - 2**16  # the most that 32-bit sizes can count, less room for header and tags
+SAMPLES_PER_WRITE = 1 << 16  # libsndfile's Vorbis encoder crashes on some millions at once
 PCM24_SCALE = 2.0**23
 
 
 @dataclass(frozen=True)
 class Tags:
-    """What a player shows of a file."""
+    """What a music player shows about a file."""
 
     title: str
     comment: str
 
 
-class AudioFile:
-    """A mono file being written.
+class AudioFile(Sink):
+    """A mono file being written. `write` raises UserError if it cannot, because the disk is full for example.
 
     Args:
-        path: what messages call it.
-        sink: opened for it.
+        path: for messages.
+        file: opened for writing.
     """
 
-    def __init__(self, path: Path, sink: soundfile.SoundFile) -> None:
-        self._path, self._sink = path, sink
+    def __init__(self, path: Path, file: soundfile.SoundFile) -> None:
+        self._path, self._file = path, file
         self.written = 0
         """Samples so far."""
 
+    @override
     def write(self, samples: npt.NDArray[np.float32]) -> None:
-        """Append samples in [-1, 1], [T].
-
-        Raises:
-            UserError: the disk is full, for example.
-        """
         try:
-            for first in range(0, len(samples), AT_ONCE):
-                self._sink.write(_as_stored(samples[first : first + AT_ONCE], self._sink.subtype))
+            for first in range(0, len(samples), SAMPLES_PER_WRITE):
+                self._file.write(_as_stored(samples[first : first + SAMPLES_PER_WRITE], self._file.subtype))
             self.written += len(samples)
         except soundfile.LibsndfileError as error:
             raise UserError(self._path, f"cannot be written ({error.error_string})", "is the disk full?") from None
@@ -66,13 +64,13 @@ class AudioFile:
 
 @contextmanager
 def audio_file(path: Path, sample_rate: int, bits: Bits, tags: Tags) -> Iterator[AudioFile]:
-    """Write a mono file that appears when the body has ended, whole, or not at all.
+    """Write a mono file, which appears when the body has ended, complete, or not at all.
 
     Args:
         path: .wav, .flac or .ogg.
         sample_rate: in Hz.
-        bits: of a sample, among those that SUBTYPES has for this kind of file.
-        tags: to store in it.
+        bits: of a sample, one of those that SUBTYPES has for the suffix.
+        tags: stored in the file.
 
     Raises:
         UserError: it cannot be written there.
@@ -80,7 +78,7 @@ def audio_file(path: Path, sample_rate: int, bits: Bits, tags: Tags) -> Iterator
     suffix = path.suffix.lower()
     with atomic_file(path) as part:
         try:
-            sink = soundfile.SoundFile(
+            opened = soundfile.SoundFile(
                 part,
                 "w",
                 samplerate=sample_rate,
@@ -92,15 +90,15 @@ def audio_file(path: Path, sample_rate: int, bits: Bits, tags: Tags) -> Iterator
             raise UserError(
                 f"{str(path)!r}", f"cannot be written ({first_line(error)})", "choose another `out`"
             ) from None
-        with sink:
-            sink.title, sink.comment, sink.software = tags.title, tags.comment, f"Slash {__version__}"
-            file = AudioFile(path, sink)
+        with opened:
+            opened.title, opened.comment, opened.software = tags.title, tags.comment, f"Slash {__version__}"
+            file = AudioFile(path, opened)
             yield file
-        _check_whole(path, part, file.written)
+        _check_complete(path, part, file.written)
 
 
-def _check_whole(path: Path, part: Path, written: int) -> None:
-    """Read back how much is there: where the disk fills up at the end, FLAC's encoder does not say so."""
+def _check_complete(path: Path, part: Path, written: int) -> None:
+    """Check that every sample arrived: if the disk fills up at the end, the FLAC encoder reports no error."""
     try:
         there = soundfile.info(part).frames
     except soundfile.LibsndfileError:
@@ -110,15 +108,15 @@ def _check_whole(path: Path, part: Path, written: int) -> None:
 
 
 def most_samples(suffix: str, bits: Bits) -> int | None:
-    """Return how many samples fit in a file of a kind, or None where there is no limit to speak of."""
+    """Return how many samples fit in a file with this suffix; None if there is no practical limit."""
     return WAV_BYTES // (bits // 8) if suffix == ".wav" else None
 
 
 def _as_stored(samples: npt.NDArray[np.float32], subtype: str) -> npt.NDArray[np.generic]:
-    """Return samples as integers where the file holds integers: the nearest, the ends of the range clipped."""
+    """Return samples as the file stores them: integers are rounded to the nearest and clipped to the range."""
     if subtype == "PCM_16":
         return to_pcm16(samples)
     if subtype == "PCM_24":
-        whole = np.clip(np.rint(samples.astype(np.float64) * PCM24_SCALE), -PCM24_SCALE, PCM24_SCALE - 1)
-        return whole.astype(np.int32) << 8  # libsndfile takes the upper 24 bits
+        integers = np.clip(np.rint(samples.astype(np.float64) * PCM24_SCALE), -PCM24_SCALE, PCM24_SCALE - 1)
+        return integers.astype(np.int32) << 8  # libsndfile takes the upper 24 bits
     return samples

@@ -1,7 +1,7 @@
-"""Measures of a clip that catch the known failures of generated audio: silence, noise, one held tone.
+"""Measures that catch the known failures of generated audio: silence, noise, one held tone.
 
-Each is a number with a meaning of its own, and the score a product of four shares, so that it can be retraced. None
-knows what music is: they sort out what went wrong, and leave taste to ears.
+The score is a product of four factors, each derived from one measure with a physical meaning. The measures know
+nothing of music: they find failures, and leave taste to ears.
 """
 
 from dataclasses import dataclass
@@ -15,30 +15,29 @@ Float64 = npt.NDArray[np.float64]
 
 FLOOR = 1e-12  # of power: -120 dB of full scale
 FRAME_SECONDS = 0.064  # of each Fourier transform
-SILENT_DB = -50.0  # of full scale: frames under it are silent
+SILENT_DB = -50.0  # of full scale: quieter frames are silent
 MOMENT_SECONDS = 0.25  # over which spectra are averaged before they are compared over time
-FEWEST_MOMENTS = 4  # in a clip, however short
+FEWEST_MOMENTS = 4  # in any clip, however short
 LOWEST_HERTZ = 100.0
 BANDS_PER_OCTAVE = 3
-RANGE_DB = 50.0  # what lies further under a clip's loudest band does not count as movement
+RANGE_DB = 50.0  # movement further below the clip's loudest band does not count
 
 NOISE_FLATNESS = 0.5  # white noise has exp(-0.577) = 0.56
-HELD_TONE_DB = 1.5  # of movement: steady noise has 0.8 from chance, recorded solos never have less than 3
+HELD_TONE_DB = 1.5  # of movement: steady noise has 0.8 by chance, recorded solos never have less than 3
 MOSTLY_SILENT = 0.5
-LONG_ENOUGH = 1.0  # seconds: one held note of less is no failure
-
+LONG_ENOUGH = 1.0  # seconds: a shorter held note is no failure
 
 Fault = Literal["silence", "noise", "held tone"]
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What was measured in a clip."""
+    """The measures of a clip."""
 
     level_db: float
     """Root mean square in dB of full scale."""
     silent: float
-    """Share of the time under the threshold of silence."""
+    """Share of the time that is silent."""
     flatness: float
     """Median spectral flatness: near 0 for tones, 0.56 for white noise."""
     movement_db: float
@@ -54,14 +53,14 @@ def measure(samples: npt.NDArray[np.floating], sample_rate: int, surprise: float
     Args:
         samples: in [-1, 1], [T].
         sample_rate: in Hz.
-        surprise: bits per sample that the model gave the clip, less those it gives recordings; when not known, the
-            score does without.
+        surprise: the model's bits per sample for the clip, minus its bits per sample for recordings; None if unknown,
+            which leaves its factor out of the score.
 
     Returns:
-        level; share of silence; spectral flatness, the geometric over the arithmetic mean of the power spectrum;
-        movement, how much the level in a third-octave band changes from one quarter of a second to the next, averaged
-        over the bands, its median over time; the failures they amount to; and the score: the share that is
-        audible, times 1 - flatness / 0.5, times movement / (movement + 3 dB), times 2 ** -|surprise|.
+        the level; the share of silence; spectral flatness, the geometric over the arithmetic mean of the power
+        spectrum; movement, the change of level in a third-octave band from one quarter of a second to the next,
+        averaged over the bands, its median over time; the faults found; and the score: the audible share, times
+        1 - flatness / 0.5, times movement / (movement + 3 dB), times 2 ** -|surprise|.
     """
     x = np.asarray(samples if len(samples) else [0.0], np.float64)
     spectra = _power_spectra(x, sample_rate)
@@ -100,15 +99,15 @@ def _power_spectra(x: Float64, sample_rate: int) -> Float64:
 
 
 def _flatness(spectra: Float64) -> Float64:
-    """Return each frame's spectral flatness, [frames]; DC is no sound."""
+    """Return each frame's spectral flatness, [frames]. DC is left out, as it cannot be heard."""
     power = spectra[:, 1:] + FLOOR / spectra.shape[1]
     return np.asarray(np.exp(np.log(power).mean(axis=1)) / power.mean(axis=1))
 
 
 def _movement(spectra: Float64, sample_rate: int) -> float:
-    """Return the usual change of a band's level from moment to moment in dB, averaged over bands as loud as matters.
+    """Return the change of a band's level from moment to moment in dB: mean over the audible bands, median over time.
 
-    The median over time: a clip that stands still for more than half of it has hardly any, however it began.
+    By the median, a clip that stands still for more than half of its length scores near 0, however it began.
     """
     moments = max(FEWEST_MOMENTS, round(len(spectra) * FRAME_SECONDS / 2 / MOMENT_SECONDS))
     averaged = np.stack([part.mean(axis=0) for part in np.array_split(spectra, min(moments, len(spectra)))])

@@ -1,4 +1,4 @@
-"""Sets a finished clip's volume, when asked to."""
+"""Normalises the level of a finished clip."""
 
 from typing import Literal
 
@@ -11,14 +11,14 @@ Normalise = Literal["peak", "loudness"]
 
 HIGHEST_PEAK = 10 ** (-1 / 20)  # of full scale: -1 dB
 LOUDNESS = -16.0  # LUFS, as is usual for listening on phones and computers
-SHORTEST = 0.4  # seconds: one block of ITU-R BS.1770's gating
-LONGEST = 3600.0  # seconds: a clip is held in memory whole
+SHORTEST = 0.4  # seconds: one gating block of ITU-R BS.1770
+LONGEST = 3600.0  # seconds: the whole clip is held in memory
 
 
 def normalise(samples: npt.NDArray[np.float32], sample_rate: int, how: Normalise) -> npt.NDArray[np.float32]:
     """Return a clip, [T], with its peak at -1 dB of full scale, or its loudness at -16 LUFS (ITU-R BS.1770-4).
 
-    Loudness never lifts the peak above -1 dB; silence stays silence.
+    Loudness never raises the peak above -1 dB. Silence stays silence.
     """
     peak = float(np.abs(samples).max(initial=0.0))
     if peak == 0:
@@ -28,13 +28,13 @@ def normalise(samples: npt.NDArray[np.float32], sample_rate: int, how: Normalise
         from pyloudnorm import Meter
 
         loudness = Meter(sample_rate).integrated_loudness(samples.astype(np.float64))
-        if np.isfinite(loudness):  # gated silence has none
+        if np.isfinite(loudness):  # it is -inf if the gate passes nothing
             gain = min(gain, 10 ** ((LOUDNESS - loudness) / 20))
     return samples * np.float32(gain)
 
 
 def check_length(seconds: float, how: Normalise) -> None:
-    """Refuse clips that cannot be normalised.
+    """Check that clips of this length can be normalised.
 
     Raises:
         UserError: they are too short to have a loudness, or too long to be held in memory.

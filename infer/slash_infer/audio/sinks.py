@@ -1,4 +1,4 @@
-"""What takes samples while they are generated."""
+"""What a stream of samples is written to."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 
 class Sink(Protocol):
-    """A destination of mono samples."""
+    """Takes the samples of one clip, block by block."""
 
     def write(self, samples: npt.NDArray[np.float32]) -> None:
-        """Take samples in [-1, 1], [T], and wait while there is no room for them."""
+        """Take samples in [-1, 1], float32 [T]. Blocks while there is no room for them."""

@@ -6,17 +6,19 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
+from slash_infer.audio.sinks import Sink
 from slash_infer.errors import UserError, first_line
 
 Float32 = npt.NDArray[np.float32]
 
 
 class Ring:
-    """Samples on their way from one thread that makes them to another that may not wait for them.
+    """A ring buffer of samples between a thread that makes them and another that must never wait for them.
 
     Args:
-        size: samples it holds.
+        size: how many samples it holds.
     """
 
     def __init__(self, size: int) -> None:
@@ -25,10 +27,10 @@ class Ring:
         self._changed = threading.Condition()
         self._started = self._ended = False
         self.underruns = 0
-        """How often samples were wanted that were not there yet."""
+        """How often samples were missing when they were wanted."""
 
     def write(self, samples: Float32) -> None:
-        """Append samples, [T], as room is made for them."""
+        """Append samples, float32 [T], waiting for room where necessary."""
         rest = samples
         while len(rest):
             with self._changed:
@@ -40,9 +42,10 @@ class Ring:
             rest = rest[now:]
 
     def read_into(self, out: Float32) -> None:
-        """Take as many samples as `out`, [T], has room for. It gets silence until the ring was full once.
+        """Fill `out`, float32 [T], without waiting.
 
-        What is missing later is silence, too, and counts as one underrun, unless there is no more to come.
+        It gets silence until the ring has been full once. Later, missing samples are replaced by silence and count as
+        one underrun, except at the end of the clip.
         """
         with self._changed:
             now = min(len(out), self._filled) if self._started else 0
@@ -54,7 +57,7 @@ class Ring:
             self._changed.notify_all()
 
     def drain(self) -> None:
-        """Wait until everything was taken. No more may come."""
+        """Wait until every sample has been read. Nothing may be written afterwards."""
         with self._changed:
             self._started = self._ended = True
             self._changed.wait_for(lambda: self._filled == 0)
@@ -63,12 +66,12 @@ class Ring:
         return (self._begin + first + np.arange(count)) % len(self._held)
 
 
-class Speakers:
-    """The default output device, as a `slash_infer.audio.pcm_stream.Sink`.
+class Speakers(Sink):
+    """The default output device. Leaving its context plays what was written to the end, unless an error leaves it.
 
     Args:
         sample_rate: in Hz.
-        buffer_seconds: of audio made ahead: what a slow moment may cost before it is heard.
+        buffer_seconds: length of the buffer: how late samples may come before it is heard.
 
     Raises:
         UserError: there is nothing that plays audio.
@@ -77,10 +80,8 @@ class Speakers:
     def __init__(self, sample_rate: int, buffer_seconds: float) -> None:
         try:
             import sounddevice
-        except OSError as error:  # what sounddevice says when the library behind it is missing
-            raise UserError(
-                "`play`", f"{first_line(error)}", "on Debian and Ubuntu: apt install libportaudio2"
-            ) from None
+        except OSError as error:  # from sounddevice, when PortAudio is missing
+            raise UserError("`play`", first_line(error), "on Debian and Ubuntu: apt install libportaudio2") from None
         self._ring = Ring(max(1, round(buffer_seconds * sample_rate)))
         try:
             self._stream = sounddevice.OutputStream(
@@ -104,11 +105,11 @@ class Speakers:
 
     @property
     def underruns(self) -> int:
-        """How often the speakers ran dry."""
+        """How often the speakers ran out of samples."""
         return self._ring.underruns
 
+    @override
     def write(self, samples: Float32) -> None:
-        """As `Sink` says."""
         self._ring.write(samples)
 
     def _fill(self, out: npt.NDArray[np.float32], _frames: int, _time: Any, _status: Any) -> None:

@@ -1,4 +1,4 @@
-"""Draws what an audio file sounds like: waveform above, spectrogram below, in seconds and kHz."""
+"""Draws an audio file: waveform above, spectrogram below, in seconds and kHz."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from slash_infer.errors import UserError
 from slash_infer.files import atomic_file
 
-WINDOW_SECONDS = 0.032  # of each Fourier transform: 31 Hz apart at any rate
-FLOOR_DB = -100  # darkest colour, relative to full scale
-COLUMNS = 2000  # more Fourier transforms than this do not show
+WINDOW_SECONDS = 0.032  # of each Fourier transform: bins are 31 Hz apart at any sample rate
+FLOOR_DB = -100  # of full scale: the darkest colour
+COLUMNS = 2000  # at most about this many Fourier transforms: more would not be visible
 CARD_PIXELS = (900, 360)
 CARD_DPI = 200
 ON_LIGHT_AND_DARK = "#7d7a85"  # grey that is legible on both
@@ -22,7 +22,11 @@ WAVE_ON_LIGHT_AND_DARK = "#d0466f"
 
 
 def draw_spectrogram(audio: Path, png: Path, title: str) -> None:
-    """Read `audio` and write its picture to `png`."""
+    """Read the file `audio` and write its picture to `png`.
+
+    Raises:
+        UserError: it is not readable audio, or is empty.
+    """
     samples, rate = _read_mono(audio)
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     wave, spectrum = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
@@ -37,9 +41,12 @@ def draw_spectrogram(audio: Path, png: Path, title: str) -> None:
 
 
 def draw_card(audio: Path, webp: Path) -> None:
-    """Read `audio` and write a small picture of it to `webp`, for a page that is light or dark.
+    """Read the file `audio` and write a small picture of it to `webp`, for light and dark web pages.
 
-    Its size and margins never differ, so that pictures can be compared one under the other.
+    All such pictures have the same size and margins, to be compared one below the other.
+
+    Raises:
+        UserError: it is not readable audio, or is empty.
     """
     samples, rate = _read_mono(audio)
     figure = Figure(figsize=(CARD_PIXELS[0] / CARD_DPI, CARD_PIXELS[1] / CARD_DPI))
@@ -60,11 +67,7 @@ def draw_card(audio: Path, webp: Path) -> None:
 
 
 def _read_mono(audio: Path) -> tuple[np.ndarray, int]:
-    """Return the mean of the channels, and the sample rate.
-
-    Raises:
-        UserError: it is not readable audio, or holds none.
-    """
+    """Return the mean of the channels, float64 [T], and the sample rate in Hz."""
     try:
         with audio.open("rb") as file:
             samples, rate = soundfile.read(file, dtype="float64", always_2d=True)
@@ -78,20 +81,18 @@ def _read_mono(audio: Path) -> tuple[np.ndarray, int]:
 
 
 def _draw_envelope(axes: Axes, samples: np.ndarray, rate: int) -> None:
-    """Draw the range of the samples context every moment: as fast for minutes as for seconds."""
+    """Draw the waveform as the range of the samples in each column of pixels, which stays fast for long files."""
     starts = np.unique(np.linspace(0, len(samples), CARD_PIXELS[0], endpoint=False, dtype=int))
     low, high = np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
     axes.fill_between(starts / rate, low, high, color=WAVE_ON_LIGHT_AND_DARK, linewidth=0.3)
 
 
 def _draw_spectrum(axes: Axes, samples: np.ndarray, rate: int) -> AxesImage:
-    """Draw the spectrogram over the whole length."""
+    """Draw the spectrogram."""
     window = min(len(samples), 1 << round(np.log2(WINDOW_SECONDS * rate)))
     hop = min(max(window - window * 3 // 4, len(samples) // COLUMNS), window)
     overlap = window - hop
-    padded = np.pad(
-        samples, (overlap // 2, overlap - overlap // 2)
-    )  # a column for every hop, from the first sample on
+    padded = np.pad(samples, (overlap // 2, overlap - overlap // 2))  # so that the first column is at time 0
     drawn = len(samples) // hop * hop
     with np.errstate(divide="ignore"):  # digital silence is -inf dB, drawn as the floor
         _, _, _, image = axes.specgram(

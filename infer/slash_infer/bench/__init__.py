@@ -1,1 +1,1 @@
-"""How fast a bundle generates, and whether it keeps up with playing."""
+"""Measures how fast a bundle generates, and whether a clip can be played while it is generated."""

@@ -1,4 +1,4 @@
-"""Measures whether a bundle can be played while it is generated: with what margin, and after how long a wait."""
+"""Measures whether one clip can be played while it is generated, by what margin, and with what latency."""
 
 import itertools
 import statistics
@@ -6,52 +6,52 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slash_infer.audio.pcm_stream import BLOCK_SECONDS
 from slash_infer.bundle import Bundle
 from slash_infer.sampling.engine import Engine
-from slash_infer.sampling.sampler import Sampler
+from slash_infer.sampling.sampler import LIVE_BLOCK_SECONDS, Sampler
 
 SECONDS = 10.0
-"""Of audio to make."""
+"""Of audio to generate, when not given."""
 
 
 @dataclass(frozen=True)
 class Liveness:
-    """How one clip comes along, made in blocks as `slash generate --play` makes them."""
+    """How fast one clip is generated in the blocks that are used for playing."""
 
     block_seconds: float
-    """Of audio in a block."""
+    """Seconds of audio in a block."""
     seconds: float
-    """Of audio made."""
+    """Seconds of audio generated."""
     realtime: float
     """Seconds of audio per second of wall clock."""
     median_block: float
-    """Seconds of wall clock that half of the blocks took at most."""
+    """Median seconds of wall clock per block."""
     slowest_block: float
+    """The most seconds of wall clock that a block took."""
     keeps_up: bool
-    """Whether it is made at least as fast as it is played."""
+    """Whether it was generated at least as fast as it would be played."""
     buffer_seconds: float | None
-    """The least audio to keep ready, in whole blocks, so that no block came too late; None if none is enough."""
+    """The smallest buffer, in seconds of audio, with which no block comes too late; None if no size is enough."""
     latency: float | None
-    """Seconds from the start until it is heard, with that much kept ready."""
+    """Seconds of wall clock until the first sample is played, with that buffer."""
 
 
 def measure_live(bundle: Bundle, engine: Engine, seconds: float = SECONDS) -> Liveness:
-    """Generate one clip block by block, and see when each block was ready."""
-    Sampler(bundle, 1, engine=engine).generate(2 * BLOCK_SECONDS)  # to warm up
+    """Generate `seconds` of one clip block by block, as for playing, and time each block."""
+    Sampler(bundle, 1, engine=engine, batch_invariant=False).generate(2 * LIVE_BLOCK_SECONDS)  # to warm up
     times: list[float] = []
-    with Sampler(bundle, 1, engine=engine) as sampler:
+    with Sampler(bundle, 1, engine=engine, batch_invariant=False) as sampler:
         before = time.perf_counter()
-        for _ in sampler.stream(seconds, block_seconds=BLOCK_SECONDS):
+        for _ in sampler.stream(seconds, block_seconds=LIVE_BLOCK_SECONDS):
             now = time.perf_counter()
             times.append(now - before)
             before = now
-    made = sampler.seconds
-    block_seconds, realtime = made / len(times), made / sum(times)
+    generated = sampler.seconds
+    block_seconds, realtime = generated / len(times), generated / sum(times)
     ahead = blocks_ahead(times, block_seconds)
     return Liveness(
         block_seconds=block_seconds,
-        seconds=made,
+        seconds=generated,
         realtime=realtime,
         median_block=statistics.median(times),
         slowest_block=max(times),
@@ -62,24 +62,24 @@ def measure_live(bundle: Bundle, engine: Engine, seconds: float = SECONDS) -> Li
 
 
 def blocks_ahead(times: Sequence[float], block_seconds: float) -> int | None:
-    """Return how many blocks must be kept ready for playing never to wait, or None if all of them are not enough.
+    """Return how many blocks the buffer must hold for playing never to run dry; None if no number is enough.
 
     Args:
-        times: seconds that each block took to make, one after another.
-        block_seconds: that it lasts.
+        times: seconds of wall clock that each block took to generate, in order.
+        block_seconds: seconds of audio in a block.
     """
     return next((ahead for ahead in range(1, len(times)) if not _runs_dry(times, block_seconds, ahead)), None)
 
 
 def _runs_dry(times: Sequence[float], block_seconds: float, ahead: int) -> bool:
-    """Play what was made, from when `ahead` blocks are ready on: is a block ever wanted that is not there?
+    """Simulate playing that begins when `ahead` blocks are ready, and return whether a block ever comes too late.
 
-    A block is begun when the one before it is done and there is room for it.
+    The generator starts a block when the previous one is done and the buffer has room for it.
     """
     done = list(itertools.accumulate(times[:ahead]))
     start = done[-1]
     for i, took in enumerate(times[ahead:], ahead):
-        room = start + (i - ahead) * block_seconds  # when block i - ahead begins to leave
+        room = start + (i - ahead) * block_seconds  # when block i - ahead begins to play
         done.append(max(done[-1], room) + took)
         if done[i] > start + i * block_seconds:
             return True

@@ -1,4 +1,4 @@
-"""Measures how fast a bundle generates, against realtime."""
+"""Measures generation speed as a multiple of realtime."""
 
 import statistics
 import time
@@ -10,22 +10,22 @@ from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
 
 RUNS = 5
-WARM_UP_SECONDS = 0.05  # of audio, before anything is timed
+WARM_UP_SECONDS = 0.05  # of audio per batch size, before the timed runs
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Generation speed for one batch size: the median of several runs."""
+    """Generation speed at one batch size: the median of several runs."""
 
     clips: int
     seconds: float
-    """Audio made per clip and run."""
+    """Seconds of audio per clip and run."""
     samples_per_second: float
-    """Over the batch."""
+    """All clips together."""
     realtime_clip: float
-    """Seconds of audio per second of wall clock, of each clip."""
+    """Seconds of audio per second of wall clock, for each clip."""
     realtime_batch: float
-    """The same over all clips together."""
+    """Seconds of audio per second of wall clock, all clips together."""
     slowest: float
     """Samples per second of the slowest run."""
     fastest: float
@@ -41,18 +41,18 @@ def measure(
     runs: int = RUNS,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Speed]:
-    """Time generation for several batch sizes. Their runs are interleaved, so that a noisy spell hits all alike.
+    """Time generation at several batch sizes, their runs interleaved so that noise on the machine affects all alike.
 
     Args:
-        bundle: what to run.
-        batches: numbers of clips generated side by side.
-        engine: the bundle's.
-        seconds: of audio to make per clip in every run.
+        bundle: the exported model.
+        batches: batch sizes, in clips.
+        engine: the bundle opened on a runtime.
+        seconds: of audio per clip and run.
         runs: timed runs per batch size.
         advance: called after every run.
 
     Returns:
-        one line per batch size, in their order.
+        the speed at each batch size, in the order of `batches`.
     """
     rates: list[list[float]] = [[] for _ in batches]
     for clips in batches:
@@ -61,8 +61,8 @@ def measure(
         for clips, rate in zip(batches, rates, strict=True):
             sampler = Sampler(bundle, range(clips), seed=run, engine=engine)
             start = time.perf_counter()
-            made = sampler.generate(seconds)
-            rate.append(made.size / (time.perf_counter() - start))
+            samples = sampler.generate(seconds)
+            rate.append(samples.size / (time.perf_counter() - start))
             advance()
     return [
         _summarise(clips, seconds, rate, bundle.manifest.sample_rate)

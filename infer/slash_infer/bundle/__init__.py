@@ -1,6 +1,6 @@
 """The exported model on disk: ONNX graphs, initial states, and the manifest that describes them.
 
-A bundle is all that generation needs.
+Generating needs a bundle and nothing else.
 """
 
 from slash_infer.bundle.manifest import (

@@ -1,7 +1,7 @@
-"""Looks into ONNX files before a runtime does, without the onnx package: they must be self-contained and plain.
+"""Checks, without the onnx package, that an ONNX file is self-contained and plain before a runtime opens it.
 
-A runtime that opens a graph also opens what the graph points to. So a graph of a bundle may point to nothing:
-every weight lies inside it, and it has no subgraphs or functions of its own, which Slash never writes.
+A runtime that opens a graph also opens the files that the graph points to. The graphs of a bundle may therefore point
+to none: all weights are inside. Nor may they have subgraphs or functions, which Slash never writes.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ NODE_ATTRIBUTE, NODE_DOMAIN = 5, 7
 ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS = 5, 10
 TENSOR_DATA_LOCATION = 14
 DOMAINS = (b"", b"ai.onnx", b"com.microsoft")
-# What a plain graph may hold. Not: functions, training information, sparse weights, graphs within graphs, pointers.
+# The fields of a plain graph. Absent: functions, training information, sparse weights, subgraphs, external data.
 PLAIN = {
     "model": {1, 2, 3, 4, 5, 6, MODEL_GRAPH, 8, 14},
     "graph": {GRAPH_NODE, 2, GRAPH_INITIALIZER, 10, 11, 12, 13, 16},
@@ -24,7 +24,7 @@ PLAIN = {
     "attribute": {1, 2, 3, 4, ATTRIBUTE_TENSOR, 7, 8, 9, ATTRIBUTE_TENSORS, 13, 20},
     "tensor": {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, TENSOR_DATA_LOCATION, 16},
 }
-ORT_FORMAT = b"ORTM"  # at bytes 4 to 8: a format of ONNX Runtime's own, which it would recognise by itself
+ORT_FORMAT = b"ORTM"  # at bytes 4 to 8: ONNX Runtime's own format, which it detects by default
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 
@@ -34,21 +34,21 @@ def check_self_contained(content: bytes, path: Path) -> None:
 
     Args:
         content: of the file.
-        path: names it in the error.
+        path: for messages.
 
     Raises:
-        UserError: it does not.
+        UserError: the file is not such a file.
     """
     try:
         _check_model(content)
     except _NotPlain as fault:
-        raise UserError(path, f"{fault}", "take a bundle from slash export alone") from None
+        raise UserError(path, str(fault), "use only bundles made by slash export") from None
     except (ValueError, IndexError):
-        raise UserError(path, "is not an ONNX file", "take a bundle from slash export alone") from None
+        raise UserError(path, "is not an ONNX file", "use only bundles made by slash export") from None
 
 
 class _NotPlain(Exception):  # noqa: N818
-    """Says what a file holds that it may not."""
+    """The message names what a file holds that it may not."""
 
 
 def _check_model(content: bytes) -> None:
@@ -83,10 +83,10 @@ def _check_tensor(tensor: memoryview) -> None:
 
 
 def _plain_fields(kind: str, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield the fields of a message, all of which must be of those a plain graph may hold."""
+    """Yield the fields of a message, or raise if it has one that a plain graph may not have."""
     for number, value in _fields(message):
         if number not in PLAIN[kind]:
-            raise _NotPlain(f"is not an ONNX file with a plain graph alone (field {number} of a {kind})")
+            raise _NotPlain(f"is not an ONNX file with nothing but a plain graph ({kind} field {number})")
         yield number, value
 
 
@@ -97,12 +97,12 @@ def _message(value: int | memoryview) -> memoryview:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield the fields of a protobuf message: number, and a varint's value or the bytes of anything else."""
+    """Yield the fields of a protobuf message: the number, and the value of a varint or the bytes of anything else."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
         if key >= 2**32:
-            raise ValueError("a field number that other readers would cut short")
+            raise ValueError("a field number that other readers truncate")
         wire = key & 7
         if wire == VARINT:
             value, at = _varint(message, at)
@@ -121,7 +121,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Read a number of 7 bits a byte; return it and where it ends."""
+    """Read a number, stored in 7 bits a byte; return it and the index behind it."""
     value = shift = 0
     while True:
         byte = message[at]

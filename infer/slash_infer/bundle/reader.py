@@ -1,6 +1,6 @@
-"""Opens a bundle. Nothing in it is trusted before its sha256 has been compared with the manifest's.
+"""Opens a bundle. No file of it is used before its sha256 has been compared with the manifest's.
 
-What was compared is what is used: every file is read once.
+Every file is read once, so the bytes that were compared are the bytes that are used.
 """
 
 import hashlib
@@ -31,33 +31,33 @@ class Bundle:
     """A bundle opened for reading.
 
     Args:
-        path: the directory `slash export` made.
+        path: a directory made by `slash export`.
 
     Raises:
-        UserError: not a bundle, made by a newer Slash, or a file is missing, altered or not what a bundle may hold.
+        UserError: it is not a bundle, a newer Slash made it, or a file is missing, altered or not allowed.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = path = Path(path)
-        page = path / MANIFEST
-        if page.is_symlink() or (page.exists() and not page.is_file()):
-            raise UserError(page, "is not a plain file", "copy the bundle with the files themselves")
-        self.manifest = _read_manifest(page)
-        self.manifest_sha256 = hashlib.sha256(page.read_bytes()).hexdigest()
+        manifest = path / MANIFEST
+        if manifest.is_symlink() or (manifest.exists() and not manifest.is_file()):
+            raise UserError(manifest, "is not a plain file", "copy the bundle with the files themselves")
+        self.manifest = _read_manifest(manifest)
+        self.manifest_sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest()
         self._contents = {entry.file: self._checked(entry) for entry in self.manifest.files()}
         for variant in self.manifest.variants:
             for graph in variant.files():
                 check_self_contained(self.read(graph), path / graph.file)
 
     def read(self, entry: FileEntry) -> bytes:
-        """Return the verified contents of one file."""
+        """Return the verified contents of a file."""
         return self._contents[entry.file]
 
     def variant(self, precision: Precision) -> Variant:
-        """Return the graphs in a precision.
+        """Return the graphs of one precision.
 
         Raises:
-            UserError: the bundle has none.
+            UserError: the bundle does not have it.
         """
         for variant in self.manifest.variants:
             if variant.precision == precision:
@@ -88,11 +88,11 @@ class Bundle:
 
 
 def _read_manifest(path: Path) -> Manifest:
-    content: dict[str, Any] = read_json(path, "a bundle; make one with: slash export RUN --out BUNDLE")
+    content: dict[str, Any] = read_json(path, "a bundle", "make one with slash export")
     version = content.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UserError(path, f"has schema version {version}, newer than this Slash reads", "upgrade slash-audio")
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        raise UserError(path, f"{first_fault(error)}", "export the bundle again") from None
+        raise UserError(path, first_fault(error), "export the bundle again") from None

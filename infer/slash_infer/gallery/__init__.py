@@ -1,1 +1,1 @@
-"""The gallery: a page to listen to clips on, made of files alone, so that it opens from a disk."""
+"""The gallery: a web page to listen to clips on. It consists of files alone and opens without a server."""

@@ -1,60 +1,68 @@
-"""What the gallery says about a clip."""
+"""The text about a clip in the gallery."""
 
 from slash_infer.clips.sidecar import PrimeSource, Sidecar
-from slash_infer.gallery.clips import Clip
+from slash_infer.gallery.find import Clip
 
 
-def in_short(page: Sidecar) -> str:
-    """Say in a few words what tells a clip from its neighbours."""
-    score = "" if page.measures is None else f", score {page.measures.score:.2f}"
-    return f"Seed {page.seed}, temperature {_temperature(page)}{score}"
+def summary(clip: Clip) -> str:
+    """Return the few words that tell a clip from its neighbours."""
+    measures = clip.sidecar.measures
+    score = "" if measures is None else f", score {measures.score:.2f}"
+    return f"Seed {clip.seed}, temperature {_temperature(clip.sidecar)}{score}"
 
 
 def facts(clip: Clip) -> list[tuple[str, str]]:
-    """Return what is known of a clip, as names and values to read."""
-    page = clip.page
-    checkpoint = page.provenance
-    said = {
-        "Seed": str(page.seed),
-        "Clip": str(page.clip),
-        "Temperature": _temperature(page),
-        "Length": f"{page.seconds:.4g} s",
+    """Return everything known about a clip, as names and values to read."""
+    sidecar = clip.sidecar
+    checkpoint = sidecar.provenance
+    texts = {
+        "Seed": str(clip.seed),
+        "Clip": str(clip.number),
+        "Temperature": _temperature(sidecar),
+        "Length": f"{sidecar.seconds:.4g} s",
         "Checkpoint": f"{checkpoint.preset}, step {checkpoint.step:,}",
         "Held-out recordings": _bits(checkpoint.valid_bits),
-        "This clip": _bits(page.bits_per_sample),
-        "Score": None if page.measures is None else f"{page.measures.score:.2f} of 1",
-        "Faults": ", ".join(faults(page)) or None,
-        "Speed": _speed(page),
-        "Engine": f"{page.engine}, {page.precision}",
-        "Level": None if page.normalise is None else f"normalised to {page.normalise}",
-        "Continues": None if page.prime is None else _prime(page.prime, included=page.include_prime),
+        "This clip": _bits(sidecar.bits_per_sample),
+        "Score": None if sidecar.measures is None else f"{sidecar.measures.score:.2f} of 1",
+        "Faults": ", ".join(faults(clip)) or None,
+        "Speed": _speed(sidecar.realtime_batch, sidecar.clips_together),
+        "Engine": f"{sidecar.engine}, {sidecar.precision}",
+        "Level": None if sidecar.normalise is None else f"normalised to {sidecar.normalise}",
+        "Continues": None if sidecar.prime is None else _prime(sidecar.prime, included=sidecar.include_prime),
         "File": clip.name,
     }
-    return [(name, value) for name, value in said.items() if value is not None]
+    return [(name, text) for name, text in texts.items() if text is not None]
 
 
-def faults(page: Sidecar) -> list[str]:
+def faults(clip: Clip) -> list[str]:
     """Return what is wrong with a clip."""
-    early = [] if page.complete else ["stopped early"]
-    return early + ([] if page.measures is None else [str(fault) for fault in page.measures.faults])
+    sidecar = clip.sidecar
+    early = [] if sidecar.complete else ["stopped early"]
+    return early + ([] if sidecar.measures is None else [str(fault) for fault in sidecar.measures.faults])
 
 
-def _temperature(page: Sidecar) -> str:
-    return page.temperature if isinstance(page.temperature, str) else f"{page.temperature:g}"
+def command(clip: Clip) -> str | None:
+    """Return the command that makes a clip again, if there is one."""
+    return clip.sidecar.again
+
+
+def _temperature(sidecar: Sidecar) -> str:
+    temperature = sidecar.temperature
+    return temperature if isinstance(temperature, str) else f"{temperature:g}"
 
 
 def _bits(bits: float | None) -> str | None:
     return None if bits is None else f"{bits:.3f} bits/sample"
 
 
-def _speed(page: Sidecar) -> str | None:
-    """Say how fast the clip was made; those made together share the speed of their batch."""
-    if page.realtime_batch is None:
+def _speed(realtime_batch: float | None, clips_together: int) -> str | None:
+    """Return how fast a clip was generated, as a multiple of realtime. Clips of a batch share its speed."""
+    if realtime_batch is None:
         return None
-    if page.clips_together < 2:
-        return f"{page.realtime_batch:.2f} x realtime"
-    each = page.realtime_batch / page.clips_together
-    return f"{each:.2f} x realtime, {page.realtime_batch:.2f} x for {page.clips_together} together"
+    if clips_together < 2:
+        return f"{realtime_batch:.2f} x realtime"
+    each = realtime_batch / clips_together
+    return f"{each:.2f} x realtime, {realtime_batch:.2f} x for {clips_together} together"
 
 
 def _prime(prime: PrimeSource, *, included: bool) -> str:

@@ -1,4 +1,4 @@
-"""Makes the gallery: one page, with its style and script in it, beside folders of audio and pictures."""
+"""Makes the gallery: one page, with style and script inside, beside folders of audio and pictures."""
 
 import base64
 import hashlib
@@ -14,8 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from slash_infer._version import __version__
 from slash_infer.audio.spectrogram import CARD_PIXELS, draw_card
 from slash_infer.files import atomic_directory, write_json
-from slash_infer.gallery.clips import GALLERY_PAGE, Clip, Row, Section
-from slash_infer.gallery.facts import facts, faults, in_short
+from slash_infer.gallery.facts import command, facts, faults, summary
+from slash_infer.gallery.find import GALLERY_METADATA, Clip, Row, Section
 
 MADE_BY = "slash gallery"
 
@@ -25,27 +25,29 @@ class Card:
     """A clip on the page."""
 
     number: int
-    """From 1, over the whole page."""
+    """Counted from 1 over the whole page."""
     title: str
-    """Says among all clips which one it is."""
+    """Unique on the page."""
     label: str
-    """Says it among those of its row."""
+    """Unique in its row."""
     audio: str
-    """Where the page finds it."""
+    """Path of the audio file, relative to the page."""
     picture: str
-    in_short: str
+    """Path of the picture, relative to the page."""
+    summary: str
     facts: list[tuple[str, str]]
     faults: list[str]
     again: str | None
+    """The command that makes the clip again."""
 
 
 def make_gallery(sections: Sequence[Section], out: Path, title: str, advance: Callable[[], None]) -> None:
-    """Make the folder `out`, whole or not at all, in place of what stands there.
+    """Make the folder `out`, completely or not at all, replacing an existing one.
 
     Args:
-        sections: what to show.
+        sections: the clips to show.
         out: the folder.
-        title: the page's.
+        title: of the page.
         advance: called after every clip.
 
     Raises:
@@ -66,38 +68,40 @@ def make_gallery(sections: Sequence[Section], out: Path, title: str, advance: Ca
                 rows.append((row.name, cards))
             shown.append((section.name, rows))
         (folder / "index.html").write_text(_render(title, shown), encoding="utf-8", errors="replace")
-        write_json(folder / GALLERY_PAGE, {"made_by": MADE_BY, "slash_version": __version__})
+        write_json(folder / GALLERY_METADATA, {"made_by": MADE_BY, "slash_version": __version__})
 
 
 def _add(folder: Path, number: int, clip: Clip, row: Row, section: Section) -> Card:
-    """Copy and draw a clip, under names of the gallery's own."""
+    """Copy a clip's audio and draw its picture, under names that do not depend on the clip's own."""
     audio = Path("audio", f"{number:04d}{clip.file.suffix.lower()}")
     picture = Path("images", f"{number:04d}.webp")
     shutil.copyfile(clip.file, folder / audio)
     draw_card(clip.file, folder / picture)
-    step = f"step {clip.page.provenance.step:,}"
+    step = f"step {clip.step:,}"
     return Card(
         number=number,
-        title=", ".join((section.name, *((row.name.lower(), step) if row.name else (f"clip {clip.page.clip}",)))),
-        label=step.capitalize() if row.name else f"Clip {clip.page.clip}",
+        title=", ".join((section.name, *((row.name.lower(), step) if row.name else (f"clip {clip.number}",)))),
+        label=step.capitalize() if row.name else f"Clip {clip.number}",
         audio=audio.as_posix(),
         picture=picture.as_posix(),
-        in_short=in_short(clip.page),
+        summary=summary(clip),
         facts=facts(clip),
-        faults=faults(clip.page),
-        again=clip.page.again,
+        faults=faults(clip),
+        again=command(clip),
     )
 
 
 def _render(title: str, sections: Sequence[tuple[str, list[tuple[str | None, list[Card]]]]]) -> str:
-    """Fill in the page. Everything is escaped but the style and the script, which the page allows by their hashes."""
-    pages = Environment(loader=PackageLoader("slash_infer", "gallery"), autoescape=True, undefined=StrictUndefined)
-    pages.trim_blocks = pages.lstrip_blocks = True
+    """Fill in the template. All text is escaped; style and script, which are not, are allowed by their hashes."""
+    templates = Environment(
+        loader=PackageLoader("slash_infer", "gallery"), autoescape=True, undefined=StrictUndefined
+    )
+    templates.trim_blocks = templates.lstrip_blocks = True
     style, script = (
         (resources.files("slash_infer.gallery") / name).read_text(encoding="utf-8")
         for name in ("style.css", "script.js")
     )
-    return pages.get_template("page.html").render(
+    return templates.get_template("page.html").render(
         title=title,
         sections=sections,
         style=style,
@@ -110,5 +114,5 @@ def _render(title: str, sections: Sequence[tuple[str, list[tuple[str | None, lis
 
 
 def _sha256(text: str) -> str:
-    """Hash the content of an element as Content-Security-Policy names it."""
+    """Hash the content of an element in the form that Content-Security-Policy takes."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,6 +1,6 @@
 "use strict";
 
-// The stage shows one clip of the list; without this script the list is there all the same.
+// The stage plays one clip of the list. Without this script there is the list alone.
 
 const clips = [...document.querySelectorAll(".clip")];
 const stage = document.getElementById("stage");
@@ -9,7 +9,7 @@ const picture = document.getElementById("stage-picture");
 const now = document.getElementById("now");
 const said = document.getElementById("said");
 let current = 0;
-let row = null; // that plays on from clip to clip
+let row = null; // the row being played in order
 
 function show(index) {
   clips[current].classList.remove("staged");
@@ -26,7 +26,7 @@ function show(index) {
 
 function play() {
   player.play().catch((error) => {
-    if (error.name !== "AbortError") { // which says only that another clip came first
+    if (error.name !== "AbortError") { // another clip was started before this one
       said.textContent = `The browser does not play this clip: ${error.message}`;
     }
   });
@@ -49,7 +49,7 @@ async function copy(button) {
   try {
     await navigator.clipboard.writeText(code.textContent);
     said.textContent = button.textContent = "Copied";
-  } catch { // browsers may keep the clipboard from pages on a disk
+  } catch { // browsers may deny the clipboard to pages opened from disk
     getSelection().selectAllChildren(code);
     said.textContent = button.textContent = "Selected: now copy it";
   }
@@ -62,7 +62,7 @@ const actions = {
   ArrowRight: () => perform(current + 1),
 };
 
-// What a focused element does with a key by itself goes first.
+// The elements that handle a key themselves while they have the focus.
 const OWN_KEYS = {
   r: "input, textarea, select",
   " ": "a, button, summary, audio, input, textarea, select",
@@ -95,8 +95,8 @@ for (const [index, clip] of clips.entries()) {
   clip.querySelector(".stage-it").addEventListener("click", () => perform(index));
 }
 for (const button of document.querySelectorAll(".in-order")) {
-  const whole = button.closest(".row");
-  button.addEventListener("click", () => perform(clips.indexOf(whole.querySelector(".clip")), whole));
+  const inOrder = button.closest(".row");
+  button.addEventListener("click", () => perform(clips.indexOf(inOrder.querySelector(".clip")), inOrder));
 }
 for (const button of document.querySelectorAll(".copy")) {
   button.addEventListener("click", () => copy(button));

@@ -1,1 +1,1 @@
-"""Where graphs run: what a runtime is, the runtimes there are, and which of them work here."""
+"""Executes a bundle's graphs: the interface of a runtime, its implementations, and which of them work here."""

@@ -1,79 +1,84 @@
 """ONNX Runtime on the CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+from typing_extensions import override
 
 from slash_infer.bundle import Precision
 from slash_infer.machine import usable_cores
 from slash_infer.runtimes.onnx_session import OnnxGraph, open_session
-from slash_infer.runtimes.protocol import Launch, in_order
+from slash_infer.runtimes.protocol import Launch, Runtime, in_order
 
 Array = npt.NDArray[Any]
+OpenSession = Callable[[bytes, str, ort.SessionOptions, list[Any]], Any]
+"""Opens an ONNX Runtime session, or a stand-in for one, as `slash_infer.runtimes.onnx_session.open_session` does."""
 
-# Measured, docs/performance.md: products of this width gain from threads inside them. Narrower ones are over before
-# the threads are awake, so there whole clips are shared out among threads, when each gets enough of them to pay.
+# Measured, docs/performance.md: from this width on, matrix products gain from threads inside them. Narrower ones end
+# before the threads are awake: there, threads share the batch instead, if each gets enough clips to pay.
 WIDE = 512
 CLIPS_PER_THREAD = 8
 MOST_THREADS = 8
 
 
-class OnnxCpu:
-    """A `slash_infer.runtimes.protocol.Runtime` on the CPU. Its arrays are numpy's.
+class OnnxCpu(Runtime[Array]):
+    """ONNX Runtime on the CPU. Its arrays are numpy's.
 
     Args:
-        cores: to use at most; those of this process, if there are not too many to be of use, when not given.
+        cores: how many to use at most; those this process may use, up to 8, when not given.
+        open_session: opens the sessions.
     """
 
     name = "cpu"
     precisions: tuple[Precision, ...] = ("int8", "fp32", "fp16")
 
-    def __init__(self, cores: int | None = None) -> None:
+    def __init__(self, cores: int | None = None, *, open_session: OpenSession = open_session) -> None:
         self._cores = cores or min(usable_cores(), MOST_THREADS)
+        self._open_session = open_session
 
     @property
+    @override
     def description(self) -> str:
-        """The runtime and its version."""
         return f"ONNX Runtime {ort.__version__} on the CPU"
 
+    @override
     def threads(self, clips: int, width: int) -> int:
-        """As `Runtime` says."""
         return 1 if width >= WIDE else max(1, min(self._cores, clips // CLIPS_PER_THREAD))
 
+    @override
     def batch_multiple(self, precision: Precision) -> int:
-        """ONNX Runtime multiplies a lone row, and in int8 the last of an odd number of rows, with another kernel."""
-        return 2
+        return 2  # a single row, and in int8 the last of an odd number of rows, is multiplied by another kernel
 
-    def load(self, content: bytes, name: str, width: int) -> "OnnxGraph":
-        """As `Runtime` says."""
+    @override
+    def load(self, content: bytes, name: str, width: int) -> OnnxGraph:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._cores if width >= WIDE else 1
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.force_spinning_stop", "1")  # between calls: Python needs the core
-        return OnnxGraph(open_session(content, name, options, ["CPUExecutionProvider"]), "cpu", _address)
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # between runs Python needs the core
+        return OnnxGraph(self._open_session(content, name, options, ["CPUExecutionProvider"]), "cpu", _address)
 
+    @override
     def array(self, shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
-        """As `Runtime` says."""
         return np.zeros(shape, dtype)
 
+    @override
     def part(self, array: Array, index: int, shape: Sequence[int]) -> Array:
-        """As `Runtime` says."""
         part: Array = array[index].reshape(-1)[: int(np.prod(shape))].reshape(shape)
         return part
 
+    @override
     def put(self, array: Array, values: Array) -> None:
-        """As `Runtime` says."""
         array[...] = values
 
+    @override
     def get(self, array: Array) -> Array:
-        """As `Runtime` says."""
         return array.copy()
 
+    @override
     def copy_columns(self, to: Array, to_column: int, source: Array, column: int, columns: int) -> Launch:
-        """As `Runtime` says."""
         into = to.reshape(len(to), -1)[:, to_column : to_column + columns]
         out_of = source.reshape(len(source), -1)[:, column : column + columns]
 
@@ -82,12 +87,12 @@ class OnnxCpu:
 
         return copy
 
+    @override
     def copy_row(self, to: Array, to_row: int, source: Array, row: int) -> None:
-        """As `Runtime` says."""
         to[to_row] = source[row]
 
-    def record(self, work: Sequence[Launch]) -> Launch:
-        """As `Runtime` says."""
+    @override
+    def capture(self, work: Sequence[Launch]) -> Launch:
         return in_order(work)
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime on an NVIDIA GPU. Each run that is bound becomes a CUDA graph of ONNX Runtime's own."""
+"""ONNX Runtime on an NVIDIA GPU. ONNX Runtime captures each bound run in a CUDA graph of its own."""
 
 import itertools
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 
 import onnxruntime as ort
+from typing_extensions import override
 
 from slash_infer.bundle import Precision
 from slash_infer.errors import UserError
@@ -17,10 +18,10 @@ PROVIDER = "CUDAExecutionProvider"
 
 
 class OnnxCuda(Gpu):
-    """A `slash_infer.runtimes.protocol.Runtime` on the GPU.
+    """ONNX Runtime on the first NVIDIA GPU.
 
     Raises:
-        Unavailable: this ONNX Runtime is not built for CUDA, or there is no GPU.
+        Unavailable: this ONNX Runtime is built without CUDA, or there is no GPU.
     """
 
     name = "cuda"
@@ -33,16 +34,16 @@ class OnnxCuda(Gpu):
                 "this ONNX Runtime is built for CPUs alone; pip uninstall onnxruntime, then, in Slash's folder, "
                 "pip install '.[gpu]'"
             )
-        with redirect_stdout(sys.stderr):  # it prints what it does not find
+        with redirect_stdout(sys.stderr):  # it prints the libraries it does not find
             ort.preload_dlls()
 
     @property
+    @override
     def description(self) -> str:
-        """The runtime, its version and the GPU."""
         return f"ONNX Runtime {ort.__version__} on {self.device.name}"
 
-    def load(self, content: bytes, name: str, width: int) -> "_CudaGraph":  # noqa: ARG002
-        """As `Runtime` says."""
+    @override
+    def load(self, content: bytes, name: str, width: int) -> "_CudaGraph":
         settings = {
             "device_id": "0",
             "enable_cuda_graph": "1",
@@ -50,23 +51,24 @@ class OnnxCuda(Gpu):
             "user_compute_stream": str(self.handle),
         }
         session = open_session(content, name, ort.SessionOptions(), [(PROVIDER, settings)])
-        if PROVIDER not in session.get_providers():  # ONNX Runtime falls back to the CPU without a word
+        if PROVIDER not in session.get_providers():  # ONNX Runtime falls back to the CPU silently
             raise UserError(name, "ONNX Runtime cannot use the GPU", "use `engine` cpu")
         return _CudaGraph(session, "cuda", lambda array: array.address)
 
-    def record(self, work: Sequence[Launch]) -> Launch:
-        """As `Runtime` says. The runs are CUDA graphs already; what lies between them is copied by the stream."""
-        run = in_order(work)
-        run()  # ONNX Runtime captures a run when it is first made
+    @override
+    def capture(self, work: Sequence[Launch]) -> Launch:
+        run = in_order(work)  # the runs become CUDA graphs by themselves; copies between them are queued as they are
+        run()  # ONNX Runtime captures a run the first time it is made
         self.stream.sync()
         return run
 
 
 class _CudaGraph(OnnxGraph):
-    """A session of which every bound run is captured under a number of its own."""
+    """A graph whose bound runs are each captured under a number of their own."""
 
     _numbers = itertools.count(1)
 
+    @override
     def bind(self, arrays: Mapping[str, GpuArray]) -> Launch:
         options = ort.RunOptions()
         options.add_run_config_entry("gpu_graph_id", str(next(self._numbers)))

@@ -1,23 +1,24 @@
-"""ONNX Runtime sessions: opened from bytes, and bound to arrays of whatever device they run on."""
+"""ONNX Runtime sessions: opened from bytes, their runs bound to arrays on the session's device."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import onnxruntime as ort
+from typing_extensions import override
 
 from slash_infer.errors import UserError, first_line
-from slash_infer.runtimes.protocol import Launch, TensorType
+from slash_infer.runtimes.protocol import Graph, Launch, TensorType
 
-DTYPES = {"tensor(float)": "float32", "tensor(int32)": "int32"}  # ONNX Runtime's names of those that bundles have
+DTYPES = {"tensor(float)": "float32", "tensor(int32)": "int32"}  # ONNX Runtime's names of the types in a bundle
 
 
-class OnnxGraph:
-    """A session, whose runs are bound to arrays.
+class OnnxGraph(Graph[Any]):
+    """A graph run by an ONNX Runtime session.
 
     Args:
-        session: opened for one execution provider.
-        device: ONNX Runtime's name of where the arrays are.
-        address: of an array of that device.
+        session: opened on one execution provider.
+        device: ONNX Runtime's name of the device that holds the arrays.
+        address: returns the address of an array on that device.
     """
 
     def __init__(self, session: ort.InferenceSession, device: str, address: Callable[[Any], int]) -> None:
@@ -25,18 +26,23 @@ class OnnxGraph:
         self.inputs = {value.name: _tensor_type(value) for value in session.get_inputs()}
         self.outputs = {value.name: _tensor_type(value) for value in session.get_outputs()}
 
+    @property
+    def providers(self) -> list[str]:
+        """ONNX Runtime's execution providers that run the graph."""
+        return list(self._session.get_providers())
+
+    @override
     def bind(self, arrays: Mapping[str, Any]) -> Launch:
-        """As `Graph` says."""
         return self.bind_with(None, arrays)
 
     def bind_with(self, options: ort.RunOptions | None, arrays: Mapping[str, Any]) -> Launch:
-        """Prepare a run with options of its own, which cost tens of microseconds a run: none is faster."""
+        """Prepare a run with run options. They cost tens of microseconds a run; None costs nothing."""
         binding = self._session.io_binding()
         for name, array in arrays.items():
             bind = binding.bind_input if name in self.inputs else binding.bind_output
             bind(name, self._device, 0, array.dtype.type, array.shape, self._address(array))
         run = self._session.run_with_iobinding
-        held = binding, arrays  # the binding knows addresses alone: the arrays must live as long
+        held = binding, arrays  # the binding stores addresses only: this keeps the arrays alive
 
         def launch() -> None:
             run(held[0], options)
@@ -47,12 +53,22 @@ class OnnxGraph:
 def open_session(
     content: bytes, name: str, options: ort.SessionOptions, providers: list[Any]
 ) -> ort.InferenceSession:
-    """Open a graph, or say that ONNX Runtime rejects it."""
+    """Open a session on an ONNX graph.
+
+    Args:
+        content: verified ONNX.
+        name: for messages.
+        options: of the session; settings that every session needs are added.
+        providers: ONNX Runtime's execution providers, with or without settings.
+
+    Raises:
+        UserError: ONNX Runtime rejects the graph.
+    """
     options.log_severity_level = 3  # errors only
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # else it goes by the first bytes
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # else the first bytes choose the format
     try:
         return ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+    except Exception as error:  # onnxruntime's exceptions have no base class in common
         raise UserError(name, f"ONNX Runtime cannot load it ({first_line(error)})") from error
 
 

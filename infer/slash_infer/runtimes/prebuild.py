@@ -1,4 +1,4 @@
-"""Builds the TensorRT plans of a bundle into the user's cache."""
+"""Builds a bundle's TensorRT plans into the user's cache, before anything generates."""
 
 import time
 from collections.abc import Iterator
@@ -8,40 +8,43 @@ from pathlib import Path
 
 from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
+from slash_infer.runtimes.plan_cache import PlanCache
 from slash_infer.runtimes.protocol import Unavailable, cuda_packages
-from slash_infer.runtimes.tensorrt_plans import PRECISIONS, TARGETS, Compiler, PlanCache
+from slash_infer.runtimes.tensorrt_compiler import PLAN_PRECISIONS, TARGETS, Compiler
 
 
 @dataclass(frozen=True)
 class Built:
-    """A plan."""
+    """A plan in the cache."""
 
     graph: str
+    """The graph's file name."""
     graph_bytes: int
     plan: Path
     plan_bytes: int
     seconds: float
-    """It took to build; 0 for one that was in the cache."""
+    """How long it took to build; 0 if it was in the cache already."""
 
 
 @dataclass(frozen=True)
 class Builder:
-    """TensorRT, and the GPU it is to build for."""
+    """TensorRT, and the GPU to build for."""
 
     compiler: Compiler
     gpu: tuple[str, str, str]
-    """Name, compute capability and driver version; `any` where plans are built ahead of time."""
+    """Name, compute capability and driver version; name and driver are `any` for plans built ahead of time."""
     target: str | None
+    """The compute capability to build for; None for the GPU in this machine."""
 
 
 def make_builder(target: str | None = None) -> Builder:
-    """Find out whether plans can be built.
+    """Find TensorRT and the GPU to build for.
 
     Args:
-        target: a compute capability, one of TARGETS, for building ahead of time; None for the GPU that is here.
+        target: a compute capability to build for ahead of time, one of TARGETS; None for the GPU in this machine.
 
     Raises:
-        UserError: there is no TensorRT, or no GPU to build for.
+        UserError: the target is unknown, TensorRT is not installed, or there is no GPU to build for.
     """
     if target is not None and target not in TARGETS:
         raise UserError(f"`target` {target}", f"must be one of {', '.join(TARGETS)}, a GPU's compute capability")
@@ -53,26 +56,26 @@ def make_builder(target: str | None = None) -> Builder:
             )
         return Builder(compiler, _gpu_here() if target is None else ("any", target, "any"), target)
     except Unavailable as reason:
-        remedy = "" if target else f"; for another machine's GPU: slash build --target {' or '.join(TARGETS)}"
-        raise UserError("no plan can be built", f"{reason}{remedy}") from None
+        remedy = None if target else f"for another machine's GPU give `target` {' or '.join(TARGETS)}"
+        raise UserError("no plan can be built", f"{reason}", remedy) from None
 
 
 def build_plans(bundle: Bundle, builder: Builder) -> Iterator[Built]:
-    """Build every plan of a bundle that is not in the cache yet.
+    """Build every plan of a bundle that the cache lacks.
 
     Args:
-        bundle: whose graphs.
-        builder: that builds them.
+        bundle: holds the graphs.
+        builder: from `make_builder`.
 
     Yields:
-        the plans, as they are done.
+        each plan when it is in the cache.
 
     Raises:
         UserError: TensorRT does not support a graph.
     """
     cache = PlanCache()
     for variant in bundle.manifest.variants:
-        if variant.precision not in PRECISIONS:
+        if variant.precision not in PLAN_PRECISIONS:
             continue
         for graph in variant.files():
             content, name = bundle.read(graph), str(bundle.path / graph.file)
@@ -84,8 +87,8 @@ def build_plans(bundle: Bundle, builder: Builder) -> Iterator[Built]:
 
 
 def _gpu_here() -> tuple[str, str, str]:
-    """Return the name, compute capability and driver version that a plan for this machine depends on."""
+    """Return the name, compute capability and driver version of the GPU in this machine."""
     with cuda_packages("tensorrt"):
-        from slash_infer.runtimes.gpu import Gpu
+        from slash_infer.runtimes.gpu import gpu_identity
 
-    return Gpu().identity
+    return gpu_identity()

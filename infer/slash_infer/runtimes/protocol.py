@@ -1,7 +1,7 @@
-"""What Slash asks of whatever executes a bundle's graphs: arrays where it runs, and work prepared to run on them.
+"""The interface of a runtime: arrays on some device, and work prepared to run on them.
 
-Everything that depends on shapes or addresses is prepared once; generating is calling what was prepared, in order.
-On a GPU that order is a CUDA stream's: only `get` waits.
+Everything that depends on shapes or addresses is prepared once. Generating then only calls what was prepared, in
+order. On a GPU, calls are queued on one CUDA stream, and only `Runtime.get` waits for them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,22 +13,22 @@ import numpy.typing as npt
 from slash_infer.bundle import Precision
 
 Launch = Callable[[], None]
-"""Starts a spec of prepared work."""
+"""Starts prepared work."""
 
 A = TypeVar("A")
 A_contra = TypeVar("A_contra", contravariant=True)
 
 
-class Unavailable(Exception):  # noqa: N818  it is no error of the program
+class Unavailable(Exception):  # noqa: N818  a fact about the machine rather than an error
     """A runtime cannot work on this machine. The message says why, and what would help."""
 
 
 @contextmanager
 def cuda_packages(extra: str) -> Iterator[None]:
-    """Turn the absence of the packages that reach a GPU, imported in the body, into `Unavailable`.
+    """Raise `Unavailable` if the body fails to import one of the `cuda` packages.
 
     Args:
-        extra: of Slash's, that brings them.
+        extra: the optional dependency group of Slash that installs them.
     """
     try:
         yield
@@ -39,46 +39,44 @@ def cuda_packages(extra: str) -> Iterator[None]:
 
 
 class TensorType(NamedTuple):
-    """What an input or output of a graph holds."""
+    """Type and shape of a graph's input or output."""
 
     dtype: str
-    """As numpy calls it."""
+    """numpy's name of it."""
     shape: Sequence[Any]
-    """The batch, an axis left open, is no integer."""
+    """Integers, except for the batch axis, which is left open."""
 
 
 class Graph(Protocol[A_contra]):
-    """An opened graph."""
+    """A graph opened on a runtime."""
 
-    @property
-    def inputs(self) -> Mapping[str, TensorType]:
-        """What it reads, by name."""
-
-    @property
-    def outputs(self) -> Mapping[str, TensorType]:
-        """What it writes."""
+    inputs: Mapping[str, TensorType]
+    outputs: Mapping[str, TensorType]
 
     def bind(self, arrays: Mapping[str, A_contra]) -> Launch:
-        """Prepare a run on these arrays, one for every input and output, by name."""
+        """Prepare a run on these arrays: one for every input and output, by name."""
 
 
 class Runtime(Protocol[A]):
-    """Somewhere to run graphs. Arrays hold 4-byte numbers."""
+    """Runs graphs on one device. Arrays hold 4-byte numbers."""
 
     name: str
-    """As `--engine` names it."""
+    """`cpu`, `cuda` or `tensorrt`."""
     precisions: tuple[Precision, ...]
-    """Those it is for, the one `auto` prefers first."""
+    """The precisions it supports, the fastest first."""
 
     @property
     def description(self) -> str:
-        """What runs where, for people."""
+        """Name and version of the runtime and its device, for people."""
 
     def threads(self, clips: int, width: int) -> int:
-        """How many threads should each play a part of the clips."""
+        """Return how many threads should share a batch of `clips` clips of a model of this width (D)."""
 
     def batch_multiple(self, precision: Precision) -> int:
-        """Of what must the number of clips be a multiple for each to come out, to the last bit, as in any batch?"""
+        """Return the number that a batch size must be a multiple of for results to be batch invariant.
+
+        In such a batch every clip comes out identical, to the last bit, whatever the other rows hold.
+        """
 
     def load(self, content: bytes, name: str, width: int) -> Graph[A]:
         """Open a graph.
@@ -86,7 +84,7 @@ class Runtime(Protocol[A]):
         Args:
             content: verified ONNX.
             name: for messages.
-            width: D, by which a runtime may choose its threads.
+            width: D of the model; a runtime may choose the number of threads inside an operator by it.
 
         Raises:
             UserError: the runtime rejects the graph.
@@ -96,26 +94,29 @@ class Runtime(Protocol[A]):
         """Return a new array of zeros."""
 
     def part(self, array: A, index: int, shape: Sequence[int]) -> A:
-        """Return the first numbers of `array[index]`, a view of them, in another shape."""
+        """Return a view of the first numbers of `array[index]`, as many as `shape` has, in that shape."""
 
     def put(self, array: A, values: npt.NDArray[Any]) -> None:
-        """Fill an array from the host's memory."""
+        """Copy values from the host into an array of the same shape."""
 
     def get(self, array: A) -> npt.NDArray[Any]:
-        """Wait for all that was started, and return an array's contents."""
+        """Wait for all work that was started, and return a copy of the array on the host."""
 
     def copy_columns(self, to: A, to_column: int, source: A, column: int, columns: int) -> Launch:
-        """Prepare a copy between two arrays seen as matrices, [B, all other axes]."""
+        """Prepare a copy of some columns between two arrays, both seen as matrices [B, all other axes]."""
 
     def copy_row(self, to: A, to_row: int, source: A, row: int) -> None:
         """Copy `source[row]` to `to[to_row]`."""
 
-    def record(self, work: Sequence[Launch]) -> Launch:
-        """Join work that is always done in this order. It may be run in passing: arrays may change."""
+    def capture(self, work: Sequence[Launch]) -> Launch:
+        """Join work that always runs in this order into one launch.
+
+        The work may be executed while it is captured, which changes the arrays it writes.
+        """
 
 
 def in_order(work: Sequence[Launch]) -> Launch:
-    """Join work by starting one spec after another."""
+    """Return a launch that starts each of `work` in turn."""
 
     def run() -> None:
         for launch in work:

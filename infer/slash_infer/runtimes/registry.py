@@ -1,17 +1,18 @@
-"""The runtimes there are, and which of them work on this machine."""
+"""The runtimes by name, and which of them work on this machine."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 from slash_infer.errors import UserError
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Runtime, Unavailable, cuda_packages
 
-RuntimeName = Literal["cpu", "cuda", "tensorrt"]
-
 
 def find_runtimes() -> Iterator[tuple[str, Runtime[Any] | Unavailable]]:
-    """Yield every runtime by name, or why it cannot be had, the fastest first, each when it is asked for."""
+    """Yield the name of every runtime with the runtime, or with the reason why it is unavailable, the fastest first.
+
+    A runtime is started when it is its turn.
+    """
     for name, make in RUNTIMES.items():
         try:
             found: Runtime[Any] | Unavailable = make()
@@ -21,10 +22,10 @@ def find_runtimes() -> Iterator[tuple[str, Runtime[Any] | Unavailable]]:
 
 
 def runtime_named(name: str) -> Runtime[Any]:
-    """Return the runtime of that name.
+    """Return the runtime of that name, one of `RUNTIMES`.
 
     Raises:
-        UserError: it cannot be had; the message says why and what would help.
+        UserError: it is unavailable; the message says why and what would help.
     """
     try:
         return RUNTIMES[name]()
@@ -47,3 +48,4 @@ def _cuda() -> Runtime[Any]:
 
 
 RUNTIMES: dict[str, Callable[[], Runtime[Any]]] = {"tensorrt": _tensorrt, "cuda": _cuda, "cpu": OnnxCpu}
+"""Makes each runtime, or raises `Unavailable`; the fastest first."""

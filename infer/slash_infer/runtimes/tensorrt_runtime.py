@@ -1,26 +1,28 @@
-"""TensorRT: plans for this GPU, and a step of the top tier as one CUDA graph."""
+"""TensorRT: runs plans for this GPU, with a step of the top tier captured in one CUDA graph."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from slash_infer.errors import UserError, first_line
 from slash_infer.runtimes.gpu import Gpu, GpuArray
-from slash_infer.runtimes.protocol import Launch, TensorType, Unavailable
-from slash_infer.runtimes.tensorrt_plans import BATCHES, PRECISIONS, Compiler, PlanCache
+from slash_infer.runtimes.plan_cache import PlanCache
+from slash_infer.runtimes.protocol import Graph, Launch, TensorType, Unavailable
+from slash_infer.runtimes.tensorrt_compiler import BATCHES, PLAN_PRECISIONS, Compiler
 
 
 class TensorRt(Gpu):
-    """A `slash_infer.runtimes.protocol.Runtime` on the GPU.
+    """TensorRT on the first NVIDIA GPU.
 
     Raises:
         Unavailable: TensorRT is not installed, or there is no GPU.
     """
 
     name = "tensorrt"
-    precisions = PRECISIONS
+    precisions = PLAN_PRECISIONS
 
     def __init__(self) -> None:
         self._compiler = Compiler()
@@ -28,36 +30,32 @@ class TensorRt(Gpu):
         self._cache = PlanCache()
         try:
             self._runtime = self._compiler.trt.Runtime(self._compiler.logger)
-        except Exception as error:  # a driver too old for it, for example
+        except Exception as error:  # the driver is too old, for example
             reason = f"{first_line(error)}; {self._compiler.logger.last}"
             raise Unavailable(f"{self._compiler.flavour} cannot start ({reason})") from error
 
     @property
+    @override
     def description(self) -> str:
-        """TensorRT's flavour and version, and the GPU."""
         return f"{self._compiler.flavour} {self._compiler.version} on {self.device.name}"
 
-    def load(self, content: bytes, name: str, width: int) -> "_PlanGraph":  # noqa: ARG002
-        """As `Runtime` says. The plan is taken from the cache, or built and kept there."""
+    @override
+    def load(self, content: bytes, name: str, width: int) -> "_PlanGraph":
         engine = self._runtime.deserialize_cuda_engine(self.plan(content, name))
         if engine is None:
             raise UserError(name, f"TensorRT cannot load its own plan ({self._compiler.logger.last})")
         return _PlanGraph(self, self._compiler.trt, engine, name)
 
     def plan(self, content: bytes, name: str) -> bytes:
-        """Return the plan of a graph for this GPU."""
+        """Return the plan of a graph for this GPU, from the cache or newly built. `content` is ONNX."""
         key = self._compiler.key(content, *self.identity)
         ahead_of_time = replace(key, gpu="any", driver="any")
         plan, _ = self._cache.find_or_build([key, ahead_of_time], lambda: self._compiler.build(content, name))
         return plan
 
-    def record(self, work: Sequence[Launch]) -> Launch:
-        """As `Runtime` says."""
-        return self.capture(work)
 
-
-class _PlanGraph:
-    """A plan, opened for running on one stream. Its runs share their working memory: they follow one another."""
+class _PlanGraph(Graph[GpuArray]):
+    """A loaded plan. Its runs share working memory, which is safe because they follow one another on one stream."""
 
     def __init__(self, runtime: TensorRt, trt: Any, engine: Any, name: str) -> None:
         self._runtime, self._trt, self._engine, self._name = runtime, trt, engine, name
@@ -74,13 +72,13 @@ class _PlanGraph:
         self.inputs = {tensor: described[tensor] for tensor in tensors if tensor in reads}
         self.outputs = {tensor: described[tensor] for tensor in tensors if tensor not in reads}
 
+    @override
     def bind(self, arrays: Mapping[str, GpuArray]) -> Launch:
-        """As `Graph` says. Each has an execution context of its own, as captured graphs want it."""
-        context = self._new_context()
+        context = self._new_context()  # one for each bound run: captured graphs refer to it
         context.set_device_memory(self._workspace.address, self._engine.device_memory_size_v2)
         for name, array in arrays.items():
             if name in self.inputs and not context.set_input_shape(name, array.shape):
-                raise UserError("-n", f"a plan takes {BATCHES[0]} to {BATCHES[2]} clips side by side")
+                raise UserError("`clips`", f"a plan takes {BATCHES[0]} to {BATCHES[2]} clips side by side")
             context.set_tensor_address(name, array.address)
         stream = self._runtime.handle
         if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(stream):
@@ -93,7 +91,7 @@ class _PlanGraph:
         return launch
 
     def _new_context(self) -> Any:
-        """Return an execution context without memory. TensorRT-RTX is to compile for a shape when it meets it."""
+        """Return an execution context without memory. TensorRT-RTX compiles for a shape as soon as it is set."""
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if not hasattr(self._trt, "DynamicShapesKernelSpecializationStrategy"):
             return self._engine.create_execution_context(strategy)

@@ -1,0 +1,149 @@
+"""Finds the clips in folders made by Slash, and puts them in listening order."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from slash_infer.audio.audio_files import FORMATS
+from slash_infer.clips.sidecar import MADE_BY, Sidecar
+from slash_infer.errors import UserError
+from slash_infer.files import read_json
+
+GALLERY_METADATA = "gallery.json"  # a folder that holds it is a gallery
+RUN_METADATA = "run.json"  # a folder that holds it is a training run
+PREVIEWS = "previews"  # the folder of a training run that holds its clips
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An audio file and its sidecar."""
+
+    file: Path
+    name: str
+    """Path of the file, relative to the folder that was searched."""
+    sidecar: Sidecar
+
+    @property
+    def seed(self) -> int:
+        """The seed it was drawn with."""
+        return self.sidecar.seed
+
+    @property
+    def number(self) -> int:
+        """Its clip number, which chooses the random draws together with the seed."""
+        return self.sidecar.clip
+
+    @property
+    def step(self) -> int:
+        """Training step of the checkpoint that made it."""
+        return self.sidecar.provenance.step
+
+
+@dataclass(frozen=True)
+class Row:
+    """Clips to hear one after another: those of one folder, or the same clip at every step of a training run."""
+
+    name: str | None
+    """None if the row is the only one of its section."""
+    clips: list[Clip]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The clips found in one folder."""
+
+    name: str
+    rows: list[Row]
+    left_out: int
+    """How many audio files are not clips made by Slash."""
+
+
+def find_sections(folders: Sequence[Path]) -> list[Section]:
+    """Find the clips in each of `folders`: folders of clips, training runs, auditions.
+
+    Raises:
+        UserError: a folder is missing, given twice, or has no clips, or a clip's sidecar is damaged.
+    """
+    places = [folder.resolve() for folder in folders]
+    for place, folder in zip(places, folders, strict=True):
+        if not folder.is_dir():
+            raise UserError(folder, "is not a folder", "give folders of clips, training runs or auditions")
+        if places.count(place) > 1:
+            raise UserError(folder, "was given twice", "give it once")
+    return [_section(folder, name) for folder, name in zip(folders, _names(places), strict=True)]
+
+
+def _section(folder: Path, name: str) -> Section:
+    audio = list(_audio_files(folder))
+    clips = [
+        Clip(file, file.relative_to(folder).as_posix(), sidecar)
+        for file in audio
+        if (sidecar := _sidecar_of(file)) is not None
+    ]
+    if not clips:
+        raise UserError(folder, "holds no clips of slash generate", "give a folder of clips, a run or an audition")
+    return Section(name, _rows(clips), left_out=len(audio) - len(clips))
+
+
+def _audio_files(folder: Path) -> Iterator[Path]:
+    """Yield the audio files in `folder` and below. Of a training run, only previews; of a gallery, none."""
+    for place, inner, files in os.walk(folder, onerror=_reraise):  # it does not follow symlinks
+        inner.sort()
+        if GALLERY_METADATA in files:
+            inner.clear()
+        elif RUN_METADATA in files:
+            inner[:] = [name for name in inner if name == PREVIEWS]
+        else:
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            yield from (path for name in sorted(files) if (path := Path(place, name)).suffix.lower() in FORMATS)
+
+
+def _reraise(error: OSError) -> None:
+    raise error
+
+
+def _sidecar_of(file: Path) -> Sidecar | None:
+    """Return the sidecar of an audio file, or None if the file is not a clip made by Slash."""
+    path = file.with_suffix(".json")
+    if not (_is_plain(file) and _is_plain(path)):
+        return None
+    remedy = "make the clip again or move both files away"
+    if read_json(path, "a clip's sidecar", remedy).get("made_by") != MADE_BY:
+        return None
+    try:
+        return Sidecar.read(path)
+    except UserError as error:
+        raise UserError(error.subject, error.fault, remedy) from None
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _rows(clips: Sequence[Clip]) -> list[Row]:
+    """Return one row if all clips have the same training step; else a row for each clip, its steps in order."""
+    if len({clip.step for clip in clips}) == 1:
+        return [Row(None, sorted(clips, key=lambda clip: (*_identity(clip), clip.name)))]
+    seeds = {clip.seed for clip in clips}
+    in_order = sorted(clips, key=lambda clip: (*_identity(clip), clip.step, clip.name))
+    return [
+        Row(f"Clip {number}" if len(seeds) == 1 else f"Seed {seed}, clip {number}", list(over_time))
+        for (seed, number), over_time in groupby(in_order, _identity)
+    ]
+
+
+def _identity(clip: Clip) -> tuple[int, int]:
+    """Return what identifies a clip across training steps."""
+    return clip.seed, clip.number
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """Name every folder by the last parts of its path, as many as make all names different."""
+    names = [place.name for place in places]
+    depth = 1
+    while len(set(names)) < len(names):
+        depth += 1
+        names = ["/".join(place.parts[-depth:]) for place in places]
+    return [name or "/" for name in names]
