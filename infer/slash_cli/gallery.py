@@ -24,7 +24,7 @@ def gallery(
     slash gallery run clips --out page --title "Two guitars"
     """
     with optional_packages("gallery"):
-        from slash_infer.gallery.clips import GALLERY_METADATA, find_sections
+        from slash_infer.gallery.find import GALLERY_METADATA, find_sections
         from slash_infer.gallery.page import MADE_BY, make_gallery
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 

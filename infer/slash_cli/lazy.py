@@ -1,15 +1,15 @@
-"""Commands that are imported when they are used, as Click's documentation has it under "Lazily loading subcommands".
+"""Commands that are imported when they are used (Click's documentation: "Lazily loading subcommands").
 
-A command is the function of its own name in the module of its own name. It says its errors in terms of its options.
+Each command is the function of its name in the module of its name. It says errors in terms of its options.
 """
 
-from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typing_extensions import override
 
 from slash_infer.errors import UserError
 
@@ -29,19 +29,38 @@ COMMANDS = (
 )
 
 
+class LazyGroup(TyperGroup):
+    """The root command."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: TyperCommand(name) for name in COMMANDS}  # for their names: `get_command` loads them
+
+    @override
+    def get_command(self, ctx: Any, cmd_name: str) -> "Command | None":
+        return load_command(cmd_name) if cmd_name in COMMANDS else None
+
+
 class Command(TyperCommand):
     """A command whose errors name its options where the library names its arguments."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
-        """Run the command.
-
-        Raises:
-            UserError: with the options of this command.
-        """
+    @override
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except UserError as error:
             raise error.renamed(partial(option_of, self)) from error
+
+
+def load_command(name: str) -> Command:
+    """Import the command called `name`."""
+    function = getattr(import_module(f"slash_cli.{name}"), name)
+    app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    app.command(name, cls=Command)(function)
+    command = typer.main.get_command(app)
+    if not isinstance(command, Command):
+        raise TypeError(f"{name} is a group of commands")
+    return command
 
 
 def option_of(command: TyperCommand, argument: str) -> str:
@@ -50,40 +69,3 @@ def option_of(command: TyperCommand, argument: str) -> str:
         if parameter.name == argument and parameter.opts[0].startswith("-"):
             return str(parameter.opts[0])
     return f"--{argument.replace('_', '-')}"
-
-
-class _LazyCommands(Mapping[str, TyperCommand]):
-    """The commands by name, each imported when it is looked up."""
-
-    def __getitem__(self, name: str) -> TyperCommand:
-        if name not in COMMANDS:
-            raise KeyError(name)
-        module = import_module(f"slash_cli.{name}")
-        single = typer.Typer(
-            rich_markup_mode=None,
-            add_completion=False,
-            pretty_exceptions_enable=False,
-        )
-        single.command(name, cls=Command)(getattr(module, name))
-        command = typer.main.get_command(single)
-        if not isinstance(command, TyperCommand):
-            raise TypeError(f"{name} is not a single command")
-        return command
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
-
-    def __len__(self) -> int:
-        return len(COMMANDS)
-
-
-class LazyGroup(TyperGroup):
-    """The root command."""
-
-    def __init__(self, **attributes: Any) -> None:
-        super().__init__(**attributes)
-        self.commands = _LazyCommands()
-
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # noqa: ARG002
-        """Return the names without importing the commands."""
-        return list(COMMANDS)

@@ -1,4 +1,4 @@
-"""What surrounds a training on the command line: the processes, the progress line, and previews if they can be made."""
+"""Training on the command line: the processes, the progress line, and previews where they can be made."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -14,8 +14,8 @@ _ARGUMENT = re.compile(r"`(\w+)`")
 class UserError(Exception):
     """A fault in what was asked for or fed in, said in one line: `subject: fault; remedy`.
 
-    Arguments of the function that was called stand in backticks: `` `sample_rate` 500 ``. A front end that calls them by
-    other names replaces them (`renamed`).
+    Arguments of the function that was called stand in backticks: `` `sample_rate` 500 ``. A front end that calls them
+    by other names replaces them (`renamed`).
 
     Args:
         subject: what is at fault: a path, or an argument and its value. None where the fault says it.

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from slash_infer.audio.audio_files import SUBTYPES, Bits, Tags, audio_file, most_samples
-from slash_infer.audio.normalisation import Normalise, check_length, normalise
+from slash_infer.audio.audio_files import SUBTYPES, Tags, audio_file, most_samples
+from slash_infer.audio.normalisation import check_length, normalise
+from slash_infer.choices import Bits, Normalise
 from slash_infer.errors import UserError
 
 SAMPLES = np.linspace(-1, 1, 4001, dtype=np.float32)

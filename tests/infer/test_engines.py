@@ -14,8 +14,8 @@ from slash_infer.runtimes.onnx_cpu import CLIPS_PER_THREAD, OnnxCpu
 from slash_infer.runtimes.onnx_session import OnnxGraph
 from slash_infer.runtimes.protocol import Unavailable
 from slash_infer.runtimes.registry import find_runtimes
-from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.batch import Batch
+from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
 from slash_train.config import load_preset

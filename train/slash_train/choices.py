@@ -1,4 +1,4 @@
-"""Types of arguments that name one of a few choices. Imports nothing, so that the command line can show them at once."""
+"""Arguments that take one of a few values. Imports nothing slow: the command line shows them in its help."""
 
 from typing import Literal
 

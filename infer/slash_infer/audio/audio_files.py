@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +12,10 @@ from typing_extensions import override
 
 from slash_infer._version import __version__
 from slash_infer.audio.sinks import Sink
+from slash_infer.choices import Bits
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import UserError, first_line
 from slash_infer.files import atomic_file
-
-Bits = Literal[16, 24, 32]
-"""Bits of a stored sample; 32 is float."""
 
 SUBTYPES: dict[str, dict[int, str]] = {
     ".wav": {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"},

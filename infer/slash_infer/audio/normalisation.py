@@ -1,13 +1,10 @@
 """Normalises the level of a finished clip."""
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 
+from slash_infer.choices import Normalise
 from slash_infer.errors import UserError
-
-Normalise = Literal["peak", "loudness"]
 
 HIGHEST_PEAK = 10 ** (-1 / 20)  # of full scale: -1 dB
 LOUDNESS = -16.0  # LUFS, as is usual for listening on phones and computers

@@ -14,13 +14,13 @@ from slash_infer.bundle.manifest import (
     FrameTierEntry,
     Manifest,
     Parity,
-    Precision,
     Provenance,
     SampleTierEntry,
     Variant,
     describe_file,
 )
 from slash_infer.bundle.reader import Bundle
+from slash_infer.choices import Precision
 
 __all__ = [
     "MADE_BY",

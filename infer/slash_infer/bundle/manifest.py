@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from slash_infer.choices import Precision
 from slash_infer.codec import Codec
 
 MANIFEST = "manifest.json"
 MADE_BY: Literal["slash export"] = "slash export"
 SCHEMA_VERSION = 1
 
-Precision = Literal["fp32", "int8", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 STATE_NAMES = {"lstm": ("h", "c"), "gru": ("h",)}  # the tensors of a cell's state, in the graphs

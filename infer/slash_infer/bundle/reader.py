@@ -13,16 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from slash_infer.bundle.manifest import (
-    MANIFEST,
-    SCHEMA_VERSION,
-    FileEntry,
-    FrameTierEntry,
-    Manifest,
-    Precision,
-    Variant,
-)
+from slash_infer.bundle.manifest import MANIFEST, SCHEMA_VERSION, FileEntry, FrameTierEntry, Manifest, Variant
 from slash_infer.bundle.onnx_file import check_self_contained
+from slash_infer.choices import Precision
 from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json
 

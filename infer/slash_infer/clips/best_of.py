@@ -48,8 +48,8 @@ def best_of(
     Args:
         bundle: the exported model.
         engine: the bundle's.
-        candidates: the clips to choose from, with the files they get if they are kept. Where all have the same file, the
-            best gets it.
+        candidates: the clips to choose from, with the files they get if they are kept. All may have the same file,
+            which the best one gets.
         options: what they have in common.
         keep: how many to keep.
         again: as for `render`.

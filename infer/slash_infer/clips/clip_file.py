@@ -1,4 +1,4 @@
-"""Puts a clip and its sidecar in place, so that no clip is ever without its sidecar and no sidecar claims too much."""
+"""Puts a clip and its sidecar in place: no clip is ever without one, and no sidecar claims more than there is."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,8 +74,8 @@ def clip_file(path: Path, recipe: ClipRecipe, sample_rate: int, tags: Tags) -> I
 def sidecar_beside(clip: Path) -> Iterator[Callable[[Sidecar], None]]:
     """Write a sidecar while the body puts the clip in place. The body calls what is yielded just before it does.
 
-    A new clip appears after its sidecar, so that no clip is ever without one. A clip that is replaced comes before its
-    sidecar: if the process is killed in between, the old sidecar makes the job generate the clip again.
+    A new clip appears after its sidecar, so no clip is ever without one. A clip that replaces another appears before
+    its sidecar: if the process is killed in between, the old sidecar makes the job generate the clip again.
     """
     path, replaces, pending = sidecar_path(clip), clip.exists(), list[Sidecar]()
     try:

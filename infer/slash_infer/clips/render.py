@@ -72,8 +72,8 @@ def render(
 ) -> Rendered:
     """Generate each clip into its file, and write its sidecar beside it.
 
-    Files appear when the batch they are generated in is finished. When `stop` returns something true, the clips of the
-    current batch end where they are, and their files are shorter.
+    Files appear when the batch that they are generated in is finished. When `stop` returns something true, the clips
+    of the current batch end where they are, and their files are shorter.
 
     Args:
         bundle: the exported model.

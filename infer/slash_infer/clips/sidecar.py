@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slash_infer.audio.audio_files import Bits
 from slash_infer.audio.measures import Measures
-from slash_infer.audio.normalisation import Normalise
 from slash_infer.bundle import Provenance
+from slash_infer.choices import Bits, Normalise
 from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json, write_json
 

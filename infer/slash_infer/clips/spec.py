@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slash_infer.audio.audio_files import Bits
-from slash_infer.audio.normalisation import Normalise
 from slash_infer.bundle import Bundle
+from slash_infer.choices import Bits, Normalise
 from slash_infer.clips.primes import Prime
 from slash_infer.clips.sidecar import ClipRecipe
 from slash_infer.sampling.engine import Engine

@@ -1,34 +1,34 @@
 """The text about a clip in the gallery."""
 
-from slash_infer.clips.sidecar import PrimeSource, Sidecar
+from slash_infer.clips.sidecar import ClipRecipe, PrimeSource
 from slash_infer.gallery.find import Clip
 
 
 def summary(clip: Clip) -> str:
     """Return the few words that tell a clip from its neighbours."""
-    measures = clip.sidecar.measures
+    measures = clip.sidecar.outcome.measures
     score = "" if measures is None else f", score {measures.score:.2f}"
-    return f"Seed {clip.seed}, temperature {_temperature(clip.sidecar)}{score}"
+    return f"Seed {clip.seed}, temperature {_temperature(clip.sidecar.recipe)}{score}"
 
 
 def facts(clip: Clip) -> list[tuple[str, str]]:
     """Return everything known about a clip, as names and values to read."""
-    sidecar = clip.sidecar
-    checkpoint = sidecar.provenance
+    recipe, outcome, prime = clip.sidecar.recipe, clip.sidecar.outcome, clip.sidecar.prime
+    checkpoint = clip.sidecar.provenance
     texts = {
         "Seed": str(clip.seed),
         "Clip": str(clip.number),
-        "Temperature": _temperature(sidecar),
-        "Length": f"{sidecar.seconds:.4g} s",
+        "Temperature": _temperature(recipe),
+        "Length": f"{outcome.seconds:.4g} s",
         "Checkpoint": f"{checkpoint.preset}, step {checkpoint.step:,}",
         "Held-out recordings": _bits(checkpoint.valid_bits),
-        "This clip": _bits(sidecar.bits_per_sample),
-        "Score": None if sidecar.measures is None else f"{sidecar.measures.score:.2f} of 1",
+        "This clip": _bits(outcome.bits_per_sample),
+        "Score": None if outcome.measures is None else f"{outcome.measures.score:.2f} of 1",
         "Faults": ", ".join(faults(clip)) or None,
-        "Speed": _speed(sidecar.realtime_batch, sidecar.clips_together),
-        "Engine": f"{sidecar.engine}, {sidecar.precision}",
-        "Level": None if sidecar.normalise is None else f"normalised to {sidecar.normalise}",
-        "Continues": None if sidecar.prime is None else _prime(sidecar.prime, included=sidecar.include_prime),
+        "Speed": _speed(outcome.realtime_batch, outcome.clips_together),
+        "Engine": f"{outcome.engine}, {recipe.precision}",
+        "Level": None if recipe.normalise is None else f"normalised to {recipe.normalise}",
+        "Continues": None if prime is None else _prime(prime, included=recipe.include_prime),
         "File": clip.name,
     }
     return [(name, text) for name, text in texts.items() if text is not None]
@@ -36,18 +36,18 @@ def facts(clip: Clip) -> list[tuple[str, str]]:
 
 def faults(clip: Clip) -> list[str]:
     """Return what is wrong with a clip."""
-    sidecar = clip.sidecar
-    early = [] if sidecar.complete else ["stopped early"]
-    return early + ([] if sidecar.measures is None else [str(fault) for fault in sidecar.measures.faults])
+    outcome = clip.sidecar.outcome
+    early = [] if outcome.complete else ["stopped early"]
+    return early + ([] if outcome.measures is None else [*outcome.measures.faults])
 
 
 def command(clip: Clip) -> str | None:
     """Return the command that makes a clip again, if there is one."""
-    return clip.sidecar.again
+    return clip.sidecar.outcome.again
 
 
-def _temperature(sidecar: Sidecar) -> str:
-    temperature = sidecar.temperature
+def _temperature(recipe: ClipRecipe) -> str:
+    temperature = recipe.temperature
     return temperature if isinstance(temperature, str) else f"{temperature:g}"
 
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from slash_infer.audio.audio_files import FORMATS
-from slash_infer.clips.sidecar import MADE_BY, Sidecar
+from slash_infer.clips.sidecar import MADE_BY, REMEDY, Sidecar, sidecar_path
 from slash_infer.errors import UserError
 from slash_infer.files import read_json
 
@@ -28,12 +28,12 @@ class Clip:
     @property
     def seed(self) -> int:
         """The seed it was drawn with."""
-        return self.sidecar.seed
+        return self.sidecar.recipe.seed
 
     @property
     def number(self) -> int:
         """Its clip number, which chooses the random draws together with the seed."""
-        return self.sidecar.clip
+        return self.sidecar.recipe.clip
 
     @property
     def step(self) -> int:
@@ -106,16 +106,12 @@ def _reraise(error: OSError) -> None:
 
 def _sidecar_of(file: Path) -> Sidecar | None:
     """Return the sidecar of an audio file, or None if the file is not a clip made by Slash."""
-    path = file.with_suffix(".json")
+    path = sidecar_path(file)
     if not (_is_plain(file) and _is_plain(path)):
         return None
-    remedy = "make the clip again or move both files away"
-    if read_json(path, "a clip's sidecar", remedy).get("made_by") != MADE_BY:
+    if read_json(path, "a clip's sidecar", REMEDY).get("made_by") != MADE_BY:
         return None
-    try:
-        return Sidecar.read(path)
-    except UserError as error:
-        raise UserError(error.subject, error.fault, remedy) from None
+    return Sidecar.read(path)
 
 
 def _is_plain(path: Path) -> bool:

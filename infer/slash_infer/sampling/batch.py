@@ -19,9 +19,9 @@ PREFILL_STEPS = 1024  # of the top tier on the device at once: a prime may be lo
 class Batch:
     """A batch of clips in their initial state, shared out among runners, each on a thread of its own.
 
-    Runtimes multiply a batch of another size with another kernel, which rounds differently. A batch-invariant batch is
-    padded to a multiple of `Runtime.batch_multiple`, so that a clip comes out the same, to the last bit, in any batch.
-    Padding rows repeat the first clip; nothing that a method returns contains them.
+    A runtime may multiply a single row with another kernel than several, which rounds differently. A batch-invariant
+    batch is padded to a multiple of `Runtime.batch_multiple`, so that a clip comes out the same, to the last bit, in
+    any batch. Padding rows repeat the first clip; nothing that a method returns contains them.
 
     Args:
         engine: what runs the graphs.

@@ -18,9 +18,9 @@ ALIGNMENT = 64  # numbers: the 256 bytes that TensorRT wants addresses to be mul
 class BatchRunner:
     """The device buffers of a batch, and one step of the top tier prepared over them.
 
-    A step of the top tier runs each lower tier several times: all of it is unrolled into one list of launches. State and
-    codes alternate between two buffers, so the step is prepared twice, once in each direction. A prefill step, over codes
-    that are given, is prepared when it is first needed.
+    A step of the top tier runs each lower tier several times. All of it is unrolled into one list of launches. State
+    and codes alternate between two buffers, so the step is prepared twice, once in each direction. The step that
+    prefills, over codes that are given, is prepared when it is first needed.
 
     Args:
         runtime: where the graphs run.
@@ -160,7 +160,7 @@ class BatchRunner:
         return work
 
     def _append_tier(self, work: list[Launch], direction: int, k: int, at: int, *, given: bool) -> None:
-        """Append the step of tier k that conditions the samples from `at` on, counted from the step's first sample."""
+        """Append the step of tier k that conditions the samples from `at` on, counted within the top tier's step."""
         manifest, copy = self._manifest, self._runtime.copy_columns
         tier, graph, tape = manifest.frame_tiers[k - 1], self._graphs.frame_tiers[k - 1], self._tapes[direction]
         frame, conditioning_out = self._frames[k - 1], self._conditioning_out[k - 1]

@@ -1,16 +1,14 @@
 """Chooses the runtime and the precision that a bundle is opened with."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from slash_infer.bundle import Bundle
+from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import UserError
 from slash_infer.runtimes.protocol import Runtime, Unavailable
 from slash_infer.runtimes.registry import find_runtimes, runtime_named
 from slash_infer.sampling.engine import Engine
-
-EngineName = Literal["auto", "cpu", "cuda", "tensorrt"]
-PrecisionName = Literal["auto", "fp32", "int8", "fp16"]
 
 
 @dataclass(frozen=True)

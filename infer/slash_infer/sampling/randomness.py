@@ -1,8 +1,8 @@
 """Randomness as data: the uniforms that drive sampling are a pure function of (seed, clip, time).
 
 `uniform[clip, t]` comes from the t-th 64-bit word of the counter-based generator Philox4x64-10 (Salmon et al.,
-"Parallel random numbers: as easy as 1, 2, 3", 2011), keyed by (seed, clip). So a clip does not depend on its batch, on
-the lengths of blocks, or on the engine.
+"Parallel random numbers: as easy as 1, 2, 3", 2011), keyed by (seed, clip). So a clip does not depend on its batch,
+on the lengths of blocks, or on the engine.
 """
 
 from collections.abc import Sequence

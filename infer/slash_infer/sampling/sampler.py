@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from slash_infer.bundle import Bundle
+from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import UserError
 from slash_infer.sampling.batch import Batch
-from slash_infer.sampling.choice import EngineName, PrecisionName, open_engine
+from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.generated import Generated
 from slash_infer.sampling.generation_state import Float32, Int32
@@ -102,9 +103,9 @@ class Sampler:
 
     @property
     def bits(self) -> npt.NDArray[np.float64]:
-        """Mean negative log2-likelihood of the samples asked for so far, at the clip's temperature: bits/sample, [clips].
+        """Mean negative log2-likelihood of the samples asked for so far, in bits/sample, [clips].
 
-        NaN before the first sample.
+        At the temperature that each was drawn at. NaN before the first sample.
         """
         if not self._asked_for:
             return np.full_like(self._nll_sum, np.nan)
@@ -157,8 +158,8 @@ class Sampler:
 
         Args:
             seconds: how much; endless by default.
-            block_seconds: length of a block, rounded to whole steps of the top tier, at least one. The last block may be
-                shorter.
+            block_seconds: length of a block, rounded to whole steps of the top tier, at least one. The last block may
+                be shorter.
 
         Yields:
             samples in [-1, 1], float32 [clips, samples].
@@ -237,7 +238,7 @@ class Sampler:
     @property
     def _asked_for(self) -> int:
         """Samples of each clip that have been returned."""
-        return self._generated - self._buffered.codes.shape[1]
+        return self._generated - int(self._buffered.codes.shape[1])
 
     def _continue(self, saved: SavedSampler) -> None:
         """Take over the state of a sampler that had the same clips."""
