@@ -117,15 +117,15 @@ def profile_frame(bundle: Bundle, engine: Engine, rounds: int) -> Frame:
                 for _ in sampler.stream(steps * hop / rate):
                     pass
                 times[name].append((time.perf_counter() - start) / steps * 1e6)
-    whole, python = (statistics.median(times[name]) for name in ("all", "python"))
+    full, python = (statistics.median(times[name]) for name in ("all", "python"))
     runs = (sum(session.runs for session in sessions) - before) / steps
     samples = steps * hop
     uniforms, codes = Uniforms(0, [0]), np.zeros((1, samples), np.int32)
     return Frame(
         samples=hop,
-        microseconds=whole,
+        microseconds=full,
         python_microseconds=python,
-        python_share=python / whole,
+        python_share=python / full,
         uniforms_microseconds=_microseconds(lambda: uniforms.next(samples), rounds) / steps,
         decoding_microseconds=_microseconds(lambda: bundle.manifest.codec.decode(codes), rounds) / steps,
         runs=round(runs),

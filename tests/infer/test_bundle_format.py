@@ -14,7 +14,7 @@ from slash_infer.sampling.sampler import Sampler
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-def test_a_sampler_written_from_the_page_makes_the_same_audio(bundle: Bundle, engine: Engine) -> None:
+def test_a_sampler_written_from_the_document_makes_the_same_audio(bundle: Bundle, engine: Engine) -> None:
     plain = PlainSampler(bundle.path, seed=3, clips=[0, 7])
     for _ in range(50):
         plain.frame()

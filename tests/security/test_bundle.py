@@ -272,7 +272,8 @@ def test_initial_states_that_are_none(bundle: Bundle, tmp_path: Path, content: b
     path.write_bytes(content or b"\0")
     entry = describe_file(path).model_dump()
     _edit(folder, lambda manifest: manifest["frame_tiers"][0]["initial_state"].update(entry))
-    _refused(folder, r"frame_tier_1\.initial\.npy: is not a \.npy file of float32 \[2, 1, 32\]")
+    with pytest.raises(UserError, match=r"frame_tier_1\.initial\.npy: is not a \.npy file of float32 \[2, 1, 32\]"):
+        Engine(Bundle(folder), OnnxCpu())
 
 
 def _rename(model: onnx.ModelProto, old: str, new: str) -> None:

@@ -48,16 +48,16 @@ def measure_live(bundle: Bundle, engine: Engine, seconds: float = SECONDS) -> Li
             before = now
     generated = sampler.seconds
     block_seconds, realtime = generated / len(times), generated / sum(times)
-    ahead = blocks_ahead(times, block_seconds)
+    buffered = blocks_ahead(times, block_seconds)
     return Liveness(
         block_seconds=block_seconds,
         seconds=generated,
         realtime=realtime,
         median_block=statistics.median(times),
         slowest_block=max(times),
-        keeps_up=realtime >= 1 and ahead is not None,
-        buffer_seconds=None if ahead is None else ahead * block_seconds,
-        latency=None if ahead is None else sum(times[:ahead]),
+        keeps_up=realtime >= 1 and buffered is not None,
+        buffer_seconds=None if buffered is None else buffered * block_seconds,
+        latency=None if buffered is None else sum(times[:buffered]),
     )
 
 
@@ -68,18 +68,20 @@ def blocks_ahead(times: Sequence[float], block_seconds: float) -> int | None:
         times: seconds of wall clock that each block took to generate, in order.
         block_seconds: seconds of audio in a block.
     """
-    return next((ahead for ahead in range(1, len(times)) if not _runs_dry(times, block_seconds, ahead)), None)
+    return next(
+        (buffered for buffered in range(1, len(times)) if not _runs_dry(times, block_seconds, buffered)), None
+    )
 
 
-def _runs_dry(times: Sequence[float], block_seconds: float, ahead: int) -> bool:
-    """Simulate playing that begins when `ahead` blocks are ready, and return whether a block ever comes too late.
+def _runs_dry(times: Sequence[float], block_seconds: float, buffered: int) -> bool:
+    """Simulate playing that begins when `buffered` blocks are ready, and return whether a block ever comes too late.
 
     The generator starts a block when the previous one is done and the buffer has room for it.
     """
-    done = list(itertools.accumulate(times[:ahead]))
+    done = list(itertools.accumulate(times[:buffered]))
     start = done[-1]
-    for i, took in enumerate(times[ahead:], ahead):
-        room = start + (i - ahead) * block_seconds  # when block i - ahead begins to play
+    for i, took in enumerate(times[buffered:], buffered):
+        room = start + (i - buffered) * block_seconds  # when block i - buffered begins to play
         done.append(max(done[-1], room) + took)
         if done[i] > start + i * block_seconds:
             return True
