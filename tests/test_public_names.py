@@ -11,7 +11,7 @@ import slash_infer
 import slash_infer.bundle
 from slash_infer import Sampler
 
-API_PAGE = Path(__file__).resolve().parents[1] / "docs" / "python-api.md"
+API_DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "python-api.md"
 FACES = pytest.mark.parametrize("package", [slash_infer, slash_infer.bundle], ids=lambda package: package.__name__)
 
 
@@ -63,8 +63,8 @@ def test_every_public_class_function_and_member_has_a_docstring(package: ModuleT
             assert undocumented == [], name
 
 
-def test_the_page_for_the_python_api_names_everything() -> None:
-    page = API_PAGE.read_text(encoding="utf-8")
-    assert [name for name in slash_infer.__all__ if f"`{name}" not in page] == []
-    assert [name for name in public_members(Sampler) if f"`{name}" not in page.replace("`Sampler.", "`")] == []
-    assert [name for name in inspect.signature(Sampler).parameters if name not in page] == []
+def test_the_python_api_document_names_everything() -> None:
+    text = API_DOCUMENT.read_text(encoding="utf-8")
+    assert [name for name in slash_infer.__all__ if f"`{name}" not in text] == []
+    assert [name for name in public_members(Sampler) if f"`{name}" not in text.replace("`Sampler.", "`")] == []
+    assert [name for name in inspect.signature(Sampler).parameters if name not in text] == []
