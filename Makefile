@@ -1,4 +1,3 @@
-# make demo: hear something in minutes.  make test: see it hold.  make check: style, types, import directions.
 # Choose another interpreter with PYTHON=python3.12; pass options to pip with PIP_FLAGS.
 
 PYTHON ?= python3
@@ -7,21 +6,30 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check install
+.PHONY: demo test check format install help
 
-demo: install
+demo: install  ## hear something in minutes: record, train, export, generate; open demo/page/index.html
 	$(BIN)/slash demo --out demo --force
 
-test: install
+test: install  ## run the test suite
 	$(BIN)/pytest
 
-check: install
+check: install  ## check style, types and import directions
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-install: $(INSTALLED)
+format: install  ## fix what ruff can fix, and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+install: $(INSTALLED)  ## install everything into .venv
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@sed -n '1s/^# //p' $(firstword $(MAKEFILE_LIST))
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Slash needs Python 3.11 or newer; try make PYTHON=python3.12")'
