@@ -102,6 +102,6 @@ def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) ->
     from slash_train.run import Run
 
     run = Run(path)
-    model, _ = run.load_model(checkpoint)
+    model = run.load_model(checkpoint).model
     audio = run.preset.audio
     return ModelScorer(model.to(choose_device(device)), audio.codec), audio.sample_rate

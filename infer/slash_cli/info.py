@@ -35,7 +35,7 @@ def _corpus(path: Path) -> None:
         from slash_train.corpus import Corpus
     from slash_cli.prepare import print_corpus
 
-    page = Corpus(path).page
+    page = Corpus(path).manifest
     print_corpus(path, page)
     rows = table("recordings", "name", "split", "length", "rate", "peak", "clipped", "silent")
     for recording in page.recordings:

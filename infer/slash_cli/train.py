@@ -12,7 +12,7 @@ from slash_infer.errors import UserError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from slash_train.loop import Listen
+    from slash_train.loop import MakePreviews
     from slash_train.metrics import Metrics
 
 DEFAULT_PRESET = "slash"
@@ -53,7 +53,7 @@ def train(
     """Train a SampleRNN on a corpus.
 
     Ctrl-C finishes the step, saves and stops; --resume goes on exactly there, also after a crash. At each
-    checkpoint, RUN/samples gets the same clips as they sound by then, and RUN/learning_curve.png is drawn.
+    checkpoint, RUN/previews gets the same clips as they sound by then, and RUN/learning_curve.png is drawn.
     docs/training.md says which preset, how long, and what loss is good.
 
     \b
@@ -112,15 +112,15 @@ def train(
         stdout().print(f"{out}: {outcome.step} steps{best}")
 
 
-def _listen() -> "Listen | None":
+def _listen() -> "MakePreviews | None":
     """Return what makes clips at checkpoints, or say what to install for it."""
     try:
         with optional_packages("hearing the run at its checkpoints"):
-            from slash_export.previews import listen
+            from slash_export.previews import make_previews
     except UserError as error:
         stderr().print(f"slash: {error}; training without")
         return None
-    return listen
+    return make_previews
 
 
 def _silent(_metrics: "Metrics", _done: float, _epoch: int) -> None:
