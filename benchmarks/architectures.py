@@ -3,8 +3,8 @@
     slash prepare solos --out corpus --valid 0.2 --test 0.2
     python benchmarks/architectures.py corpus --json benchmarks/results/architectures.json
 
-Each model gets the width that brings it to the same number of parameters, the same recipe, one thread, and the
-same seconds of CPU time (so that what else runs on the machine hardly matters).
+The width of each model is chosen to give the same number of parameters. All get the same recipe, one thread, and the
+same CPU time, which hardly depends on what else runs on the machine.
 """
 
 import time
@@ -37,11 +37,11 @@ ARCHITECTURES = {
 
 def main(
     corpus: Annotated[Path, typer.Argument(help="A corpus with validation and test splits.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where the result goes.")] = None,
-    parameters: Annotated[int, typer.Option(help="That every model has, as nearly as its width allows.")] = 430_000,
-    cpu_seconds: Annotated[float, typer.Option(help="That every model trains.")] = 300.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the result.")] = None,
+    parameters: Annotated[int, typer.Option(help="Of every model, as closely as its width allows.")] = 430_000,
+    cpu_seconds: Annotated[float, typer.Option(help="CPU time for training each model.")] = 300.0,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Change one value of the recipe.")] = None,
-    jobs: Annotated[int, typer.Option(help="Models trained at once, one thread each.")] = 2,
+    jobs: Annotated[int, typer.Option(help="Models to train in parallel, one thread each.")] = 2,
 ) -> None:
     """Train and score every architecture."""
     recipe = (*RECIPE, *(overrides or ()))

@@ -1,8 +1,8 @@
-"""SampleRNN as public PyTorch implementations write it: what Slash's training is measured against.
+"""SampleRNN as public PyTorch implementations write it: the baseline for Slash's training.
 
-Codes are embedded, flattened and multiplied, FS * E numbers for every sample; weight norm is recomputed on every
-call; the optimiser is PyTorch's default Adam, gradients are clipped element by element. Any number of tiers, LSTM or
-GRU, of the same shapes as `slash_train.model.SampleRNN`, and called like it.
+Codes are embedded, flattened and multiplied, FS * E numbers for every sample; weight normalisation is recomputed on
+every call; the optimiser is PyTorch's default Adam; gradients are clipped element by element. The interface is that
+of `slash_train.model.SampleRNN`, with any number of tiers, LSTM or GRU.
 """
 
 from typing import cast
@@ -17,7 +17,7 @@ from slash_train.loader import Batch
 from slash_train.model import State
 from slash_train.streams import NO_TARGET
 
-CLIP = 1.0  # each element of the gradient is kept in [-1, 1]
+CLIP = 1.0  # each element of the gradient is clipped to [-1, 1]
 
 
 class _FrameTier(nn.Module):
@@ -38,8 +38,8 @@ class _FrameTier(nn.Module):
             inputs = inputs + conditioning
         given = tuple(part.contiguous() for part in state)
         hidden, last = self.rnn(inputs, given if len(given) > 1 else given[0])
-        made = self.upsample(hidden).view(len(frames), -1, inputs.shape[-1])
-        return made, torch.stack(last) if len(given) > 1 else last.unsqueeze(0)
+        outputs = self.upsample(hidden).view(len(frames), -1, inputs.shape[-1])
+        return outputs, torch.stack(last) if len(given) > 1 else last.unsqueeze(0)
 
 
 class _SampleTier(nn.Module):
@@ -64,7 +64,7 @@ class _SampleTier(nn.Module):
 
 
 class Baseline(nn.Module):
-    """The model. Arguments as `SampleRNN`; configurations without a sample tier or with skips are not covered."""
+    """The model. The arguments are those of `SampleRNN`; it always has a sample tier, and no skip connections."""
 
     def __init__(self, config: ModelConfig, levels: int) -> None:
         super().__init__()
@@ -74,28 +74,28 @@ class Baseline(nn.Module):
         self.sample_tier = _SampleTier(config, levels)
 
     def initial_state(self, batch: int) -> State:
-        """As `SampleRNN.initial_state`."""
+        """Return the learned initial state, like `SampleRNN.initial_state`."""
         return [cast("_FrameTier", tier).initial.unsqueeze(2).expand(-1, -1, batch, -1) for tier in self.frame_tiers]
 
     def forward(self, codes: Tensor, state: State, starting: Tensor | None = None) -> tuple[Tensor, State]:
-        """As `SampleRNN.forward`."""
+        """Return logits and state, like `SampleRNN.forward`."""
         if starting is not None:
             chosen = starting.view(1, 1, -1, 1)
             fresh = self.initial_state(len(starting))
             state = [torch.where(chosen, new, old) for new, old in zip(fresh, state, strict=True)]
         top, length = self.config.top_frame, codes.shape[1] - self.config.top_frame
         values = codes.to(state[0].dtype) * (4.0 / (self.levels - 1)) - 2.0
-        made, after = None, list(state)
+        outputs, after = None, list(state)
         for k in reversed(range(len(self.frame_tiers))):
             tier = cast("_FrameTier", self.frame_tiers[k])
             start = top - tier.frame_size
             frames = values[:, start : start + length].reshape(len(codes), -1, tier.frame_size)
-            made, after[k] = tier(frames, made, state[k])
-        return self.sample_tier(codes[:, top - self.sample_tier.history : -1], made), after
+            outputs, after[k] = tier(frames, outputs, state[k])
+        return self.sample_tier(codes[:, top - self.sample_tier.history : -1], outputs), after
 
 
 class BaselineTrainer:
-    """Its training: `advance` does a step, as `slash_train.trainer.Trainer.advance` does."""
+    """Trains a `Baseline`. `advance` does one step, like `slash_train.trainer.Trainer.advance`."""
 
     def __init__(
         self, config: ModelConfig, levels: int, batch_size: int, learning_rate: float, device: torch.device
@@ -107,7 +107,7 @@ class BaselineTrainer:
         self.step = 0
 
     def advance(self, batch: Batch) -> None:
-        """Do one step of optimisation."""
+        """Do one optimiser step."""
         logits, state = self.model(batch.codes, self._state, batch.starting)
         self._state = [tensor.detach() for tensor in state]
         log_likelihoods = functional.log_softmax(logits, dim=-1).flatten(0, 1)

@@ -1,7 +1,7 @@
-"""Generation as public PyTorch implementations write it: what Slash's sampler is measured against.
+"""Generation as public PyTorch implementations write it: the baseline for Slash's sampler.
 
-One call of the sample tier for every sample, eagerly: the last FS codes are embedded and flattened, FS * E numbers
-are multiplied by L1, and the code is drawn with `multinomial`. Frame tiers run when their frame is full.
+The sample tier is called eagerly for every sample: the last FS codes are embedded and flattened, FS * E numbers are
+multiplied by L1, and the code is drawn with `multinomial`. A frame tier runs whenever its frame is full.
 """
 
 import torch
@@ -15,9 +15,9 @@ class EagerGeneration:
     """A loop over samples.
 
     Args:
-        model: with a sample tier, on the device it is to run on.
-        clips: B, made side by side.
-        silence: the code the history begins with.
+        model: the model, which must have a sample tier, on the device to run on.
+        clips: B, the number of clips to generate in parallel.
+        silence: the code that fills the initial history.
     """
 
     def __init__(self, model: SampleRNN, clips: int, silence: int) -> None:
@@ -29,13 +29,13 @@ class EagerGeneration:
         self._first = nn.Linear(first.shape[0], first.shape[1], bias=False, device=first.device)
         self._first.weight.data = first.T.contiguous()
         self._state = [state.contiguous() for state in model.initial_state(clips)]
-        self._made = [torch.empty(0)] * len(self._tiers)  # for the tier below; the first sample fills all
+        self._outputs = [torch.empty(0)] * len(self._tiers)  # of each tier; filled before the first sample
         self._history = torch.full((clips, model.config.top_frame), silence, device=first.device)
         self._time = 0
 
     @torch.inference_mode()
     def generate(self, samples: int) -> Tensor:
-        """Return the next codes of every clip, [B, samples]."""
+        """Return the next `samples` codes of every clip, [B, samples]."""
         return torch.stack([self._next() for _ in range(samples)], dim=1)
 
     def _next(self) -> Tensor:
@@ -43,7 +43,7 @@ class EagerGeneration:
             self._step(k)
         lowest = self._tiers[0]
         embedded = self._embedding(self._history[:, -lowest.frame_size :]).flatten(1)
-        x = self._first(embedded) + self._made[0][:, self._time % lowest.hop]
+        x = self._first(embedded) + self._outputs[0][:, self._time % lowest.hop]
         for layer in self._hidden:
             x = functional.relu(layer(x))
         code = torch.multinomial(functional.softmax(self._output(x), dim=-1), 1)
@@ -58,8 +58,8 @@ class EagerGeneration:
             return
         conditioning = None
         if not tier.is_top:
-            above = self._made[k + 1]
+            above = self._outputs[k + 1]
             i = self._time // tier.hop % above.shape[1]
             conditioning = above[:, i : i + 1]
         frame = frame_values(self._history[:, -tier.frame_size :], self._levels)
-        self._made[k], self._state[k] = tier(frame.unsqueeze(1), conditioning, self._state[k])
+        self._outputs[k], self._state[k] = tier(frame.unsqueeze(1), conditioning, self._state[k])

@@ -1,11 +1,11 @@
-"""What is learnt in the first minutes: `slash train` against baseline code of the same width.
+"""What is learned in the first minutes: `slash train` against a baseline of the same width.
 
     slash prepare solos --out corpus --valid 0.2 --test 0.2
     python benchmarks/first_minutes.py corpus --out run --minutes 10 --json benchmarks/results/first_minutes.json
 
-Slash's minutes hold all that `slash train` does, scoring, clips and saving, too; its best checkpoint is scored.
-Baseline code (benchmarks/baseline.py) only trains: one GRU per frame tier, embedding 256, weight norm
-and Adam at 1e-3, as public implementations have them, on the same batches. Each has all cores to itself.
+Slash's minutes include everything that `slash train` does: validation, previews and saving, too; its best checkpoint
+is scored. The baseline (benchmarks/baseline.py) only trains: one GRU per frame tier, embedding 256, weight
+normalisation and Adam at 1e-3, as in public implementations, on the same batches. Each has all cores to itself.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from learning import CPU, Learned, count_parameters, learn, report, score, table
 
-from slash_export.previews import listen
+from slash_export.previews import make_previews
 from slash_infer.files import write_json
 from slash_train import loop
 from slash_train.config import load_preset
@@ -29,10 +29,10 @@ BASELINE = (
 
 def main(
     corpus: Annotated[Path, typer.Argument(help="A corpus with validation and test splits.")],
-    out: Annotated[Path, typer.Option(help="Where Slash's run goes.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where the result goes.")] = None,
+    out: Annotated[Path, typer.Option(help="Where to write Slash's run.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the result.")] = None,
     preset: Annotated[str, typer.Option(help="Slash's model and recipe.")] = "live",
-    minutes: Annotated[float, typer.Option(help="Of the clock on the wall, for each.")] = 10.0,
+    minutes: Annotated[float, typer.Option(help="Wall-clock time for each.")] = 10.0,
 ) -> None:
     """Train and score the contenders one after another."""
     opened = Corpus(corpus)
@@ -53,18 +53,18 @@ def main(
 
 def _slash(name: str, corpus: Corpus, out: Path, minutes: float) -> Learned:
     preset = load_preset(name)
-    context = loop.TrainContext(CPU, listen=listen)
+    context = loop.TrainContext(CPU, previews=make_previews)
     done = loop.train(corpus, out, name, preset, limits=loop.Limits(minutes=minutes), context=context)
-    averaged, checkpoint = done.run.load_model("best")
     newest = SampleRNN(preset.model, preset.audio.codec.levels)
-    checkpoint.load_weights(newest)
+    done.run.checkpoints.find("best").load_weights(newest)
+    ema = done.run.load_model("best").model if preset.training.ema_decay else None
     return Learned(
         name=f"slash, preset {name}",
         parameters=count_parameters(newest),
         steps=done.step,
         samples_per_second=done.step * preset.training.batch_size * preset.training.window / (minutes * 60),
         bits=score(newest, preset, corpus),
-        averaged_bits=score(averaged, preset, corpus) if preset.training.ema_decay else None,
+        ema_bits=None if ema is None else score(ema, preset, corpus),
     )
 
 

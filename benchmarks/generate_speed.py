@@ -1,12 +1,12 @@
-"""Generation speed: every engine and precision at hand against an eager PyTorch loop, interleaved.
+"""Generation speed: every available engine and precision against an eager PyTorch loop, interleaved.
 
     python benchmarks/generate_speed.py --preset slash -n 1,8,32 --json benchmarks/results/generate_speed_slash.json
     python benchmarks/generate_speed.py --preset slash -n 1,8,32,256,1024 --device cuda --json ...
 
 The model is untrained: speed does not depend on what it has learned. `eager` is benchmarks/eager_generation.py, one
-call per sample, on one thread and on all. Each contender makes about --run-seconds of wall clock's worth in every
-round; rounds are interleaved and medians reported, so that a noisy machine disturbs all alike. With --device cuda,
-eager runs on the GPU beside every engine there, and the cost of one frame is set against reading the weights once.
+call per sample, on one thread and on all. In every round, each contender runs for about --run-seconds. Rounds are
+interleaved and medians reported: noise of the machine then affects all contenders alike. With --device cuda, eager
+and every engine run on the GPU, and the cost of one frame is compared with reading the weights once.
 """
 
 import gc
@@ -35,9 +35,10 @@ from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
 from slash_train.config import Preset, load_preset
 from slash_train.model import SampleRNN
+from slash_train.trained_model import TrainedModel
 
 BASELINE = "eager"
-SETTLING_SECONDS = 0.3  # after PyTorch's loop, whose threads go on spinning for a while
+SETTLING_SECONDS = 0.3  # after PyTorch's loop, whose threads keep spinning for a while
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,19 @@ class Contender:
 
     name: str
     start: Callable[[int], Callable[[int], object]]
-    """Given clips, returns what makes a number of samples of each."""
+    """Takes the number of clips; returns a function that generates a number of samples of each."""
     settling: float = 0.0
-    """Seconds to wait after a run."""
+    """Seconds to wait after each run."""
 
 
 def main(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where the result goes.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the result.")] = None,
     preset: Annotated[str, typer.Option(help="The model.")] = "slash",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Change one value of the preset.")] = None,
-    clips: Annotated[str, typer.Option("-n", help="Numbers of clips side by side, with commas.")] = "1,8,32",
+    clips: Annotated[str, typer.Option("-n", help="Batch sizes, with commas.")] = "1,8,32",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")] = 5,
-    run_seconds: Annotated[float, typer.Option(min=0.001, help="Wall clock of one run, roughly.")] = 1.0,
+    run_seconds: Annotated[float, typer.Option(min=0.001, help="Approximate length of one run.")] = 1.0,
 ) -> None:
     """Measure samples/s of generation."""
     configuration = load_preset(preset, overrides or ())
@@ -66,7 +67,8 @@ def main(
     torch.manual_seed(0)
     model = SampleRNN(configuration.model, configuration.audio.codec.levels).eval()
     with tempfile.TemporaryDirectory() as folder:
-        write_unchecked(Path(folder), model, configuration, preset, step=0, precisions=PRECISIONS)
+        trained = TrainedModel(model, configuration, preset, step=0, valid_bits=None)
+        write_unchecked(Path(folder), trained, PRECISIONS)
         bundle = Bundle(Path(folder))
     if device == "cuda":
         contenders, costs = _on_gpu(bundle, model, configuration)
@@ -113,7 +115,7 @@ def _on_cpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> list[Contender]
 
 
 def _on_gpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> tuple[list[Contender], dict[str, dict[str, Any]]]:
-    """Return the contenders on the GPU, and what a frame costs each of Slash's."""
+    """Return the contenders on the GPU, and the cost of a frame for each of Slash's."""
     from gpu_frame import frame_cost
 
     contenders = [_eager(BASELINE, model.cuda(), preset.audio.codec.silence, torch.get_num_threads())]
@@ -153,29 +155,29 @@ def _slash(name: str, bundle: Bundle, engine: Engine) -> Contender:
 def _race(
     contenders: list[Contender], clips: int, hop: int, rounds: int, run_seconds: float
 ) -> dict[str, list[float]]:
-    """Return the samples/s, over the batch, of every round of every contender."""
+    """Return the samples/s, summed over the batch, of every round of every contender."""
     running = {one.name: one.start(clips) for one in contenders}
     settling = {one.name: one.settling for one in contenders}
     lengths = {name: _enough(generate, hop, run_seconds) for name, generate in running.items()}
     rates: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(rounds):
         for name, generate in running.items():
-            begun = time.perf_counter()
+            started = time.perf_counter()
             generate(lengths[name])
-            rates[name].append(lengths[name] * clips / (time.perf_counter() - begun))
+            rates[name].append(lengths[name] * clips / (time.perf_counter() - started))
             time.sleep(settling[name])
     del running
-    gc.collect()  # a GPU's memory for the next batch
+    gc.collect()  # frees GPU memory for the next batch size
     return rates
 
 
 def _enough(generate: Callable[[int], object], hop: int, run_seconds: float) -> int:
-    """Return how many samples, whole frames, take about as long as a run should. This warms up, too."""
+    """Return how many samples, a multiple of `hop`, take about `run_seconds`. This also warms up."""
     samples = hop
     while True:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         generate(samples)
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - started
         if took >= run_seconds / 4:
             return max(1, math.ceil(samples / hop * run_seconds / took)) * hop
         samples *= 2

@@ -1,10 +1,10 @@
-"""Bits per sample on held-out recordings: a trained model next to two baselines that anyone can check.
+"""Bits per sample on held-out recordings: a trained model next to two baselines that are easy to reproduce.
 
     python benchmarks/held_out_bits.py RUN CORPUS --json benchmarks/results/held_out_bits.json
 
-Order 0 is the histogram of the codes of the training split. Order 1 is the histogram of codes given the code
-before. Both are smoothed by adding a constant to every count, the one of several that scores best on the
-validation split, which favours the baselines.
+Order 0 is the histogram of the codes in the training split. Order 1 is the histogram of codes given the previous
+code. Both are smoothed by adding a constant to every count. The constant is chosen by the score on the validation
+split, which favours the baselines.
 """
 
 from collections.abc import Iterator
@@ -29,16 +29,15 @@ SMOOTHING = (1.0, 0.3, 0.1, 0.03, 0.01)
 def main(
     run: Annotated[Path, typer.Argument(help="A run of slash train.")],
     corpus: Annotated[Path, typer.Argument(help="The corpus it was trained on.")],
-    json_file: Annotated[Path, typer.Option("--json", help="Where the result goes.")],
+    json_file: Annotated[Path, typer.Option("--json", help="Where to write the result.")],
     checkpoint: Annotated[str, typer.Option(help="best, last or a path.")] = "best",
 ) -> None:
     """Score a run and the two baselines on the validation and test splits."""
-    opened, trained = Corpus(corpus), Run(run)
-    codec = trained.preset.audio.codec
-    model, source = trained.load_model(checkpoint)
-    scores = baselines(opened, codec)
-    scores["model"] = score(model, trained.preset, opened)
-    progress = source.progress()
+    opened, opened_run = Corpus(corpus), Run(run)
+    trained = opened_run.load_model(checkpoint)
+    scores = baselines(opened, trained.preset.audio.codec)
+    scores["model"] = score(trained.model, trained.preset, opened)
+    state = opened_run.checkpoints.find(checkpoint).trainer_state()
     write_json(
         json_file,
         {
@@ -46,8 +45,8 @@ def main(
             "minutes": minutes(opened),
             "preset": trained.preset_name,
             "checkpoint": checkpoint,
-            "step": progress.step,
-            "training_minutes": progress.seconds / 60,
+            "step": state.step,
+            "training_minutes": state.seconds / 60,
             "bits_per_sample": scores,
         },
     )
@@ -83,13 +82,13 @@ def baselines(corpus: Corpus, codec: Codec) -> dict[str, dict[str, float]]:
 
 
 def _order_0(counts: npt.NDArray[np.float64], constant: float) -> npt.NDArray[np.float64]:
-    """Return what each code costs in bits, [Q]."""
+    """Return the cost of each code in bits, [Q]."""
     smoothed = counts + constant
     return np.asarray(-np.log2(smoothed / smoothed.sum()))
 
 
 def _order_1(counts: npt.NDArray[np.float64], constant: float) -> npt.NDArray[np.float64]:
-    """Return what each code costs in bits after each code, [Q, Q]."""
+    """Return the cost in bits of each code given the previous one, [previous, code]."""
     smoothed = counts + constant
     return np.asarray(-np.log2(smoothed / smoothed.sum(axis=1, keepdims=True)))
 

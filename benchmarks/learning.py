@@ -1,4 +1,4 @@
-"""What the benchmarks of learning share: train a contender for a while, then score it on the held-out splits."""
+"""Shared by the benchmarks of learning: train a contender for a while, then score it on the held-out splits."""
 
 import os
 import time
@@ -31,17 +31,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Learned:
-    """What came of training one contender."""
+    """The result of training one contender."""
 
     name: str
     parameters: int
     steps: int
     samples_per_second: float
-    """Of the clock that limited it, scoring left out."""
+    """Of the clock that limited the training, without scoring."""
     bits: dict[str, float]
-    """Per sample, of the newest weights on each held-out split."""
-    averaged_bits: dict[str, float] | None
-    """Of the averaged weights, where there are any."""
+    """Bits per sample of the newest weights on each held-out split."""
+    ema_bits: dict[str, float] | None
+    """The same of the EMA of the weights, if there is one."""
 
 
 def learn(
@@ -54,28 +54,28 @@ def learn(
     clock: Callable[[], float] = time.perf_counter,
     baseline: bool = False,
 ) -> Learned:
-    """Train until `steps` or `seconds` of `clock` are over, then score every held-out recording whole."""
+    """Train until `steps` steps are done or `seconds` of `clock` are over, then score the held-out splits in full."""
     recipe, codec = preset.training, preset.audio.codec
-    training: Trainer | BaselineTrainer
+    trainer: Trainer | BaselineTrainer
     if baseline:
-        training = BaselineTrainer(preset.model, codec.levels, recipe.batch_size, recipe.learning_rate, CPU)
+        trainer = BaselineTrainer(preset.model, codec.levels, recipe.batch_size, recipe.learning_rate, CPU)
     else:
-        training = Trainer(preset, CPU, Workers())
-    begun = clock()
+        trainer = Trainer(preset, CPU, Workers())
+    started = clock()
     with Loader(TrainingStream(corpus, preset), CPU) as loader:
-        while training.step < steps and clock() - begun < seconds:
-            training.advance(loader.next())
-            if isinstance(training, Trainer):
-                training.require_finite()
-    took = clock() - begun
-    averaged = training.ema_decay.model if isinstance(training, Trainer) and training.ema_decay else None
+        while trainer.step < steps and clock() - started < seconds:
+            trainer.advance(loader.next())
+            if isinstance(trainer, Trainer):
+                trainer.require_finite()
+    took = clock() - started
+    ema = trainer.ema.model if isinstance(trainer, Trainer) and trainer.ema is not None else None
     return Learned(
         name=name,
-        parameters=count_parameters(training.model),
-        steps=training.step,
-        samples_per_second=training.step * recipe.batch_size * recipe.window / took,
-        bits=score(training.model, preset, corpus),
-        averaged_bits=None if averaged is None else score(averaged, preset, corpus),
+        parameters=count_parameters(trainer.model),
+        steps=trainer.step,
+        samples_per_second=trainer.step * recipe.batch_size * recipe.window / took,
+        bits=score(trainer.model, preset, corpus),
+        ema_bits=None if ema is None else score(ema, preset, corpus),
     )
 
 
@@ -86,24 +86,24 @@ def score(model: Any, preset: Preset, corpus: Corpus) -> dict[str, float]:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return how many numbers a model learns."""
+    """Return the number of parameters of a model."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def minutes(corpus: Corpus) -> dict[str, float]:
-    """Return the length of every split."""
+    """Return the length of every split in minutes."""
     return {split: corpus.length(split) / corpus.sample_rate / 60 for split in SPLITS}
 
 
 def side_by_side(work: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], jobs: int) -> list[Result]:
-    """Call `work(*task)` for every task, `jobs` at a time, each in a process of its own with one thread."""
+    """Call `work(*task)` for every task, `jobs` in parallel, each in its own process with one thread."""
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         return [future.result() for future in [pool.submit(work, *task) for task in tasks]]
 
 
 def width_for(parameters: int, preset: Preset) -> Preset:
-    """Return the preset with the width, a multiple of 8, that comes nearest to a number of parameters."""
+    """Return `preset` with the width, a multiple of 8, that comes closest to a number of parameters."""
 
     def count(width: int) -> int:
         with torch.device("meta"):
@@ -117,14 +117,14 @@ def width_for(parameters: int, preset: Preset) -> Preset:
 
 
 def table(learned: Sequence[Learned]) -> str:
-    """Return the results as a Markdown table, bits of the averaged weights where there are any."""
+    """Return the results as a Markdown table, with the scores of the EMA where there is one."""
     lines = [
         "| model | parameters | training samples/s | steps | validation | test | newest weights |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in learned:
-        bits = one.averaged_bits or one.bits
-        newest = " / ".join(f"{one.bits[split]:.3f}" for split in HELD_OUT) if one.averaged_bits else "the same"
+        bits = one.ema_bits or one.bits
+        newest = " / ".join(f"{one.bits[split]:.3f}" for split in HELD_OUT) if one.ema_bits else "the same"
         lines.append(
             f"| {one.name} | {one.parameters:,} | {one.samples_per_second:,.0f} | {one.steps:,} "
             f"| {bits['valid']:.3f} | {bits['test']:.3f} | {newest} |"

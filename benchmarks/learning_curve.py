@@ -1,4 +1,4 @@
-"""Draws bits per sample over training time from a run's metrics, with baselines as lines across.
+"""Plots bits per sample over training time from a run's metrics, with baselines as horizontal lines.
 
 python benchmarks/learning_curve.py RUN benchmarks/results/held_out_bits.json --out docs/samples/learning_curve.png
 """
@@ -18,7 +18,7 @@ def main(
     scores: Annotated[Path, typer.Argument(help="The result of held_out_bits.py.")],
     out: Annotated[Path, typer.Option(help="The PNG to write.")],
 ) -> None:
-    """Draw training and validation bits per sample against minutes."""
+    """Plot training and validation bits per sample against minutes."""
     bits = read_json(scores, "a result of held_out_bits.py", "make it again")["bits_per_sample"]
     baselines = {f"{name} histogram, validation": bits[name]["valid"] for name in ("order 0", "order 1")}
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The sample tier as the paper draws it: what `slash_train.model.SampleTier` computes in a cheaper way."""
+"""The sample tier as the paper describes it, which `slash_train.model.SampleTier` computes in a cheaper way."""
 
 from types import MethodType
 
@@ -9,7 +9,7 @@ from slash_train.model import SampleRNN, SampleTier
 
 
 def use_plain_layers(model: SampleRNN) -> None:
-    """Make a model's sample tier embed, flatten and multiply (eq. 5-7), without a table and without folding."""
+    """Make a model's sample tier embed, flatten and multiply (eq. 5-7), without the table and without folding."""
     tier = model.sample_tier
     if tier is not None:
         tier.folding_pays = lambda samples: False  # type: ignore[method-assign]  # noqa: ARG005

@@ -1,4 +1,4 @@
-"""Learning-rate schedules and averages of the weights at equal compute: the same model, the same number of steps.
+"""Learning-rate schedules and EMA decays at equal compute: the same model, the same number of steps.
 
 python benchmarks/recipes.py corpus --json benchmarks/results/recipes.json
 """
@@ -16,23 +16,23 @@ from slash_train.corpus import Corpus
 CONSTANT = ("training.schedule=constant",)
 COSINE = ("training.schedule=cosine", "training.warmup_steps=100")
 RECIPES = {
-    "constant, average 0.99": (*CONSTANT, "training.ema_decay=0.99"),
-    "constant, average 0.999": (*CONSTANT, "training.ema_decay=0.999"),
-    "constant, average 0.9995": (*CONSTANT, "training.ema_decay=0.9995"),
-    "constant with warm-up, average 0.999": (*CONSTANT, "training.warmup_steps=100", "training.ema_decay=0.999"),
-    "constant 1e-3, average 0.999": (*CONSTANT, "training.learning_rate=1e-3", "training.ema_decay=0.999"),
-    "cosine with warm-up, average 0.99": (*COSINE, "training.ema_decay=0.99"),
+    "constant, EMA 0.99": (*CONSTANT, "training.ema_decay=0.99"),
+    "constant, EMA 0.999": (*CONSTANT, "training.ema_decay=0.999"),
+    "constant, EMA 0.9995": (*CONSTANT, "training.ema_decay=0.9995"),
+    "constant with warm-up, EMA 0.999": (*CONSTANT, "training.warmup_steps=100", "training.ema_decay=0.999"),
+    "constant 1e-3, EMA 0.999": (*CONSTANT, "training.learning_rate=1e-3", "training.ema_decay=0.999"),
+    "cosine with warm-up, EMA 0.99": (*COSINE, "training.ema_decay=0.99"),
 }
 
 
 def main(
     corpus: Annotated[Path, typer.Argument(help="A corpus with validation and test splits.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where the result goes.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the result.")] = None,
     preset: Annotated[str, typer.Option(help="The model, and the rest of the recipe.")] = "demo",
-    steps: Annotated[int, typer.Option(help="That every recipe gets.")] = 3000,
-    jobs: Annotated[int, typer.Option(help="Trained at once, one thread each.")] = 2,
+    steps: Annotated[int, typer.Option(help="Steps of every recipe.")] = 3000,
+    jobs: Annotated[int, typer.Option(help="Recipes to train in parallel, one thread each.")] = 2,
 ) -> None:
-    """Train with every recipe and score."""
+    """Train and score with every recipe."""
     learned = side_by_side(_learn, [(name, corpus, preset, steps) for name in RECIPES], jobs)
     print(table(learned))
     if json_file is not None:

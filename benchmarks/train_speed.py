@@ -1,11 +1,11 @@
-"""Trainer speed: Slash's step against the plain layers and against baseline code, interleaved.
+"""Training speed: Slash's step against plain layers and against a baseline, interleaved.
 
     python benchmarks/train_speed.py --preset slash --json benchmarks/results/train_speed_slash.json
     python benchmarks/train_speed.py --preset slash --device cuda --precision bf16 --compile --json ...
 
-`slash` is the step as `slash train` takes it; `plain layers` is the same with embed, flatten, multiply in the
-sample tier; `baseline` is benchmarks/baseline.py. Every contender gets the same windows. Rounds are
-interleaved and medians reported, so that a noisy machine disturbs all alike. Last comes where Slash's time goes.
+`slash` is the step of `slash train`; `plain layers` is the same with embed, flatten and multiply in the sample tier;
+`baseline` is benchmarks/baseline.py. All contenders get the same windows. Rounds are interleaved and medians
+reported: noise of the machine then affects all contenders alike. At the end comes a profile of Slash's step.
 """
 
 import statistics
@@ -34,21 +34,21 @@ from slash_train.trainer import Trainer
 from slash_train.workers import Workers
 
 RECORDED_MINUTES = 4.0
-OPERATIONS = 8  # shown of those that take the most time
+OPERATIONS = 8  # rows of the profile
 
 
 def main(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where the result goes.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the result.")] = None,
     preset: Annotated[str, typer.Option(help="The model.")] = "slash",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Change one value of the preset.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps per round.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")] = 3,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "cpu",
     precision: Annotated[str, typer.Option(help="Of Slash's step and the plain layers: fp32 or bf16.")] = "fp32",
-    compile_model: Annotated[bool, typer.Option("--compile", help="Add Slash's step with --compile.")] = False,
+    compile_model: Annotated[bool, typer.Option("--compile", help="Add Slash's step, compiled.")] = False,
 ) -> None:
     """Measure samples/s of training."""
-    # Lanes of equal length, enough of them whatever the batch.
+    # Short clips, to have enough of them for any batch size.
     changes = [*(overrides or ()), f"training.precision={precision}", "training.clip_seconds=1.0"]
     configuration, place = load_preset(preset, changes), choose_device(device)
     contenders = _contenders(configuration, place, compile_model=compile_model)
@@ -65,7 +65,7 @@ def main(
     rates = {name: samples / statistics.median(times) for name, times in seconds.items()}
     for name, rate in rates.items():
         print(f"{name:18}{rate:12,.0f} samples/s{rate / rates['baseline']:8.2f} x baseline")
-    operations = _where_the_time_goes(contenders["slash"], batches[0], place)
+    operations = _profile(contenders["slash"], batches[0], place)
     for name, share in operations.items():
         print(f"{share:8.1%}  {name}")
     if json_file is not None:
@@ -106,7 +106,7 @@ def _contenders(preset: Preset, device: torch.device, *, compile_model: bool) ->
 
 
 def _batches(folder: Path, preset: Preset, device: torch.device, count: int) -> list[Batch]:
-    """Return windows of synthetic guitar, already on the device."""
+    """Return windows of synthetic guitar, on the device."""
     record(folder / "recordings", RECORDED_MINUTES)
     rate = preset.audio.sample_rate
     prepare([folder / "recordings"], folder / "corpus", sample_rate=rate, valid=0, test=0)
@@ -116,11 +116,11 @@ def _batches(folder: Path, preset: Preset, device: torch.device, count: int) -> 
 
 def _time(advance: Callable[[Batch], None], batches: list[Batch], device: torch.device) -> float:
     _wait(device)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for batch in batches:
         advance(batch)
     _wait(device)
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def _wait(device: torch.device) -> None:
@@ -128,15 +128,15 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _where_the_time_goes(advance: Callable[[Batch], None], batch: Batch, device: torch.device) -> dict[str, float]:
-    """Return the operations that take the most time of a step, with their share of it."""
+def _profile(advance: Callable[[Batch], None], batch: Batch, device: torch.device) -> dict[str, float]:
+    """Return the operations that take the most time in a step, with their share of it."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=activities) as profile:
+    with torch.profiler.profile(activities=activities) as profiler:
         _time(advance, [batch], device)
     attribute = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-    times = {event.key: float(getattr(event, attribute)) for event in profile.key_averages()}
+    times = {event.key: float(getattr(event, attribute)) for event in profiler.key_averages()}
     total = sum(times.values())
     longest = sorted(times, key=lambda name: -times[name])[:OPERATIONS]
     return {name: times[name] / total for name in longest}

@@ -1,4 +1,4 @@
-"""Real input for the tests: a synthetic corpus, a model trained on it, and its bundle, made once per session."""
+"""Real inputs for the tests: a synthetic corpus, a model trained on it, and its bundle, made once per session."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from slash_train.prepare import prepare
 from slash_train.run import Run
 
 SHARED_AUDIO = Path(__file__).resolve().parents[2] / "shared" / "audio"
-ALONE = loop.TrainContext(torch.device("cpu"))
+ON_CPU = loop.TrainContext(torch.device("cpu"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def shared_audio() -> Path:
-    """Real recordings, where a checkout has them beside it."""
+    """Real recordings, if there are any beside the checkout."""
     if not SHARED_AUDIO.is_dir():
         pytest.skip(f"no real recordings at {SHARED_AUDIO}")
     return SHARED_AUDIO
@@ -61,9 +61,9 @@ def tiny() -> Preset:
 
 @pytest.fixture(scope="session")
 def run(corpus: Corpus, tiny: Preset, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A tiny model, trained briefly."""
+    """A tiny model, trained for 150 steps."""
     out = tmp_path_factory.mktemp("run") / "run"
-    return loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(150), context=ALONE).run
+    return loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(150), context=ON_CPU).run
 
 
 @pytest.fixture(scope="session")
@@ -76,5 +76,5 @@ def bundle(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="session")
 def engine(bundle: Bundle) -> Engine:
-    """Its fp32 graphs on the CPU."""
+    """The bundle's fp32 graphs on the CPU."""
     return Engine(bundle, OnnxCpu())

@@ -1,4 +1,4 @@
-"""Lets the checkpoints of a run be compared by ear: the same clips from each, and what can be measured in them."""
+"""Renders the same clips from several checkpoints of a run, and measures them, to compare the checkpoints by ear."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,27 +14,28 @@ from slash_infer.files import atomic_directory, check_directory_output, write_js
 from slash_infer.sampling.temperature import TemperatureSchedule
 from slash_train.checkpoint import Checkpoint
 from slash_train.run import Run
+from slash_train.trained_model import TrainedModel
 
-PAGE = "audition.json"
+METADATA = "audition.json"
 MADE_BY = "slash audition"
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A checkpoint's clips, on average."""
+class Auditioned:
+    """The measures of one checkpoint's clips, averaged over the clips."""
 
     step: int
     valid_bits: float | None
-    """Its bits per sample on the validation split, if it was scored."""
+    """Bits per sample of the checkpoint on the validation split, if it was scored."""
     score: float
-    """As `slash_infer.audio.measures` has it."""
+    """The score of `slash_infer.audio.measures`."""
     bits: float
-    """Bits per sample that it gave what it drew."""
+    """Negative log2-likelihood that the model gives its own draws, in bits per sample."""
     level_db: float
     flatness: float
     movement_db: float
     faults: list[str]
-    """Of any clip."""
+    """Faults found in any of the clips."""
 
 
 def audition(
@@ -48,59 +49,57 @@ def audition(
     temperature: TemperatureSchedule,
     force: bool = False,
     advance: Callable[[], None] = lambda: None,
-) -> list[Heard]:
+) -> list[Auditioned]:
     """Render clips 0, 1, ... of one seed from each checkpoint into `out/step-*`, on the CPU, in fp32.
 
     Args:
-        run: whose checkpoints they are.
+        run: the run that the checkpoints belong to.
         out: the folder to make.
-        checkpoints: to compare.
-        clips: from each.
+        checkpoints: the checkpoints to compare.
+        clips: number of clips from each.
         seconds: length of a clip.
-        seed: of the random draws.
-        temperature: of all clips.
-        force: replace an audition that stands at `out`.
+        seed: seed of the random draws.
+        temperature: temperature of all clips.
+        force: replace an existing audition at `out`.
         advance: called after each checkpoint.
 
     Returns:
-        a line for each checkpoint, in their order.
+        one entry for each checkpoint, in their order.
 
     Raises:
         UserError: `out` exists, or a checkpoint is damaged.
     """
-    check_directory_output(out, force=force, metadata=PAGE, made_by=MADE_BY, inputs=[run.path])
-    heard = []
+    check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=[run.path])
+    auditioned = []
     with atomic_directory(out) as folder:
         for checkpoint in checkpoints:
-            step = checkpoint.progress().step
-            files = [folder / f"step-{step:08d}" / f"clip-{i:04d}.wav" for i in range(clips)]
+            trained = run.load_model(str(checkpoint.path))
+            files = [folder / f"step-{trained.step:08d}" / f"clip-{i:04d}.wav" for i in range(clips)]
             specs = [ClipSpec(file, i, temperature) for i, file in enumerate(files)]
-            pages = _render(run, checkpoint, specs, RenderOptions(seconds, seed))
-            heard.append(_on_average(step, pages))
+            sidecars = _render(trained, specs, RenderOptions(seconds, seed))
+            auditioned.append(_mean(trained.step, sidecars))
             advance()
         content = {"made_by": MADE_BY, "run": str(run.path), "seed": seed, "temperature": temperature.plain}
-        write_json(folder / PAGE, {**content, "checkpoints": [asdict(line) for line in heard]})
-    return heard
+        write_json(folder / METADATA, {**content, "checkpoints": [asdict(line) for line in auditioned]})
+    return auditioned
 
 
-def _render(run: Run, checkpoint: Checkpoint, specs: Sequence[ClipSpec], options: RenderOptions) -> list[Sidecar]:
-    """Make a checkpoint's clips; return their pages, with what was measured."""
-    model, _ = run.load_model(str(checkpoint.path))
-    progress = checkpoint.progress()
-    rendered = render_model(model, run.preset, run.preset_name, progress.step, progress.valid_bits, specs, options)
-    pages = [with_measures(file, page) for file, page in rendered.clips]
-    for spec, page in zip(specs, pages, strict=True):
-        page.write(sidecar_path(spec.file))
-    return pages
+def _render(trained: TrainedModel, specs: Sequence[ClipSpec], options: RenderOptions) -> list[Sidecar]:
+    """Render the clips; return their sidecars, with measures."""
+    rendered = render_model(trained, specs, options)
+    sidecars = [with_measures(file, sidecar) for file, sidecar in rendered.clips]
+    for spec, sidecar in zip(specs, sidecars, strict=True):
+        sidecar.write(sidecar_path(spec.file))
+    return sidecars
 
 
-def _on_average(step: int, pages: Sequence[Sidecar]) -> Heard:
-    measures = [page.measures for page in pages if page.measures is not None]
-    return Heard(
+def _mean(step: int, sidecars: Sequence[Sidecar]) -> Auditioned:
+    measures = [sidecar.measures for sidecar in sidecars if sidecar.measures is not None]
+    return Auditioned(
         step=step,
-        valid_bits=pages[0].provenance.valid_bits,
+        valid_bits=sidecars[0].provenance.valid_bits,
         score=mean(one.score for one in measures),
-        bits=mean(page.bits_per_sample or 0.0 for page in pages),
+        bits=mean(sidecar.bits_per_sample or 0.0 for sidecar in sidecars),
         level_db=mean(one.level_db for one in measures),
         flatness=mean(one.flatness for one in measures),
         movement_db=mean(one.movement_db for one in measures),

@@ -1,4 +1,4 @@
-"""Run -> bundle: folds a checkpoint, writes its graphs, checks them against PyTorch, and describes them."""
+"""Exports a checkpoint as a bundle: folds the model, writes graphs and manifest, and checks them against PyTorch."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -32,9 +32,8 @@ from slash_infer.errors import UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
 from slash_infer.runtimes.protocol import Unavailable
 from slash_infer.runtimes.registry import find_runtimes
-from slash_train.config import Preset
-from slash_train.model import SampleRNN
 from slash_train.run import Run
+from slash_train.trained_model import TrainedModel
 
 
 def export(
@@ -51,33 +50,24 @@ def export(
     Args:
         run: the training run.
         out: the directory to make.
-        checkpoint: `best`, `last`, or the path of one.
-        precisions: of graphs besides fp32, each compared with fp32.
+        checkpoint: `best`, `last`, or the path of a checkpoint.
+        precisions: further precisions besides fp32, each compared with fp32.
         accept_loss: keep a precision however much it loses.
-        force: replace a bundle that stands at `out`.
+        force: replace an existing bundle at `out`.
 
     Returns:
         the manifest.
 
     Raises:
-        UserError: no such checkpoint, `out` exists, or a precision loses too much.
+        UserError: there is no such checkpoint, `out` exists, or a precision loses too much.
         ParityError: the graphs do not compute what the model computes.
     """
     check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=[run.path])
-    model, source = run.load_model(checkpoint)
-    progress = source.progress()
+    trained = run.load_model(checkpoint)
     with atomic_directory(out) as folder:
-        write_unchecked(
-            folder,
-            model,
-            run.preset,
-            run.preset_name,
-            step=progress.step,
-            valid_bits=progress.valid_bits,
-            precisions=precisions,
-        )
+        write_unchecked(folder, trained, precisions)
         bundle = Bundle(folder)
-        parity = check_parity(bundle, model)
+        parity = check_parity(bundle, trained.model)
         variants = _compared(bundle, run, accept_loss=accept_loss)
         manifest = bundle.manifest.model_copy(update={"parity": parity, "variants": variants})
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
@@ -85,34 +75,22 @@ def export(
     return manifest
 
 
-def write_unchecked(
-    folder: Path,
-    model: SampleRNN,
-    preset: Preset,
-    preset_name: str,
-    step: int,
-    valid_bits: float | None = None,
-    precisions: Sequence[Precision] = (),
-) -> None:
-    """Write a model's graphs and their manifest, not yet compared with the model, into an existing folder.
+def write_unchecked(folder: Path, trained: TrainedModel, precisions: Sequence[Precision] = ()) -> None:
+    """Write a model's graphs and their manifest into an existing folder, without comparing them with the model.
 
     Args:
-        folder: where to.
-        model: on any device; left as it is.
-        preset: the configuration the model was made from.
-        preset_name: for the provenance, like `step` and `valid_bits`.
-        step: optimiser steps behind the model.
-        valid_bits: its bits per sample on the validation split, if it was scored.
-        precisions: of graphs besides fp32.
+        folder: the folder to write to.
+        trained: the model, on any device; it is not changed.
+        precisions: further precisions besides fp32.
     """
-    codec = preset.audio.codec
-    frame_tiers, sample_tier = fold(model)
-    wanted = dict.fromkeys(("fp32", *precisions))  # each once, in order
+    codec = trained.preset.audio.codec
+    frame_tiers, sample_tier = fold(trained.model)
+    wanted = dict.fromkeys(("fp32", *precisions))  # without duplicates, in order
     manifest = Manifest(
         schema_version=1,
-        sample_rate=preset.audio.sample_rate,
+        sample_rate=trained.preset.audio.sample_rate,
         codec=codec,
-        width=preset.model.width,
+        width=trained.preset.model.width,
         frame_tiers=tuple(_describe_frame_tier(folder, tier, k) for k, tier in enumerate(frame_tiers, 1)),
         sample_tier=SampleTierEntry(history=0 if sample_tier is None else len(sample_tier.table)),
         variants=tuple(_write_variant(folder, frame_tiers, sample_tier, codec.levels, p) for p in wanted),
@@ -121,16 +99,16 @@ def write_unchecked(
             slash_version=__version__,
             torch_version=torch.__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            preset=preset_name,
-            step=step,
-            valid_bits=valid_bits,
+            preset=trained.preset_name,
+            step=trained.step,
+            valid_bits=trained.valid_bits,
         ),
     )
     write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
 
 
 def _compared(bundle: Bundle, run: Run, *, accept_loss: bool) -> tuple[Variant, ...]:
-    """Return the variants with what each loses against fp32."""
+    """Return the variants with their fidelity to fp32 filled in."""
     exact, *others = bundle.manifest.variants
     if not others:
         return (exact,)
@@ -145,9 +123,9 @@ def _compared(bundle: Bundle, run: Run, *, accept_loss: bool) -> tuple[Variant, 
 
 
 def _verify(bundle: Bundle, *, accept_loss: bool) -> None:
-    """Check every variant on every runtime that runs it here."""
-    here = [runtime for _, runtime in find_runtimes() if not isinstance(runtime, Unavailable)]
-    for verdict in verify(bundle, here):
+    """Check every variant on every runtime that works on this machine and has its precision."""
+    available = [runtime for _, runtime in find_runtimes() if not isinstance(runtime, Unavailable)]
+    for verdict in verify(bundle, available):
         if isinstance(verdict, Refusal) or verdict.fault is None:
             continue
         if verdict.precision == "fp32":

@@ -1,4 +1,4 @@
-"""Measures what a precision costs: each variant of a bundle against fp32, predicting the same audio."""
+"""Measures what a precision costs: how well each variant of a bundle predicts the same audio as fp32."""
 
 import math
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from slash_export.scoring import BundleScorer, target_nats
+from slash_export.scoring import BundleScorer, target_nll
 from slash_export.teacher_forcing import divergences, log_softmax
 from slash_export.tolerances import MOST_BITS_LOST, compared_at_once
 from slash_infer.bundle import Bundle, Fidelity, Precision
@@ -30,11 +30,11 @@ class Excerpt:
 
     source: Literal["validation", "generated"]
     windows: list[Window]
-    """Every lane's windows in order, the first of them starting."""
+    """Consecutive windows of all lanes; the first ones start the clips."""
 
 
 def take_excerpt(bundle: Bundle, run: Run) -> Excerpt:
-    """Return some seconds that the model was not trained on, or, where its corpus is gone, that it generates."""
+    """Return a few seconds of the validation split or, if the run's corpus is gone, of generated audio."""
     manifest = bundle.manifest
     window = compared_at_once(manifest, CLIPS)
     corpus = _corpus_of(run)
@@ -46,12 +46,12 @@ def take_excerpt(bundle: Bundle, run: Run) -> Excerpt:
 
 
 def measure_fidelity(bundle: Bundle, precision: Precision, excerpt: Excerpt) -> Fidelity:
-    """Compare a variant with fp32, both on the CPU, each with the RNN state of its own making.
+    """Compare a variant with fp32, both on the CPU, each carrying its own RNN state.
 
     Args:
-        bundle: that has the variant.
-        precision: the variant's.
-        excerpt: what both predict.
+        bundle: a bundle that has the variant.
+        precision: the precision of the variant.
+        excerpt: the audio that both predict.
 
     Returns:
         the comparison, for the manifest.
@@ -61,34 +61,34 @@ def measure_fidelity(bundle: Bundle, precision: Precision, excerpt: Excerpt) -> 
     """
     cpu = OnnxCpu()
     exact, rough = (BundleScorer(bundle, Engine(bundle, cpu, which)) for which in ("fp32", precision))
-    samples, largest, divergence, nats, exact_nats = 0, 0.0, 0.0, 0.0, 0.0
+    samples, largest, divergence, nll, exact_nll = 0, 0.0, 0.0, 0.0, 0.0
     for window in excerpt.windows:
         counted = window.targets != NO_TARGET
-        expected, made = exact.logits(window), rough.logits(window)
-        largest = float(np.maximum(largest, np.abs(made - expected)[counted].max(initial=0.0)))  # keeps nan
-        p, q = log_softmax(expected), log_softmax(made)
+        expected, actual = exact.logits(window), rough.logits(window)
+        largest = float(np.maximum(largest, np.abs(actual - expected)[counted].max(initial=0.0)))  # propagates NaN
+        p, q = log_softmax(expected), log_softmax(actual)
         divergence += float((divergences(p, q) * counted).sum())
-        nats += float(target_nats(q, window).sum())
-        exact_nats += float(target_nats(p, window).sum())
+        nll += float(target_nll(q, window).sum())
+        exact_nll += float(target_nll(p, window).sum())
         samples += int(counted.sum())
-    if not math.isfinite(largest + divergence + nats):
+    if not math.isfinite(largest + divergence + nll):
         raise UserError(f"`precision` {precision}", "cannot hold this model's numbers", "leave it out")
     per_sample = samples * math.log(2)
     return Fidelity(
         excerpt=excerpt.source,
         samples=samples,
         max_logit_difference=largest,
-        mean_kl=max(0.0, divergence / samples),  # it rounds to less where the two agree
-        bits=nats / per_sample,
-        fp32_bits=exact_nats / per_sample,
+        mean_kl=max(0.0, divergence / samples),  # rounding can make it negative where the two agree
+        bits=nll / per_sample,
+        fp32_bits=exact_nll / per_sample,
     )
 
 
 def check_fidelity(precision: Precision, fidelity: Fidelity) -> None:
-    """Refuse a variant that loses too much.
+    """Check that a variant predicts the excerpt nearly as well as fp32.
 
     Raises:
-        UserError: it predicts the excerpt worse than fp32 by more than MOST_BITS_LOST bits per sample.
+        UserError: it loses more than MOST_BITS_LOST bits per sample.
     """
     if not fidelity.loss <= MOST_BITS_LOST:
         raise UserError(
@@ -99,16 +99,16 @@ def check_fidelity(precision: Precision, fidelity: Fidelity) -> None:
 
 
 def _corpus_of(run: Run) -> Corpus | None:
-    """Return the corpus a run was trained on, if it is still where it was, and the same."""
+    """Return the corpus that a run was trained on, if it is still in its place and unchanged."""
     try:
         corpus = Corpus(run.corpus_path)
     except UserError:
         return None
-    return corpus if corpus.fingerprint() == run.page.get("corpus_sha256") else None
+    return corpus if corpus.fingerprint() == run.metadata.get("corpus_sha256") else None
 
 
 def _generated(bundle: Bundle, window: int) -> Iterator[Window]:
-    """Yield audio that fp32 generates, as windows."""
+    """Yield windows of audio generated by fp32."""
     manifest = bundle.manifest
     engine = Engine(bundle, OnnxCpu())
     sampler = Sampler(bundle, range(CLIPS), engine=engine)

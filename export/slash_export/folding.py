@@ -1,8 +1,8 @@
-"""Folds a trained model's linear layers into each other: fewer products per sample, the same function.
+"""Folds the linear layers of a trained model into each other: fewer multiplications per sample, the same function.
 
-Weight norm goes into the weights. The sample tier has nothing nonlinear between embedding, L1 and L2, and nothing
-between the lowest frame tier's upsampling and L2; a lower frame tier has nothing between its input projection and
-its recurrent layers' input weights. All products are taken in float64 and rounded to float32 once.
+Weight normalisation is folded into the weights. There is no nonlinearity between embedding, L1 and L2 of the sample
+tier, between the lowest frame tier's upsampling and L2, or between the input projection of a lower frame tier and the
+input weights of its recurrent layers. All products are computed in float64 and rounded to float32 once.
 """
 
 import copy
@@ -21,7 +21,10 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RecurrentLayer:
-    """One layer, its G gates in PyTorch's order: input, forget, cell, output for LSTM; reset, update, new for GRU."""
+    """One recurrent layer with its G gates in PyTorch's order.
+
+    The order is input, forget, cell, output for LSTM, and reset, update, new for GRU.
+    """
 
     input_weight: Float32  # [G * D, inputs]
     hidden_weight: Float32  # [G * D, D]
@@ -31,17 +34,17 @@ class RecurrentLayer:
 
 @dataclass(frozen=True)
 class FoldedFrameTier:
-    """A frame tier that reads frame values, with conditioning appended below the top."""
+    """A frame tier that reads frame values and, below the top, conditioning appended to them."""
 
     cell: Literal["lstm", "gru"]
     layers: list[RecurrentLayer]
-    skip: tuple[Float32, Float32] | None  # of all layers' outputs, one after another: weight [L * D, D], bias [D]
-    upsample: tuple[Float32, Float32]  # weight [D, r * made], bias [r * made]
+    skip: tuple[Float32, Float32] | None  # of all layers' outputs, concatenated: weight [L * D, D], bias [D]
+    upsample: tuple[Float32, Float32]  # weight [D, r * out_features], bias [r * out_features]
     initial: Float32  # [S, L, D]
     frame_size: int
     hop: int
     upsampling: int
-    made: int  # numbers in each conditioning vector: D, or Q where there is no sample tier
+    out_features: int  # size of each output vector: D, or Q where there is no sample tier
     is_top: bool
 
     @property
@@ -52,15 +55,19 @@ class FoldedFrameTier:
 
 @dataclass(frozen=True)
 class FoldedSampleTier:
-    """The sample tier after L2: a table look-up, then the remaining layers."""
+    """The sample tier: a table lookup in place of embedding, L1 and L2, then the remaining layers."""
 
-    table: Float32  # [FS, Q, D], embedding * L1 * L2 of each position and code; L2's bias is in the upsampling
-    hidden: list[tuple[Float32, Float32]]  # L3 ..: weight [D, D] to multiply from the right, bias [D]
+    table: Float32  # [FS, Q, D], embedding @ L1 @ L2 of each position and code; L2's bias is in the upsampling
+    hidden: list[tuple[Float32, Float32]]  # L3 and up: weight [D, D] to multiply from the right, bias [D]
     output: tuple[Float32, Float32]  # weight [D, Q], bias [Q]
 
 
 def fold(model: SampleRNN) -> tuple[list[FoldedFrameTier], FoldedSampleTier | None]:
-    """Return the folded frame tiers, the lowest first, and the folded sample tier, if the model has one."""
+    """Return the folded frame tiers, the lowest first, and the folded sample tier, if the model has one.
+
+    Args:
+        model: on any device; it is not changed.
+    """
     plain = copy.deepcopy(model).cpu().double()
     sample_tier = plain.sample_tier
     second = sample_tier.second() if sample_tier else None
@@ -93,15 +100,16 @@ def _fold_frame_tier(tier: FrameTier, second: nn.Linear | None) -> FoldedFrameTi
         frame_size=tier.frame_size,
         hop=tier.hop,
         upsampling=tier.upsampling,
-        made=tier.made,
+        out_features=tier.out_features,
         is_top=tier.is_top,
     )
 
 
 def _fold_layers(tier: FrameTier) -> list[RecurrentLayer]:
-    """Below the top, a layer that sees V = W x + b + conditioning is one that sees [x; conditioning].
+    """Fold the input projection of a lower tier into the layers that read it.
 
-    W_ih [h; V] = [W_h, W_v W, W_v] [h; x; conditioning] + W_v b, with h, the layer below, where there is one.
+    A layer that reads v = W x + b + conditioning becomes one that reads [x; conditioning]:
+    W_ih [h; v] = [W_h, W_v W, W_v] [h; x; conditioning] + W_v b, where h is the output of the layer below, if any.
     """
     layers = []
     for rnn in (cast("nn.RNNBase", rnn) for rnn in tier.recurrence.rnns):
@@ -109,11 +117,11 @@ def _fold_layers(tier: FrameTier) -> list[RecurrentLayer]:
             weight, hidden_weight, bias, hidden_bias = (
                 _array(getattr(rnn, f"{kind}_l{i}")) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             )
-            sees_inputs = i == 0
-            if sees_inputs and tier.input is not None:
-                below, seen = np.split(weight, [weight.shape[1] - tier.input.out_features], axis=1)
-                bias = bias + seen @ _array(tier.input.bias)
-                weight = np.hstack([below, seen @ _array(tier.input.weight), seen])
+            reads_inputs = i == 0
+            if reads_inputs and tier.input is not None:
+                below, projected = np.split(weight, [weight.shape[1] - tier.input.out_features], axis=1)
+                bias = bias + projected @ _array(tier.input.bias)
+                weight = np.hstack([below, projected @ _array(tier.input.weight), projected])
             layers.append(RecurrentLayer(_round(weight), _round(hidden_weight), _round(bias), _round(hidden_bias)))
     return layers
 
@@ -123,12 +131,12 @@ def _fold_skips(skips: list[nn.Linear]) -> tuple[Float32, Float32]:
 
 
 def _linear(linear: nn.Linear) -> tuple[Float32, Float32]:
-    """Return a linear layer's weight, to multiply from the right, and bias."""
+    """Return the weight of a linear layer, to multiply from the right, and its bias."""
     return _round(_array(linear.weight).T), _round(_array(linear.bias))
 
 
 def _array(tensor: Tensor) -> Float64:
-    """Return a weight as the layer uses it, after weight norm."""
+    """Return a weight as the layer uses it, after weight normalisation."""
     return np.asarray(tensor.detach().numpy())
 
 

@@ -1,8 +1,8 @@
 """Builds the ONNX graphs of a folded model. docs/bundle-format.md describes their inputs and outputs.
 
-Both kinds are plain feed-forward graphs: no Loop, Scan or If, which CUDA graphs cannot capture. The sample tier
-makes a whole lowest frame per call, its steps unrolled, each drawing its code inside the graph. Whatever the
-precision of the products, the recurrent state, the softmax and the cumulative sums are float32.
+All graphs are purely feed-forward: no Loop, Scan or If, which CUDA graphs cannot capture. One call of the sample tier
+generates a whole frame of the lowest tier, its steps unrolled, and draws every code inside the graph. Recurrent
+state, softmax and cumulative sums are float32, whatever the precision of the products.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,14 @@ from slash_infer.bundle import STATE_NAMES, Precision
 
 
 def frame_tier_graph(tier: FoldedFrameTier, k: int, levels: int, precision: Precision = "fp32") -> onnx.ModelProto:
-    """One step of frame tier k: a frame of codes, conditioning and state to conditioning and state."""
+    """Return one step of frame tier k: from a frame of codes, conditioning and state to conditioning and state.
+
+    Args:
+        tier: the folded tier.
+        k: its number, from 1.
+        levels: Q.
+        precision: precision of the weights and products.
+    """
     writer = GraphWriter(f"frame_tier_{k}", precision)
     op = writer.op
     layers, width = len(tier.layers), tier.width
@@ -27,21 +34,21 @@ def frame_tier_graph(tier: FoldedFrameTier, k: int, levels: int, precision: Prec
         inputs = op.Concat(inputs, writer.input("conditioning", FLOAT, [BATCH, width]), axis=1)
     names = STATE_NAMES[tier.cell]
     given = [writer.parts(writer.input(name, FLOAT, [layers, BATCH, width]), layers, axis=0) for name in names]
-    before = [[op.Squeeze(layer, [0]) for layer in state] for state in given]  # [B, D] each
+    before = [[op.Squeeze(layer, [0]) for layer in state] for state in given]  # each [B, D]
     after: list[tuple[Any, ...]] = []
     for i, weights in enumerate(tier.layers):
-        seen = after[-1][0] if after else inputs
+        layer_inputs = after[-1][0] if after else inputs
         if after and tier.skip is not None:
-            seen = op.Concat(seen, inputs, axis=1)
+            layer_inputs = op.Concat(layer_inputs, inputs, axis=1)
         step = _lstm_step if tier.cell == "lstm" else _gru_step
-        after.append(step(writer, f"layer_{i}", weights, seen, *(state[i] for state in before)))
+        after.append(step(writer, f"layer_{i}", weights, layer_inputs, *(state[i] for state in before)))
     outputs = [state[0] for state in after]
     hidden = writer.working(outputs[-1] if tier.skip is None else _joined(op, outputs, axis=1))
     if tier.skip is not None:
         hidden = writer.linear("skip", hidden, *tier.skip)
     flat = writer.linear("upsample", hidden, *tier.upsample)
-    conditioning = op.Reshape(writer.float32(flat), [-1, tier.upsampling, tier.made])
-    writer.output("conditioning_out", conditioning, FLOAT, [BATCH, tier.upsampling, tier.made])
+    conditioning = op.Reshape(writer.float32(flat), [-1, tier.upsampling, tier.out_features])
+    writer.output("conditioning_out", conditioning, FLOAT, [BATCH, tier.upsampling, tier.out_features])
     for name, state in zip(names, zip(*after, strict=True), strict=True):
         stacked = _joined(op, [op.Unsqueeze(layer, [0]) for layer in state], axis=0)
         writer.output(f"{name}_out", stacked, FLOAT, [layers, BATCH, width])
@@ -49,10 +56,10 @@ def frame_tier_graph(tier: FoldedFrameTier, k: int, levels: int, precision: Prec
 
 
 def sample_tier_graph(tier: FoldedSampleTier, precision: Precision = "fp32") -> onnx.ModelProto:
-    """FS samples: history, conditioning, uniforms and temperature to codes and their negative log-likelihoods.
+    """Return FS steps of the sample tier: history, conditioning, uniforms and temperature to codes and their NLL.
 
-    Some tensors are named so that tools can reach them: `conditioning_0` .. `conditioning_{FS-1}`, [B, D], and
-    `logits_0` .. `logits_{FS-1}`, [B, Q] before temperature.
+    Some inner tensors have fixed names, for tools to find them: `conditioning_0` .. `conditioning_{FS-1}`, [B, D],
+    and `logits_0` .. `logits_{FS-1}`, [B, Q] before temperature.
     """
     writer = GraphWriter("sample_tier", precision)
     op = writer.op
@@ -61,40 +68,45 @@ def sample_tier_graph(tier: FoldedSampleTier, precision: Precision = "fp32") -> 
     conditioning = writer.input("conditioning", FLOAT, [BATCH, steps, width])
     table = writer.numbers("table", tier.table.reshape(-1, width))
     offsets = writer.weight("table_offsets", np.arange(steps, dtype=np.int32) * np.int32(levels))
-    heard = writer.parts(history, steps, axis=1)
+    given = writer.parts(history, steps, axis=1)
 
     def logits(i: int, drawn: list[Any]) -> Any:
-        latest = (heard + drawn)[-steps:]
+        latest = (given + drawn)[-steps:]
         rows = op.Gather(table, op.Add(_joined(op, latest, axis=1), offsets))  # [B, FS, D]
         from_above = op.Gather(conditioning, i, axis=1)
         from_above.name = f"conditioning_{i}"
         x = op.Relu(op.Add(op.ReduceSum(rows, [1], keepdims=0), writer.working(from_above)))
         for layer, (weight, bias) in enumerate(tier.hidden):
             x = op.Relu(writer.linear(f"hidden_{layer}", x, weight, bias))
-        # Quantised, the output layer would cost more bits than all others together, and gain little speed.
+        # Quantising the output layer would lose more bits than all other layers together, and gain little speed.
         return writer.float32(writer.linear("output", x, *tier.output, quantised=False))
 
     return _draw_all(writer, steps, logits)
 
 
 def drawing_graph(samples: int, levels: int) -> onnx.ModelProto:
-    """The sample tier of a model that has none: its conditioning already is the logits of `samples` samples."""
+    """Return the graph that draws codes for a model without a sample tier: its conditioning is already the logits.
+
+    Args:
+        samples: logits per call.
+        levels: Q.
+    """
     writer = GraphWriter("sample_tier", "fp32")
     conditioning = writer.input("conditioning", FLOAT, [BATCH, samples, levels])
     return _draw_all(writer, samples, lambda i, _: writer.op.Gather(conditioning, i, axis=1))
 
 
 def _draw_all(writer: GraphWriter, steps: int, logits_of: Callable[[int, list[Any]], Any]) -> onnx.ModelProto:
-    """Draw `steps` codes, each from logits that may depend on the codes drawn before it."""
+    """Draw `steps` codes, each from logits that may depend on the codes drawn before; return the finished graph."""
     op = writer.op
     uniforms = writer.parts(writer.input("uniform", FLOAT, [BATCH, steps]), steps, axis=1)
-    sharpness = op.Unsqueeze(op.Reciprocal(writer.input("temperature", FLOAT, [BATCH])), [1])
+    inverse_temperature = op.Unsqueeze(op.Reciprocal(writer.input("temperature", FLOAT, [BATCH])), [1])
     codes: list[Any] = []
     likelihoods = []
     for i in range(steps):
         logits = logits_of(i, codes)
         logits.name = f"logits_{i}"
-        code, likelihood = _draw(op, op.Mul(logits, sharpness), uniforms[i])
+        code, likelihood = _draw(op, op.Mul(logits, inverse_temperature), uniforms[i])
         codes.append(code)
         likelihoods.append(likelihood)
     writer.output("codes", _joined(op, codes, axis=1), INT32, [BATCH, steps])
@@ -104,35 +116,36 @@ def _draw_all(writer: GraphWriter, steps: int, logits_of: Callable[[int, list[An
 
 
 def _draw(op: Any, logits: Any, uniform: Any) -> tuple[Any, Any]:
-    """Invert the cumulative distribution at `uniform`: the code [B, 1] and its probability [B, 1].
+    """Return the inverse of the cumulative distribution at `uniform`: a code [B, 1] and its probability [B, 1].
 
-    The code is the number of cumulative sums at or under uniform * total. The total, which rounding leaves a
-    little off 1, is taken from the sums themselves, so the last code is never drawn by rounding alone.
+    The code is the number of cumulative sums at or below uniform * total. Since rounding moves the total slightly off
+    1, it is taken from the sums themselves: otherwise rounding alone could select the last code.
     """
     probabilities = op.Softmax(logits, axis=-1)
     cumulative = op.CumSum(probabilities, 1)
     total = op.Slice(cumulative, [-1], [np.iinfo(np.int64).max], [1])
-    at_or_under = op.LessOrEqual(cumulative, op.Mul(uniform, total))
-    code = op.ReduceSum(op.Cast(at_or_under, to=INT32), [1], keepdims=1)
+    at_or_below = op.LessOrEqual(cumulative, op.Mul(uniform, total))
+    code = op.ReduceSum(op.Cast(at_or_below, to=INT32), [1], keepdims=1)
     return code, op.GatherElements(probabilities, code, axis=1)
 
 
 def _lstm_step(writer: GraphWriter, name: str, weights: RecurrentLayer, x: Any, h: Any, c: Any) -> tuple[Any, Any]:
-    """One step of an LSTM layer: x [B, inputs], h and c [B, D] to the new h and c.
+    """One step of an LSTM layer: from x [B, inputs], h and c [B, D] to the new h and c.
 
-    A product of its own, not ONNX's LSTM: it takes any precision, and is as fast in ONNX Runtime.
+    It consists of plain matrix products instead of ONNX's LSTM operator: these work in every precision, and are as
+    fast in ONNX Runtime.
     """
     op = writer.op
     weight = np.hstack([weights.input_weight, weights.hidden_weight]).T
-    seen = writer.working(op.Concat(x, h, axis=1))
-    gates = writer.linear(name, seen, np.ascontiguousarray(weight), weights.input_bias + weights.hidden_bias)
+    inputs = writer.working(op.Concat(x, h, axis=1))
+    gates = writer.linear(name, inputs, np.ascontiguousarray(weight), weights.input_bias + weights.hidden_bias)
     i, f, g, o = writer.parts(writer.float32(gates), 4, axis=1)
     c = op.Add(op.Mul(op.Sigmoid(f), c), op.Mul(op.Sigmoid(i), op.Tanh(g)))
     return op.Mul(op.Sigmoid(o), op.Tanh(c)), c
 
 
 def _gru_step(writer: GraphWriter, name: str, weights: RecurrentLayer, x: Any, h: Any) -> tuple[Any]:
-    """One step of a GRU layer: x [B, inputs] and h [B, D] to the new h.
+    """One step of a GRU layer: from x [B, inputs] and h [B, D] to the new h.
 
     As in PyTorch, the reset gate is applied after the recurrent product and its bias.
     """

@@ -1,8 +1,7 @@
 """Checks exported graphs against the PyTorch model they came from, by running both on the same uniforms.
 
-The bundle generates; the model, in float64, then scores the result. If at every sample the model would have drawn
-the code the bundle drew, from the same history and the same uniform, then by induction the two generate identical
-audio.
+The bundle generates, and the model, in float64, scores the result. If at every sample the model would have drawn the
+same code as the bundle from the same history and uniform, then by induction the two generate identical audio.
 """
 
 import copy
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from slash_export.errors import ParityError
-from slash_export.teacher_forcing import TeacherForced, outside
+from slash_export.teacher_forcing import TeacherForced, distance_outside
 from slash_export.tolerances import TIE, compared_at_once, logit_tolerance
 from slash_infer.bundle import Bundle, Parity
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
@@ -20,10 +19,10 @@ from slash_infer.sampling.randomness import Uniforms
 from slash_infer.sampling.sampler import Sampler
 from slash_train.model import SampleRNN
 
-SAMPLES = 16_000  # at least, of each clip
+SAMPLES = 16_000  # compared of each clip, at least
 CLIPS = (0, 1)
-SEEDS = 5  # tried until one meets no tie
-MOST_TIES = 1e-3  # of the samples
+SEEDS = 5  # tried until one has no ties
+MOST_TIES = 1e-3  # as a fraction of the samples
 
 
 def check_parity(bundle: Bundle, model: SampleRNN, samples: int = SAMPLES) -> Parity:
@@ -31,11 +30,11 @@ def check_parity(bundle: Bundle, model: SampleRNN, samples: int = SAMPLES) -> Pa
 
     Args:
         bundle: the exported graphs.
-        model: the trained model, on the CPU; left as it is.
-        samples: to compare, at least, of each of two clips.
+        model: the trained model, on the CPU; it is not changed.
+        samples: how many samples to compare of each of two clips, at least.
 
     Returns:
-        what was compared, for the manifest.
+        the comparison, for the manifest.
 
     Raises:
         ParityError: a logit or a code differs by more than rounding explains.
@@ -57,7 +56,7 @@ def check_parity(bundle: Bundle, model: SampleRNN, samples: int = SAMPLES) -> Pa
 def _compare(
     bundle: Bundle, forced: TeacherForced, reference: SampleRNN, seed: int, samples: int
 ) -> tuple[int, Parity]:
-    """Return how many samples were compared under one seed, and how: without those where rounding decided a tie."""
+    """Compare under one seed; return the number of samples, and the comparison, which does not count ties."""
     manifest = bundle.manifest
     hop = manifest.top_hop
     window = compared_at_once(manifest, len(CLIPS))
@@ -77,7 +76,7 @@ def _compare(
         largest = max(largest, difference)
         if not difference <= logit_tolerance(logits.numpy()):
             raise ParityError(f"the graphs' logits differ from the model's by up to {difference:.2g}")
-        off = outside(logits.numpy(), drawn, uniforms.next(length))
+        off = distance_outside(logits.numpy(), drawn, uniforms.next(length))
         if off.max() > max(TIE, difference):
             clip, t = np.unravel_index(np.argmax(off), off.shape)
             raise ParityError(f"the graphs drew another code than the model at sample {compared + t} of clip {clip}")

@@ -1,4 +1,4 @@
-"""Generates clips from a model that is not exported yet, on ONNX Runtime, as it will when it is."""
+"""Generates clips from a model that is not exported yet, on ONNX Runtime, as it will run after its export."""
 
 import tempfile
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from slash_infer.bundle import Bundle
 from slash_infer.clips.render import ClipSpec, Rendered, RenderOptions, render
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
-from slash_train.config import Preset
-from slash_train.model import SampleRNN
+from slash_train.trained_model import TrainedModel
 
 
-def render_model(
-    model: SampleRNN,
-    preset: Preset,
-    preset_name: str,
-    step: int,
-    valid_bits: float | None,
-    specs: Sequence[ClipSpec],
-    options: RenderOptions,
-) -> Rendered:
-    """Render specs from a model's fp32 graphs on the CPU; the first five arguments are `write_unchecked`'s."""
+def render_model(trained: TrainedModel, specs: Sequence[ClipSpec], options: RenderOptions) -> Rendered:
+    """Render clips with a model's fp32 graphs on the CPU.
+
+    Args:
+        trained: the model; it is not changed.
+        specs: the clips to make.
+        options: what they have in common.
+
+    Returns:
+        the files and their sidecars.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        write_unchecked(Path(folder), model, preset, preset_name, step, valid_bits)
+        write_unchecked(Path(folder), trained)
         bundle = Bundle(folder)
         return render(bundle, Engine(bundle, OnnxCpu()), specs, options)

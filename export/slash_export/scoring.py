@@ -1,21 +1,23 @@
-"""Scores a bundle on audio: how likely its graphs find samples that they did not draw themselves."""
+"""Scores a bundle on audio: the likelihood that its graphs give to recorded samples."""
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from slash_export.teacher_forcing import TeacherForced, log_softmax
 from slash_infer.bundle import Bundle
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
+from slash_train.evaluate import Scorer
 from slash_train.streams import NO_TARGET, Window
 
 
-class BundleScorer:
-    """A `slash_train.evaluate.Scorer` that runs a bundle's graphs.
+class BundleScorer(Scorer):
+    """Scores audio with the graphs of a bundle.
 
     Args:
-        bundle: what to score.
-        engine: the bundle's; its fp32 graphs on the CPU when not given.
+        bundle: the bundle.
+        engine: an engine that runs the bundle; fp32 on the CPU if not given.
 
     Raises:
         UserError: the runtime rejects a graph.
@@ -26,20 +28,28 @@ class BundleScorer:
         self.top_frame, self.top_hop = bundle.manifest.top_frame, bundle.manifest.top_hop
         self._forced = TeacherForced(bundle, engine or Engine(bundle, OnnxCpu()))
 
-    def nats(self, window: Window) -> npt.NDArray[np.float64]:
-        """As `Scorer` says."""
-        return target_nats(log_softmax(self.logits(window)), window)
+    @override
+    def nll(self, window: Window) -> npt.NDArray[np.float64]:
+        return target_nll(log_softmax(self.logits(window)), window)
 
     def logits(self, window: Window) -> npt.NDArray[np.float32]:
-        """Return the logits [B, T, Q] of a window's targets; windows follow one another as `Scorer` says."""
+        """Return the logits [B, T, Q] of a window's targets. Windows continue each other as for `Scorer.nll`."""
         codes = window.codes.astype(np.int32)
         if window.starting.all():
             self._forced.start(len(codes))
         return self._forced.logits(codes)
 
 
-def target_nats(log_likelihoods: npt.NDArray[np.float64], window: Window) -> npt.NDArray[np.float64]:
-    """Return the negative log-likelihoods of a window's targets summed per lane, [B], from those of all codes."""
+def target_nll(log_likelihoods: npt.NDArray[np.float64], window: Window) -> npt.NDArray[np.float64]:
+    """Return the negative log-likelihood in nats of each lane's targets, summed over the window.
+
+    Args:
+        log_likelihoods: [B, T, Q], of all codes.
+        window: the window.
+
+    Returns:
+        [B].
+    """
     counted = window.targets != NO_TARGET
     targets = np.where(counted, window.targets, 0)
     chosen = np.take_along_axis(log_likelihoods, targets[..., np.newaxis], axis=-1)[..., 0]

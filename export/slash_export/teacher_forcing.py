@@ -1,4 +1,4 @@
-"""Runs a bundle's graphs over given audio: what would they have drawn, at every sample of it?"""
+"""Runs a bundle's graphs over given audio, for the logits at every sample of it."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ from slash_infer.bundle import Bundle
 from slash_infer.runtimes.host_graph import HostGraph
 from slash_infer.sampling.engine import Engine
 
-ROWS = 1024  # samples at once: what a TensorRT plan takes
+ROWS = 1024  # samples per call, the largest batch of a TensorRT plan
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 
 
 class TeacherForced:
-    """A bundle on a runtime, fed with codes that it did not draw itself.
+    """A bundle on a runtime that is fed given codes instead of its own draws.
 
-    The sample tier's graph draws a whole frame at once, each sample after those it drew itself. Its first step
-    alone, cut out of it, sees nothing but its inputs: that step is run for every sample of the audio.
+    The sample tier's graph draws a whole frame per call, each code given its own earlier draws. Only its first step
+    depends on nothing but the inputs: that step is cut out of the graph and run for every sample of the audio.
 
     Args:
-        bundle: the exported model.
-        engine: the bundle's.
+        bundle: the bundle.
+        engine: an engine that runs it.
 
     Raises:
         UserError: the engine's runtime rejects the first step.
@@ -46,17 +46,17 @@ class TeacherForced:
             self._one_step = HostGraph(engine.runtime, graph)
 
     def start(self, clips: int) -> None:
-        """Put `clips` clips at the learned initial state."""
+        """Start `clips` new clips, from the learned initial state."""
         self._states = self.engine.initial_states(clips)
 
     def logits(self, codes: Int32) -> Float32:
-        """Go on over a stretch of audio.
+        """Continue over the next T samples.
 
         Args:
-            codes: [B, top + T], the history and T codes, a multiple of the top tier's hop.
+            codes: [B, top + T], the history and then T codes. T is a multiple of the top tier's hop.
 
         Returns:
-            logits [B, T, Q] of every one of the T, each from the codes before it.
+            logits [B, T, Q] of the last T codes, each given the codes before it.
         """
         top = self._manifest.top_frame
         hops = range(top, codes.shape[1], self._manifest.top_hop)
@@ -76,17 +76,26 @@ class TeacherForced:
         return np.concatenate(rows).reshape(batch, length, -1)
 
     def step(self, k: int, frame: Int32, conditioning: Float32 | None) -> Float32:
-        """Take one step of tier k; return what conditions the tier below, [B, r, D] or, for logits, [B, r, Q]."""
+        """Do one step of tier k.
+
+        Args:
+            k: the tier, from 1.
+            frame: [B, FS(k)] codes.
+            conditioning: [B, D]; None for the top tier.
+
+        Returns:
+            the conditioning of the tier below, [B, r, D], or the logits where there is no sample tier, [B, r, Q].
+        """
         state = self._states[k - 1]
         feed: dict[str, npt.NDArray[Any]] = {"frame": frame, **state}
         if conditioning is not None:
             feed["conditioning"] = conditioning
-        made = self._frame_tiers[k - 1](feed)
-        self._states[k - 1] = {name: made[f"{name}_out"] for name in state}
-        return made["conditioning_out"]
+        outputs = self._frame_tiers[k - 1](feed)
+        self._states[k - 1] = {name: outputs[f"{name}_out"] for name in state}
+        return outputs["conditioning_out"]
 
     def _run(self, k: int, conditioning: Float32 | None, codes: Int32, at: int) -> Float32:
-        """Step tier k before sample `at`, and those below it; return what conditions the samples, [B, hop, D]."""
+        """Step tier k in front of sample `at`, and the tiers below; return the samples' conditioning, [B, hop, D]."""
         tier = self._manifest.frame_tiers[k - 1]
         below = self.step(k, codes[:, at - tier.frame_size : at], conditioning)
         if k == 1:
@@ -98,26 +107,26 @@ class TeacherForced:
 
 
 def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Log-likelihoods over the last axis, in float64."""
+    """Return log-likelihoods over the last axis, in float64."""
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=-1, keepdims=True)
     return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))
 
 
 def divergences(p: npt.NDArray[np.float64], q: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Kullback-Leibler divergences in nats between distributions over the last axis, from their log-likelihoods."""
+    """Return the Kullback-Leibler divergences KL(p, q) in nats, from log-likelihoods over the last axis."""
     return np.asarray((np.exp(p) * (p - q)).sum(axis=-1))
 
 
-def outside(
+def distance_outside(
     logits: npt.NDArray[np.floating], codes: Int32, uniform: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
-    """How far is each uniform off its code's interval of the cumulative distribution?
+    """Return how far each uniform is outside the interval that its code has in the cumulative distribution.
 
     Args:
         logits: [B, T, Q].
-        codes: [B, T], drawn by inverse CDF.
-        uniform: [B, T], that they were drawn from.
+        codes: [B, T], drawn by inverting the cumulative distribution.
+        uniform: [B, T], the uniforms that they were drawn with.
 
     Returns:
         distances, [B, T]; 0 or less is inside.
@@ -131,7 +140,7 @@ def outside(
 
 
 def _first_step(graph: onnx.ModelProto, width: int, levels: int) -> onnx.ModelProto:
-    """Cut the first step out of a sample tier's graph: its history and its one vector of conditioning to logits."""
+    """Return the first step of a sample tier's graph: from the history and one conditioning vector to logits."""
     named = onnx.helper.make_tensor_value_info
     for name, size in (("conditioning_0", width), ("logits_0", levels)):
         graph.graph.value_info.append(named(name, onnx.TensorProto.FLOAT, ["batch", size]))

@@ -1,9 +1,9 @@
-"""Writes ONNX graphs in a precision: what a weight is stored as, and how a matrix product is computed.
+"""Writes ONNX graphs in a precision: how weights are stored, and how matrix products are computed.
 
-fp32 and fp16 use standard operators alone. int8 stores each column of a weight in blocks of 8-bit integers with one
-scale each and multiplies by `MatMulNBits`, an operator of ONNX Runtime's, which quantises every row of its other
-factor by itself: unlike dynamic quantisation, with its one scale for the whole batch, a clip then keeps its sound
-whatever it is generated beside.
+fp32 and fp16 use standard operators only. int8 stores each column of a weight in blocks of 8-bit integers with one
+scale per block, and multiplies with ONNX Runtime's `MatMulNBits`, which quantises every row of the activations by
+itself. Dynamic quantisation, in contrast, has one scale for the whole batch: the audio of a clip would depend on the
+other clips of its batch.
 """
 
 from typing import Any
@@ -20,8 +20,8 @@ OPSET = 18
 IR_VERSION = 10
 FLOAT, FLOAT16, INT32, BATCH = ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.INT32, "batch"
 ORT_DOMAIN = "com.microsoft"
-# Entries of a column that share a scale. Measured, docs/performance.md: in wide layers long blocks are faster, in
-# narrow ones short blocks are not slower, and lose less.
+# Entries of a column that share a scale. As measured (docs/performance.md), long blocks are faster in wide layers; in
+# narrow layers short blocks are as fast, and lose less.
 BLOCK, WIDE_BLOCK, WIDE = 64, 256, 1024
 INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: integer products; level 0 computes in float, 50 times slower
 
@@ -31,11 +31,12 @@ Float32 = npt.NDArray[np.float32]
 class GraphWriter:
     """A graph under construction.
 
-    `op` holds ONNX's operators. Numbers between products are of the working type: float16 for fp16, else float32.
+    `op` provides ONNX's operators. Values between matrix products have the working type: float16 for fp16, else
+    float32.
 
     Args:
-        name: of the graph.
-        precision: of its weights and products.
+        name: name of the graph.
+        precision: precision of its weights and products.
     """
 
     def __init__(self, name: str, precision: Precision) -> None:
@@ -45,16 +46,16 @@ class GraphWriter:
         self.op: Any = self._builder.op
 
     def input(self, name: str, dtype: ir.DataType, shape: list[int | str]) -> Any:
-        """Declare an input."""
+        """Declare an input and return it."""
         return self._builder.input(name, dtype, shape)
 
     def output(self, name: str, value: Any, dtype: ir.DataType, shape: list[int | str]) -> None:
-        """Declare an output."""
+        """Declare `value` as the output called `name`."""
         value.dtype, value.shape = dtype, ir.Shape(shape)
         self._builder.add_output(value, name)
 
     def weight(self, name: str, value: npt.NDArray[Any]) -> Any:
-        """Return the initializer called `name`, the same one each time it is asked for."""
+        """Return the initializer called `name`; make it on the first call."""
         known = self._builder.graph.initializers
         return known[name] if name in known else self._builder.initializer(ir.tensor(value, name=name))
 
@@ -71,7 +72,15 @@ class GraphWriter:
         return self.op.Cast(value, to=FLOAT) if self._precision == "fp16" else value
 
     def linear(self, name: str, x: Any, weight: Float32, bias: Float32, *, quantised: bool = True) -> Any:
-        """Return x @ weight + bias, all of the working type; `quantised` says whether int8 applies to it."""
+        """Return x @ weight + bias, in the working type.
+
+        Args:
+            name: prefix of the initializers' names.
+            x: [B, K].
+            weight: [K, N].
+            bias: [N].
+            quantised: whether to quantise the weight if the precision is int8.
+        """
         return self.op.Add(self._product(name, x, weight, quantised), self.numbers(f"{name}.bias", bias))
 
     def _product(self, name: str, x: Any, weight: Float32, quantised: bool) -> Any:
@@ -96,7 +105,7 @@ class GraphWriter:
         return [value] if count == 1 else list(self.op.Split(value, axis=axis, num_outputs=count, _outputs=count))
 
     def finish(self) -> onnx.ModelProto:
-        """Return the graph as a checked model, self-contained in one file."""
+        """Return the graph as a model that fits in one file, after ONNX's checks."""
         proto = ir.to_proto(ir.Model(self._builder.graph, ir_version=IR_VERSION, producer_name="slash"))
         onnx.checker.check_model(proto, full_check=True)
         return proto
@@ -109,8 +118,8 @@ def quantise(weight: Float32) -> tuple[npt.NDArray[np.uint8], Float32]:
         weight: [K, N].
 
     Returns:
-        integers [N, ceil(K / block), block], 128 standing for 0, and scales [N, ceil(K / block)]. The last block
-        is filled up with zeros.
+        integers [N, ceil(K / block), block], where 128 stands for 0, and scales [N, ceil(K / block)]. The last block
+        is padded with zeros.
     """
     rows, columns = weight.shape
     longest = WIDE_BLOCK if rows >= WIDE else BLOCK

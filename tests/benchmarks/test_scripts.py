@@ -1,4 +1,4 @@
-"""The benchmark scripts run, and their baselines are what they say."""
+"""The benchmark scripts run, and their baselines compute what they claim to."""
 
 import importlib.util
 import json
@@ -48,12 +48,12 @@ def test_held_out_bits_and_learning_curve(run: Run, corpus: Corpus, tmp_path: Pa
     content = json.loads(scores.read_text())
     bits = content["bits_per_sample"]
     assert bits["order 1"]["test"] < bits["order 0"]["test"] < 8.5
-    assert content["step"] == run.checkpoints.find("best").progress().step
+    assert content["step"] == run.checkpoints.find("best").trainer_state().step
     assert curve.read_bytes().startswith(b"\x89PNG")
 
 
 def test_baselines_find_the_entropy_of_noise_and_of_a_chain(tmp_path: Path) -> None:
-    """White noise costs its entropy with either order; a walk that steps up or down costs one bit with order 1."""
+    """White noise costs its entropy under either order; a walk of one step up or down costs one bit under order 1."""
     codec, rng = Codec(kind="linear", levels=16), np.random.default_rng(0)
     baselines = _load("held_out_bits").baselines
     noise = rng.integers(0, 8, 200_000)
@@ -61,7 +61,7 @@ def test_baselines_find_the_entropy_of_noise_and_of_a_chain(tmp_path: Path) -> N
     for values, order_0, order_1 in ((noise, 3.0, 3.0), (walk, 3.0, 1.0)):
         folder = tmp_path / f"{order_1}"
         folder.mkdir()
-        every_other = codec.decode(2 * values)  # so far apart that the corpus's gain keeps them apart
+        every_other = codec.decode(2 * values)  # far enough apart to stay distinct under the corpus's gain
         soundfile.write(folder / "a.wav", every_other, 16_000, subtype="FLOAT")
         prepare([folder], folder / "corpus")
         found = baselines(Corpus(folder / "corpus"), codec)
@@ -89,10 +89,10 @@ def test_architectures_get_equal_parameters(corpus: Corpus, tmp_path: Path) -> N
     assert len(results) == 5 and printed.count("|\n") == 7
     for result in results:
         assert result["parameters"] == pytest.approx(60_000, rel=0.2)
-        assert result["steps"] >= 1 and 0 < result["averaged_bits"]["test"] < 20
+        assert result["steps"] >= 1 and 0 < result["ema_bits"]["test"] < 20
 
 
-def test_first_minutes_pits_the_preset_against_straightforward_code(corpus: Corpus, tmp_path: Path) -> None:
+def test_first_minutes_pits_the_preset_against_the_baseline(corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "first.json"
     arguments = ("--preset", "tiny", "--minutes", "0.02", "--out", tmp_path / "run", "--json", out)
     _run("first_minutes.py", corpus.path, *arguments)
@@ -102,8 +102,8 @@ def test_first_minutes_pits_the_preset_against_straightforward_code(corpus: Corp
     assert (tmp_path / "run" / "learning_curve.png").exists()
 
 
-def test_straightforward_code_is_the_same_model(tiny: Preset) -> None:
-    """With its weights copied from Slash's model, it gives the same logits and states."""
+def test_the_baseline_is_the_same_model(tiny: Preset) -> None:
+    """With the weights of Slash's model, it gives the same logits and states."""
     torch.manual_seed(0)
     shape = tiny.model.model_copy(update={"cell": "lstm"})
     ours, theirs = SampleRNN(shape, 256).double(), Baseline(shape, 256).double()
@@ -120,13 +120,13 @@ def test_straightforward_code_is_the_same_model(tiny: Preset) -> None:
     codes = torch.randint(0, 256, (2, 16 + 64))
     expected, states = ours(codes, ours.initial_state(2))
     actual, their_states = theirs(codes, theirs.initial_state(2))
-    assert torch.allclose(actual, expected, atol=1e-5)  # our frames are rounded to float32
+    assert torch.allclose(actual, expected, atol=1e-5)  # Slash rounds frame values to float32
     for a, b in zip(their_states, states, strict=True):
         assert torch.allclose(a, b, atol=1e-5)
 
 
 def _copy_tier(tier: Any, other: Any) -> None:
-    """The baseline top tier expands its frames before the RNN: here, its input weights undo that."""
+    """Copy weights. The baseline's top tier projects its frames first: here, the RNN's input weights undo that."""
     rnn = tier.recurrence.rnns[0]
     if tier.input is None:
         other.input.bias.zero_()
@@ -140,7 +140,7 @@ def _copy_tier(tier: Any, other: Any) -> None:
 
 
 def _copy_linear(linear: Any, other: Any) -> None:
-    other.weight = linear.weight.detach()  # through its weight norm
+    other.weight = linear.weight.detach()  # sets its weight normalisation's parameters
     other.bias.copy_(linear.bias)
 
 
@@ -157,17 +157,17 @@ def test_generation_is_measured_against_an_eager_loop(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("overrides", [[], ["model.cell=gru", "model.weight_norm=true"]])
 def test_the_eager_loop_is_the_same_model(monkeypatch: pytest.MonkeyPatch, overrides: list[str]) -> None:
-    """Taking the likeliest code in place of a draw, it takes those the model finds likeliest."""
+    """Taking the most likely code instead of drawing one, it finds the codes that are most likely for the model."""
     preset = load_preset("tiny", overrides)
     torch.manual_seed(0)
     model = SampleRNN(preset.model, 256).eval()
     monkeypatch.setattr(torch, "multinomial", lambda p, _: p.argmax(dim=-1, keepdim=True))
-    made = EagerGeneration(model, 2, 128).generate(128)
-    codes = torch.cat([torch.full((2, 16), 128), made], dim=1)
+    generated = EagerGeneration(model, 2, 128).generate(128)
+    codes = torch.cat([torch.full((2, 16), 128), generated], dim=1)
     with torch.inference_mode():
         logits, _ = model(codes, model.initial_state(2))
-    assert (logits.argmax(dim=-1) == made).float().mean() > 0.99  # but for ties
-    assert len(set(made.flatten().tolist())) > 2
+    assert (logits.argmax(dim=-1) == generated).float().mean() > 0.99  # except ties
+    assert len(set(generated.flatten().tolist())) > 2
 
 
 def test_streaming_is_profiled(bundle: Bundle, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The exported graphs compute what the model computes, for every shape of model, and a fault is noticed."""
+"""The exported graphs compute what the model computes, for every shape of model; defects are found."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import ALONE
+from conftest import ON_CPU
 
 from slash_export import bundle_writer, folding
 from slash_export.bundle_writer import export, write_unchecked
@@ -56,7 +56,7 @@ def test_every_shape_of_model_exports_with_identical_codes(
     corpus: Corpus, tmp_path: Path, overrides: list[str]
 ) -> None:
     preset = load_preset("tiny", overrides)
-    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(25), context=ALONE)
+    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(25), context=ON_CPU)
     manifest = export(done.run, tmp_path / "bundle", precisions=PRECISIONS)
     assert [variant.precision for variant in manifest.variants] == list(PRECISIONS)
     assert manifest.parity is not None and manifest.parity.samples >= 32_000
@@ -66,14 +66,14 @@ def test_every_shape_of_model_exports_with_identical_codes(
 
 def test_the_bundle_says_where_it_comes_from(bundle: Bundle, run: Run) -> None:
     source = bundle.manifest.provenance
-    progress = run.checkpoints.find("best").progress()
-    assert (source.preset, source.step) == ("tiny", progress.step)
-    assert source.valid_bits == progress.valid_bits
+    state = run.checkpoints.find("best").trainer_state()
+    assert (source.preset, source.step) == ("tiny", state.step)
+    assert source.valid_bits == state.valid_bits
 
 
 def test_perturbing_one_weight_fails_the_check(run: Run, bundle: Bundle, tmp_path: Path) -> None:
-    """Whichever weight it is: one entry in each initializer of each graph, by a twentieth of its range."""
-    model, _ = run.load_model("best")
+    """Whichever weight it is: one entry of each initializer in each graph, by a twentieth of its range."""
+    model = run.load_model("best").model
     frame_tiers, sample_tier = fold(model)
     graphs = {f"frame_tier_{k}": frame_tier_graph(tier, k, 256) for k, tier in enumerate(frame_tiers, 1)}
     assert sample_tier is not None
@@ -89,22 +89,23 @@ def test_perturbing_one_weight_fails_the_check(run: Run, bundle: Bundle, tmp_pat
             with pytest.raises(ParityError, match="logits differ"):
                 check_parity(Bundle(folder), model, samples=1000)
             perturbed += 1
-    assert perturbed == 7  # in two tiers the layer and the upsampling; the table, one hidden layer, the output
+    assert perturbed == 7  # two in each of two frame tiers; table, hidden layer and output of the sample tier
 
 
 def test_logits_far_below_zero_are_no_fault(run: Run, tmp_path: Path) -> None:
-    """As after long training: float32 is off by more there, and by no more in proportion."""
-    model, _ = run.load_model("best")
+    """As after long training: absolute errors of float32 are larger there, relative ones are not."""
+    trained = run.load_model("best")
+    model = trained.model
     assert model.sample_tier is not None
     with torch.no_grad():
-        model.sample_tier.output.bias[200:] -= 50_000  # these codes are out of the question
-    write_unchecked(tmp_path, model, run.preset, "tiny", 0)
+        model.sample_tier.output.bias[200:] -= 50_000  # these codes are never drawn
+    write_unchecked(tmp_path, trained)
     parity = check_parity(Bundle(tmp_path), model, samples=2000)
     assert parity.max_logit_difference > 1e-3
 
 
 def test_a_failed_export_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fold is given a fault; the export must notice and take its half-made bundle away."""
+    """With a defect in the folding, the export fails and removes its incomplete bundle."""
     genuine = folding.fold
 
     def faulty(model: SampleRNN) -> object:
@@ -157,8 +158,8 @@ def test_export_is_deterministic(run: Run, bundle: Bundle, tmp_path: Path) -> No
 
 
 def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: Run) -> None:
-    """The graph's likelihoods against the PyTorch sample tier's, one temperature per clip."""
-    model, _ = run.load_model("best")
+    """The graph's NLL against the PyTorch sample tier's, one temperature per clip."""
+    model = run.load_model("best").model
     steps = bundle.manifest.sample_tier.history
     rng = np.random.default_rng(0)
     temperature = np.array([0.5, 1.0, 2.0], np.float32)
@@ -168,7 +169,7 @@ def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: R
     forced.start(3)
     top = forced.step(2, frame, None)
     folded = forced.step(1, history, top[:, 0])
-    made = HostGraph(forced.engine.runtime, forced.engine.sample_tier)(
+    outputs = HostGraph(forced.engine.runtime, forced.engine.sample_tier)(
         {
             "history": history,
             "conditioning": folded,
@@ -176,7 +177,7 @@ def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: R
             "temperature": temperature,
         }
     )
-    codes, nll = made["codes"], made["nll"]
+    codes, nll = outputs["codes"], outputs["nll"]
     assert nll.shape == codes.shape == (3, steps)
 
     with torch.inference_mode():
@@ -193,13 +194,13 @@ def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: R
 
 
 def test_draws_follow_the_distribution(bundle: Bundle, engine: Engine) -> None:
-    """First codes of many clips, from one state, against the probabilities their likelihoods claim."""
+    """First codes of many clips, drawn from one state, against the probabilities given by their NLL."""
     clips, steps = 20_000, bundle.manifest.sample_tier.history
     rng = np.random.default_rng(1)
     conditioning = np.repeat(rng.standard_normal((1, steps, bundle.manifest.width), np.float32), clips, axis=0)
     history = np.full((clips, steps), 128, np.int32)
-    uniform = ((np.arange(clips) + 0.5) / clips).astype(np.float32)  # stratified: every quantile once
-    made = HostGraph(engine.runtime, engine.sample_tier)(
+    uniform = ((np.arange(clips) + 0.5) / clips).astype(np.float32)  # stratified: each quantile once
+    outputs = HostGraph(engine.runtime, engine.sample_tier)(
         {
             "history": history,
             "conditioning": conditioning,
@@ -207,7 +208,7 @@ def test_draws_follow_the_distribution(bundle: Bundle, engine: Engine) -> None:
             "temperature": np.ones(clips, np.float32),
         }
     )
-    codes, nll = made["codes"], made["nll"]
+    codes, nll = outputs["codes"], outputs["nll"]
     assert (np.diff(codes[:, 0]) >= 0).all()  # inverse CDF: monotone in the uniform
     claimed = {int(code): float(np.exp(-n)) for code, n in zip(codes[:, 0], nll[:, 0], strict=True)}
     counts = np.bincount(codes[:, 0], minlength=256)
@@ -217,7 +218,7 @@ def test_draws_follow_the_distribution(bundle: Bundle, engine: Engine) -> None:
 
 
 def _perturb(folder: Path, graph: str, weight: str) -> None:
-    """Change one weight of an exported graph and sign the bundle anew, as an export with a fault would."""
+    """Change one weight of an exported graph and update the manifest, as a defective export would."""
     path = folder / f"{graph}.onnx"
     model = onnx.load(path)
     (tensor,) = [t for t in model.graph.initializer if t.name == weight]
@@ -226,7 +227,7 @@ def _perturb(folder: Path, graph: str, weight: str) -> None:
     flat[_used_entry(weight, values)] += 0.05 + 0.05 * np.ptp(flat)
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, weight))
     onnx.save(model, path)
-    content = read_json(folder / MANIFEST, "a manifest", "make it again")
+    content = read_json(folder / MANIFEST, "a manifest", "export again")
     variant = content["variants"][0]
     for k, entry in enumerate(variant["frame_tiers"]):
         if entry["file"] == path.name:
@@ -237,7 +238,7 @@ def _perturb(folder: Path, graph: str, weight: str) -> None:
 
 
 def _used_entry(weight: str, values: np.ndarray) -> int:
-    """Pick an entry that generation is sure to read: in the table, the row of silence at the first position."""
+    """Return an entry that generation always reads: in the table, the row of silence at the first position."""
     return 128 * values.shape[-1] if weight == "table" else 0
 
 

@@ -1,4 +1,4 @@
-"""int8 and fp16: what they cost is measured, and a variant or an engine that costs too much is refused."""
+"""int8 and fp16: their loss is measured, and a variant or an engine that loses too much is refused."""
 
 import json
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from slash_export.scoring import BundleScorer
 from slash_export.tolerances import MOST_BITS_LOST
 from slash_export.verify import Refusal, Verdict, verify
 from slash_export.writer import quantise
-from slash_infer import choice
 from slash_infer.bundle import MANIFEST, PRECISIONS, Bundle, describe_file
 from slash_infer.errors import UserError
+from slash_infer.runtimes import registry
 from slash_infer.runtimes.onnx_cpu import OnnxCpu, OnnxGraph
 from slash_infer.runtimes.protocol import Launch
 from slash_infer.sampling.choice import open_engine
@@ -41,7 +41,7 @@ def test_quantised_weights_are_within_half_a_step(rows: int, block: int) -> None
 
 
 def test_each_precision_is_what_it_says(bundle: Bundle) -> None:
-    """No product is left in another precision, which quantisers are known to do silently."""
+    """No product is left in another precision, as quantisers are known to do silently."""
     for variant in bundle.manifest.variants:
         for entry in variant.files():
             graph = onnx.load_from_string(bundle.read(entry)).graph
@@ -80,22 +80,22 @@ def test_the_manifest_says_what_a_precision_costs(bundle: Bundle, run: Run, corp
         assert found is not None and found.excerpt == "validation"
         assert 0 < found.mean_kl < 1e-3 and 0 < found.max_logit_difference < 1
         assert abs(found.loss) <= MOST_BITS_LOST
-    # The same as evaluation finds, on more of the same recordings.
+    # `evaluate` finds the same on a larger part of the same recordings.
     assert others[0].fidelity is not None
     scorer = BundleScorer(bundle, Engine(bundle, OnnxCpu(), others[0].precision))
     assert others[0].fidelity.bits == pytest.approx(bits_per_sample(scorer, corpus, "valid"), abs=0.3)
     assert run.corpus_path == corpus.path.resolve()
 
 
-def test_without_its_corpus_a_bundle_is_compared_on_audio_of_its_own(
+def test_without_its_corpus_a_bundle_is_compared_on_generated_audio(
     bundle: Bundle, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(run.page, "corpus", str(tmp_path / "gone"))
+    monkeypatch.setitem(run.metadata, "corpus", str(tmp_path / "gone"))
     excerpt = take_excerpt(bundle, run)
     found = measure_fidelity(bundle, "fp16", excerpt)
     assert found.excerpt == "generated" and found.samples >= 8 * 15_000
     assert 0 < found.mean_kl < 1e-3
-    # On audio that fp32 drew, what fp16 loses is the divergence, but for chance.
+    # On audio drawn by fp32, the expected loss of fp16 is the KL divergence.
     assert found.loss == pytest.approx(found.mean_kl / np.log(2), abs=1e-3)
 
 
@@ -109,7 +109,7 @@ def test_a_precision_that_loses_too_much_is_refused(
         return (integers // 32 * 32).astype(np.uint8), scales
 
     monkeypatch.setattr(writer, "quantise", coarse)
-    with pytest.raises(UserError, match=r"--precision int8: loses \d\.\d+ bits/sample .+ pass --accept-loss"):
+    with pytest.raises(UserError, match=r"`precision` int8: loses \d\.\d+ bits/sample .+ pass `accept_loss`"):
         export(run, tmp_path / "bundle", precisions=["int8"])
     assert list(tmp_path.iterdir()) == []
     manifest = export(run, tmp_path / "bundle", precisions=["int8"], accept_loss=True)
@@ -145,15 +145,15 @@ def test_verify_finds_a_faulty_variant(bundle: Bundle, tmp_path: Path) -> None:
     assert verdicts[1].fault is None
 
 
-class _Deaf(OnnxCpu):
-    """A runtime whose recorded work forgets to copy out what was drawn: one run right, played wrong."""
+class _Forgetful(OnnxCpu):
+    """A runtime whose captured work leaves out the last copy: single graphs run correctly, generation does not."""
 
-    def record(self, work: Sequence[Launch]) -> Launch:
-        return super().record(work[:-1])
+    def capture(self, work: Sequence[Launch]) -> Launch:
+        return super().capture(work[:-1])
 
 
 class _NotANumber(OnnxCpu):
-    """A runtime whose results are no numbers."""
+    """A runtime whose results are NaN."""
 
     def get(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         found = super().get(array)
@@ -161,20 +161,20 @@ class _NotANumber(OnnxCpu):
 
 
 class _Unable(OnnxCpu):
-    """A runtime that starts, but opens nothing."""
+    """A runtime that is available but rejects every graph."""
 
     name = "unable"
 
     def load(self, content: bytes, name: str, width: int) -> OnnxGraph:  # noqa: ARG002
-        raise UserError(f"{name}: cannot be compiled")
+        raise UserError(name, "cannot be compiled")
 
 
-def test_verify_judges_what_is_played(bundle: Bundle) -> None:
-    for verdict in _verdicts(bundle, _Deaf()):
+def test_verify_judges_what_is_generated(bundle: Bundle) -> None:
+    for verdict in _verdicts(bundle, _Forgetful()):
         assert verdict.fault == "draws codes that its own logits do not give"
 
 
-def test_verify_is_not_pacified_by_numbers_that_are_none(bundle: Bundle) -> None:
+def test_verify_does_not_accept_nan(bundle: Bundle) -> None:
     for verdict in _verdicts(bundle, _NotANumber()):
         assert verdict.fault is not None and np.isnan(verdict.max_logit_difference)
 
@@ -182,8 +182,8 @@ def test_verify_is_not_pacified_by_numbers_that_are_none(bundle: Bundle) -> None
 def test_an_engine_that_opens_nothing_is_passed_over(
     bundle: Bundle, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By auto and by exports, but not by verify, and not when it is asked for."""
-    monkeypatch.setattr(choice, "_MAKERS", {"unable": _Unable, "cpu": OnnxCpu})
+    """By `auto` and by exports, but not by verify, and not when it is asked for by name."""
+    monkeypatch.setattr(registry, "RUNTIMES", {"unable": _Unable, "cpu": OnnxCpu})
     chosen = open_engine(bundle)
     assert chosen.engine.runtime.name == "cpu" and "cannot be compiled" in chosen.why
     with pytest.raises(UserError, match="cannot be compiled"):
@@ -199,7 +199,7 @@ def _verdicts(bundle: Bundle, runtime: OnnxCpu) -> list[Verdict]:
 
 
 def test_the_excerpt_is_short(bundle: Bundle, run: Run) -> None:
-    """A few seconds, so that exporting stays quick, of every held-out recording alike."""
+    """A few seconds of every held-out recording, to keep exports quick."""
     excerpt = take_excerpt(bundle, run)
     seconds = sum((window.targets >= 0).sum() for window in excerpt.windows) / bundle.manifest.sample_rate
     assert 0 < seconds <= fidelity.CLIPS * fidelity.CLIP_SECONDS + 1

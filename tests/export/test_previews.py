@@ -1,15 +1,15 @@
-"""A run can be heard and seen as it goes: clips, spectrograms, TensorBoard, the learning curve."""
+"""Previews of a run in training: clips, spectrograms, TensorBoard, and the learning curve."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import ALONE
+from conftest import ON_CPU
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from slash_export.bundle_writer import export
-from slash_export.previews import SEED, listen
+from slash_export.previews import SEED, make_previews
 from slash_infer.bundle import Bundle
 from slash_infer.sampling.sampler import Sampler
 from slash_train import loop
@@ -18,37 +18,37 @@ from slash_train.corpus import Corpus
 from slash_train.run import Run
 
 
-@pytest.fixture(scope="module", name="heard")
-def _heard(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="module", name="previewed")
+def _previewed(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Run:
     preset = load_preset(
         "tiny", ["training.preview_clips=2", "training.preview_seconds=0.5", "training.ema_decay=0.9"]
     )
-    context = loop.TrainContext(ALONE.device, listen=listen)
-    out = tmp_path_factory.mktemp("heard") / "run"
+    context = loop.TrainContext(ON_CPU.device, previews=make_previews)
+    out = tmp_path_factory.mktemp("previewed") / "run"
     return loop.train(corpus, out, "tiny", preset, limits=loop.Limits(100), context=context).run
 
 
-def test_every_checkpoint_has_the_same_clips(heard: Run) -> None:
-    folders = sorted((heard.path / "samples").iterdir())
+def test_every_checkpoint_has_the_same_clips(previewed: Run) -> None:
+    folders = sorted((previewed.path / "previews").iterdir())
     assert [folder.name for folder in folders] == ["step-00000050", "step-00000100"]
     for folder in folders:
         for name in ("clip-0", "clip-1"):
             samples, rate = soundfile.read(folder / f"{name}.wav")
             assert (rate, len(samples)) == (16_000, 8_000)
             assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert (heard.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert (previewed.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_is_heard_is_what_the_export_plays(heard: Run, tmp_path: Path) -> None:
-    export(heard, tmp_path / "bundle", checkpoint="last")
+def test_previews_are_what_the_export_generates(previewed: Run, tmp_path: Path) -> None:
+    export(previewed, tmp_path / "bundle", checkpoint="last")
     expected = Sampler(Bundle(tmp_path / "bundle"), range(2), seed=SEED).generate(0.5)
     for i in range(2):
-        samples, _ = soundfile.read(heard.path / "samples" / "step-00000100" / f"clip-{i}.wav", dtype="float32")
+        samples, _ = soundfile.read(previewed.path / "previews" / "step-00000100" / f"clip-{i}.wav", dtype="float32")
         assert np.abs(samples - expected[i]).max() < 1e-4  # 16 bits
 
 
-def test_tensorboard_can_play_them(heard: Run) -> None:
-    events = EventAccumulator(str(heard.path / "tensorboard"), size_guidance={"audio": 0, "images": 0})
+def test_tensorboard_can_play_them(previewed: Run) -> None:
+    events = EventAccumulator(str(previewed.path / "tensorboard"), size_guidance={"audio": 0, "images": 0})
     events.Reload()
     assert [event.step for event in events.Audio("clip-0")] == [50, 100]
     assert events.Audio("clip-1")[0].sample_rate == 16_000
@@ -57,6 +57,6 @@ def test_tensorboard_can_play_them(heard: Run) -> None:
 
 def test_no_clips_when_none_are_asked_for(corpus: Corpus, tmp_path: Path) -> None:
     preset = load_preset("tiny", ["training.preview_clips=0"])
-    context = loop.TrainContext(ALONE.device, listen=listen)
+    context = loop.TrainContext(ON_CPU.device, previews=make_previews)
     loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(50), context=context)
-    assert not (tmp_path / "run" / "samples").exists()
+    assert not (tmp_path / "run" / "previews").exists()

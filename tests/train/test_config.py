@@ -1,4 +1,4 @@
-"""Presets are strict, and a slip of the hand is answered with the nearest right name."""
+"""Presets are strict, and the message about a misspelt name suggests the nearest existing one."""
 
 import pytest
 

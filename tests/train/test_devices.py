@@ -1,4 +1,4 @@
-"""Where a model trains: what cannot be is said in one line."""
+"""The device to train on: what is impossible is explained in one line."""
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ def test_auto_and_names() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     for name in ("gpu", "meta", "cuda:77", "cuda:x"):
-        with pytest.raises(UserError, match=f"--device {name}: cannot be used"):
+        with pytest.raises(UserError, match=f"`device` {name}: cannot be used"):
             choose_device(name)
 
 
 def test_several_processes_do_not_share_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="--device cuda:0: would put every process on one GPU; use cuda"):
+    with pytest.raises(UserError, match="`device` cuda:0: would put every process on one GPU; use cuda"):
         choose_device("cuda:0")
     assert choose_device("cpu") == torch.device("cpu")
 

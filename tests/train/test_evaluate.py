@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ALONE
+from conftest import ON_CPU
 from typer.testing import CliRunner
 
 from slash_cli.app import app
@@ -29,35 +29,35 @@ SHAPES = {
 @pytest.mark.parametrize("overrides", SHAPES.values(), ids=SHAPES.keys())
 def test_a_bundle_scores_as_its_checkpoint(corpus: Corpus, tmp_path: Path, overrides: list[str]) -> None:
     preset = load_preset("tiny", [*overrides, "training.ema_decay=0.9"])
-    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(50), context=ALONE)
+    done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(50), context=ON_CPU)
     export(done.run, tmp_path / "bundle")
-    model, _ = done.run.load_model("best")
+    model = done.run.load_model("best").model
     expected = bits_per_sample(ModelScorer(model, preset.audio.codec), corpus, "test", at_most_seconds=2)
     actual = bits_per_sample(BundleScorer(Bundle(tmp_path / "bundle")), corpus, "test", at_most_seconds=2)
     assert actual == pytest.approx(expected, abs=1e-5)
 
 
 def test_files_are_scored_apart_and_together(run: Run, corpus: Corpus) -> None:
-    model, _ = run.load_model("best")
+    model = run.load_model("best").model
     scorer = ModelScorer(model, run.preset.audio.codec)
     files = score_files(scorer, corpus, "train")
-    recordings = [r for r in corpus.page.recordings if r.regions[0].split == "train"]
+    recordings = [r for r in corpus.manifest.recordings if r.regions[0].split == "train"]
     assert [(file.name, file.samples) for file in files] == [(r.name, r.length) for r in recordings]
     assert len(files) > 1 and len({round(file.bits, 6) for file in files}) == len(files)
     assert mean_bits(files) == pytest.approx(bits_per_sample(scorer, corpus, "train"), abs=1e-6)
 
 
-def test_the_averaged_weights_are_what_is_scored_and_exported(corpus: Corpus, tmp_path: Path) -> None:
+def test_the_ema_is_what_is_scored_and_exported(corpus: Corpus, tmp_path: Path) -> None:
     preset = load_preset("tiny", ["training.ema_decay=0.99"])
-    run = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(100), context=ALONE).run
-    averaged, checkpoint = run.load_model("last")
-    newest, _ = run.load_model("last")
+    run = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(100), context=ON_CPU).run
+    ema, newest = run.load_model("last").model, run.load_model("last").model
+    checkpoint = run.checkpoints.find("last")
     checkpoint.load_weights(newest)
-    pairs = zip(averaged.parameters(), newest.parameters(), strict=True)
+    pairs = zip(ema.parameters(), newest.parameters(), strict=True)
     assert any(not np.array_equal(a.detach(), b.detach()) for a, b in pairs)
     seconds = preset.training.valid_seconds
-    scored = bits_per_sample(ModelScorer(averaged, preset.audio.codec), corpus, "valid", at_most_seconds=seconds)
-    assert scored == pytest.approx(checkpoint.progress().valid_bits, abs=1e-6)
+    scored = bits_per_sample(ModelScorer(ema, preset.audio.codec), corpus, "valid", at_most_seconds=seconds)
+    assert scored == pytest.approx(checkpoint.trainer_state().valid_bits, abs=1e-6)
 
 
 def test_the_command_prints_a_table_and_writes_it(run: Run, bundle: Bundle, corpus: Corpus, tmp_path: Path) -> None:

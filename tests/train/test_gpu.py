@@ -1,4 +1,4 @@
-"""What only a GPU can show."""
+"""Training on a GPU."""
 
 import pytest
 import torch
@@ -20,26 +20,26 @@ pytestmark = [
 def test_a_step_never_waits_for_the_device(corpus: Corpus, precision: str) -> None:
     preset = load_preset("tiny", [f"training.precision={precision}", "training.ema_decay=0.99"])
     device = torch.device("cuda")
-    training = Trainer(preset, device, Workers())
+    trainer = Trainer(preset, device, Workers())
     with Loader(TrainingStream(corpus, preset), device) as loader:
         for _ in range(3):
-            training.advance(loader.next())
+            trainer.advance(loader.next())
         torch.cuda.set_sync_debug_mode("error")
         try:
             for _ in range(10):
-                training.advance(loader.next())
+                trainer.advance(loader.next())
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    training.require_finite()
+    trainer.require_finite()
 
 
 def test_the_gpu_learns_what_the_cpu_learns(corpus: Corpus) -> None:
     preset = load_preset("tiny")
     losses = []
     for device in (torch.device("cpu"), torch.device("cuda")):
-        training = Trainer(preset, device, Workers())
+        trainer = Trainer(preset, device, Workers())
         with Loader(TrainingStream(corpus, preset), device) as loader:
             for _ in range(20):
-                training.advance(loader.next())
-        losses.append(training.measure(1.0, 20).train_bits)
+                trainer.advance(loader.next())
+        losses.append(trainer.measure(1.0, 20).train_bits)
     assert losses[1] == pytest.approx(losses[0], abs=0.01)

@@ -1,4 +1,4 @@
-"""Trainer on real files: it learns, stops when told, and goes on as if it had not stopped."""
+"""Training on real files: it learns, stops when told, and resumes as if it had not stopped."""
 
 import json
 import math
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import ON_CPU
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
@@ -26,18 +27,17 @@ from slash_train.run import Run
 from slash_train.streams import Clip, Window, cut_clips, read_once
 
 CPU = torch.device("cpu")
-ALONE = loop.TrainContext(CPU)
 
 
 def _resume(corpus: Corpus, out: Path, steps: int) -> loop.Outcome:
-    return loop.resume(corpus, out, preset=Run(out).preset, limits=loop.Limits(steps), context=ALONE)
+    return loop.resume(corpus, out, preset=Run(out).preset, limits=loop.Limits(steps), context=ON_CPU)
 
 
 def test_training_lowers_the_loss_on_a_real_file(shared_audio: Path, tmp_path: Path) -> None:
     prepare([shared_audio / "solos" / "solo-01.flac"], tmp_path / "corpus")
     preset = load_preset("tiny", ["training.checkpoint_every=100"])
     done = loop.train(
-        Corpus(tmp_path / "corpus"), tmp_path / "run", "tiny", preset, limits=loop.Limits(200), context=ALONE
+        Corpus(tmp_path / "corpus"), tmp_path / "run", "tiny", preset, limits=loop.Limits(200), context=ON_CPU
     )
     first, *_, last = [m for m in done.run.metrics() if m.valid_bits is not None]
     assert last.valid_bits is not None and first.valid_bits is not None
@@ -58,18 +58,18 @@ def test_a_run_logs_everything(run: Run, tiny: Preset) -> None:
 
 
 def test_the_best_checkpoint_scores_what_it_says(run: Run, corpus: Corpus) -> None:
-    model, checkpoint = run.load_model("best")
-    progress = checkpoint.progress()
-    scorer = ModelScorer(model, run.preset.audio.codec)
+    trained = run.load_model("best")
+    scorer = ModelScorer(trained.model, run.preset.audio.codec)
     again = bits_per_sample(scorer, corpus, "valid", at_most_seconds=run.preset.training.valid_seconds)
-    assert again == pytest.approx(progress.valid_bits, abs=1e-5)
-    assert progress.valid_bits == min(m.valid_bits for m in run.metrics() if m.valid_bits is not None)
+    assert again == pytest.approx(trained.valid_bits, abs=1e-5)
+    assert trained.valid_bits == run.checkpoints.find("best").trainer_state().valid_bits
+    assert trained.valid_bits == min(m.valid_bits for m in run.metrics() if m.valid_bits is not None)
 
 
 def test_resuming_is_bit_exact(corpus: Corpus, tiny: Preset, run: Run, tmp_path: Path) -> None:
-    """150 steps at once (the fixture) against 60 and 90 more: weights, moments, state and metrics."""
+    """150 steps at once (the fixture) against 60 and 90 more: weights, Adam's moments, RNN state and metrics."""
     out = tmp_path / "run"
-    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(60), context=ALONE)
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(60), context=ON_CPU)
     _resume(corpus, out, 150)
     resumed = Run(out)
     for name in ("model", "optimiser", "state"):
@@ -84,7 +84,7 @@ def test_resuming_is_bit_exact(corpus: Corpus, tiny: Preset, run: Run, tmp_path:
 
 def test_resuming_forgets_what_was_logged_after_the_checkpoint(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    done = loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), context=ALONE)
+    done = loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), context=ON_CPU)
     (stray,) = [m for m in done.run.metrics() if m.step == 50]
     done.run.log(stray.model_copy(update={"step": 75}))
     _resume(corpus, out, 60)
@@ -97,21 +97,21 @@ def test_a_signal_saves_and_stops(corpus: Corpus, tiny: Preset, tmp_path: Path, 
     before = signal.getsignal(number)
     timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
     timer.start()
-    done = loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(10**6), context=ALONE)
+    done = loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(10**6), context=ON_CPU)
     assert done.stopped_by == number
-    assert Run(out).checkpoints.find("last").progress().step == done.step > 0
+    assert Run(out).checkpoints.find("last").trainer_state().step == done.step > 0
     assert signal.getsignal(number) == before
 
 
 def test_minutes_stop_a_run(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
-    done = loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(10**6, minutes=0.01), context=ALONE)
-    assert done.step > 0 and done.run.checkpoints.find("last").progress().seconds < 10
+    done = loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(10**6, minutes=0.01), context=ON_CPU)
+    assert done.step > 0 and done.run.checkpoints.find("last").trainer_state().seconds < 10
 
 
 def test_without_a_validation_split_the_last_is_the_best(recordings: Path, tiny: Preset, tmp_path: Path) -> None:
     prepare([recordings], tmp_path / "corpus", valid=0, test=0)
     done = loop.train(
-        Corpus(tmp_path / "corpus"), tmp_path / "run", "tiny", tiny, limits=loop.Limits(60), context=ALONE
+        Corpus(tmp_path / "corpus"), tmp_path / "run", "tiny", tiny, limits=loop.Limits(60), context=ON_CPU
     )
     assert done.best_bits is None
     assert done.run.checkpoints.find("best").path.name == "step-00000060"
@@ -121,10 +121,10 @@ def test_divergence_is_reported_and_the_last_good_checkpoint_kept(
     corpus: Corpus, tiny: Preset, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), context=ALONE)
-    page = json.loads((out / "run.json").read_text())
-    page["preset"]["training"]["learning_rate"] = 1e30
-    (out / "run.json").write_text(json.dumps(page))
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), context=ON_CPU)
+    metadata = json.loads((out / "run.json").read_text())
+    metadata["preset"]["training"]["learning_rate"] = 1e30
+    (out / "run.json").write_text(json.dumps(metadata))
     with pytest.raises(
         UserError, match=r"training diverged: the gradient of step 5\d is not finite, on windows of take-\d"
     ):
@@ -138,7 +138,10 @@ def test_a_corpus_that_does_not_fit_is_refused_before_anything_is_made(corpus: C
     for override, says in (
         ("audio.sample_rate=8000", "is at 16000 Hz and the preset at 8000 Hz"),
         ("training.window=1600000", "less than one window of 1600000"),
-        ("training.batch_size=64", r"makes \d+ clips of at most 1 s, too few .*--set training.batch_size=\d+, lower"),
+        (
+            "training.batch_size=64",
+            r"makes \d+ clips of at most 1 s, too few .*`overrides` training.batch_size=\d+, lower",
+        ),
     ):
         with pytest.raises(UserError, match=says):
             loop.train(
@@ -147,7 +150,7 @@ def test_a_corpus_that_does_not_fit_is_refused_before_anything_is_made(corpus: C
                 "tiny",
                 load_preset("tiny", [override]),
                 limits=loop.Limits(1),
-                context=ALONE,
+                context=ON_CPU,
             )
     assert list(tmp_path.iterdir()) == []
 
@@ -189,7 +192,7 @@ def test_scoring_part_of_a_split_leaves_out_no_more_than_it_must(corpus: Corpus,
 
 
 def test_a_signal_between_two_checkpoints_still_saves(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
-    """The signal comes while a report is made, when no checkpoint is due."""
+    """The signal arrives during a report, when no checkpoint is due."""
 
     def report(metrics: Metrics, *_: object) -> None:
         if metrics.step == 25:
@@ -203,15 +206,15 @@ def test_a_signal_between_two_checkpoints_still_saves(corpus: Corpus, tiny: Pres
         limits=loop.Limits(10**6),
         context=loop.TrainContext(CPU, report=report),
     )
-    assert done.stopped_by == signal.SIGTERM and done.step == 26  # the step that was under way is finished
-    progress = Run(tmp_path / "run").checkpoints.find("last").progress()
-    assert progress.step == 26 and progress.unlogged.samples > 0
+    assert done.stopped_by == signal.SIGTERM and done.step == 26  # the step in progress is finished
+    state = Run(tmp_path / "run").checkpoints.find("last").trainer_state()
+    assert state.step == 26 and state.unlogged.samples > 0
 
 
 def test_a_run_that_diverges_at_once_is_never_saved(corpus: Corpus, tmp_path: Path) -> None:
     preset = load_preset("tiny", ["training.learning_rate=1e30"])
     with pytest.raises(UserError, match="training diverged"):
-        loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(3), context=ALONE)
+        loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(3), context=ON_CPU)
     with pytest.raises(UserError, match="train it first"):
         Run(tmp_path / "run").checkpoints.find("best")
 
@@ -219,7 +222,7 @@ def test_a_run_that_diverges_at_once_is_never_saved(corpus: Corpus, tmp_path: Pa
 def test_resuming_on_another_corpus_is_refused(
     corpus: Corpus, recordings: Path, tiny: Preset, tmp_path: Path
 ) -> None:
-    loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(25), context=ALONE)
+    loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(25), context=ON_CPU)
     prepare([recordings], tmp_path / "again")
     assert Corpus(tmp_path / "again").fingerprint() == corpus.fingerprint()
     prepare([recordings], tmp_path / "other", sample_rate=16_000, channel="left", valid=0)
@@ -229,7 +232,7 @@ def test_resuming_on_another_corpus_is_refused(
 
 def test_a_line_cut_short_by_a_crash_does_not_stop_a_resume(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), context=ALONE)
+    loop.train(corpus, out, "tiny", tiny, limits=loop.Limits(50), context=ON_CPU)
     with (out / "metrics.jsonl").open("a") as file:
         file.write('{"step": 75, "sam')
     _resume(corpus, out, 60)
@@ -238,12 +241,12 @@ def test_a_line_cut_short_by_a_crash_does_not_stop_a_resume(corpus: Corpus, tiny
 
 @pytest.mark.parametrize(
     "name",
-    ["progress.json", "state.safetensors", "optimiser.safetensors", "model.safetensors", "average.safetensors"],
+    ["trainer_state.json", "state.safetensors", "optimiser.safetensors", "model.safetensors", "ema.safetensors"],
 )
 def test_a_damaged_checkpoint_is_refused_by_name(corpus: Corpus, tmp_path: Path, name: str) -> None:
     out = tmp_path / "run"
     preset = load_preset("tiny", ["training.ema_decay=0.9"])
-    loop.train(corpus, out, "tiny", preset, limits=loop.Limits(25), context=ALONE)
+    loop.train(corpus, out, "tiny", preset, limits=loop.Limits(25), context=ON_CPU)
     path = out / "checkpoints" / "step-00000025" / name
     for content in (b"{}", b"", path.read_bytes()[:-7]):
         path.write_bytes(content)
@@ -255,12 +258,12 @@ def test_weights_that_score_no_number_are_never_saved(corpus: Corpus, tmp_path: 
     """One enormous step leaves finite weights that predict nothing."""
     preset = load_preset("tiny", ["training.learning_rate=1e30"])
     with pytest.raises(UserError, match="training diverged: the validation score at step 1 is"):
-        loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(1), context=ALONE)
+        loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(1), context=ON_CPU)
     assert Run(tmp_path / "run").checkpoints.is_empty()
 
 
 def test_a_signal_at_a_checkpoint_saves_once(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
-    """What the checkpoint says of itself, its score above all, is kept."""
+    """The checkpoint is not written again without its score."""
 
     def report(metrics: Metrics, *_: object) -> None:
         if metrics.step == 25:
@@ -270,4 +273,4 @@ def test_a_signal_at_a_checkpoint_saves_once(corpus: Corpus, tiny: Preset, tmp_p
     context = loop.TrainContext(CPU, report=report)
     done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(10**6), context=context)
     assert done.stopped_by == signal.SIGTERM and done.step == 26
-    assert done.run.checkpoints.find("last").progress().valid_bits == done.best_bits is not None
+    assert done.run.checkpoints.find("last").trainer_state().valid_bits == done.best_bits is not None

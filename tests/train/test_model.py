@@ -1,4 +1,4 @@
-"""The model: shapes, causality, carried state, and the gather-and-sum against the layers as the paper has them."""
+"""The model: shapes, causality, carried state, and the sum of table rows against the layers as in the paper."""
 
 import copy
 
@@ -25,7 +25,7 @@ LEVELS = 32
 def _model(request: pytest.FixtureRequest) -> SampleRNN:
     torch.manual_seed(0)
     model = SampleRNN(CONFIGS[request.param], LEVELS).double()
-    for parameter in model.parameters():  # no zeros: a bias or an initial state left unused must show
+    for parameter in model.parameters():  # no zeros: an unused bias or initial state must show
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model
 
@@ -50,13 +50,13 @@ def test_a_future_sample_never_changes_a_past_logit(model: SampleRNN) -> None:
         changed[:, top + t] = (changed[:, top + t] + 7) % LEVELS
         after, _ = model(changed, model.initial_state(1))
         assert torch.equal(before[:, : t + 1], after[:, : t + 1]), f"sample {t} reaches into its own past"
-        hop = model.config.top_hop  # without a sample tier, the samples of one step do not hear each other
-        heard_next = model.sample_tier is not None or (t + 1) % hop == 0
-        if t < 31 and heard_next:
-            assert not torch.equal(before[:, t + 1], after[:, t + 1]), f"sample {t} is not heard by the next"
+        hop = model.config.top_hop  # without a sample tier, the samples of one step are independent of each other
+        reaches_next = model.sample_tier is not None or (t + 1) % hop == 0
+        if t < 31 and reaches_next:
+            assert not torch.equal(before[:, t + 1], after[:, t + 1]), f"sample {t} does not reach the next"
 
 
-def test_every_sample_of_the_history_is_heard(model: SampleRNN) -> None:
+def test_every_sample_of_the_history_matters(model: SampleRNN) -> None:
     top = model.config.top_frame
     codes = _codes(model, 1, top)
     before, _ = model(codes, model.initial_state(1))
@@ -117,14 +117,14 @@ def test_gather_and_sum_equals_the_plain_layers(model: SampleRNN, folded: bool) 
 
 
 def test_l2_is_folded_where_it_is_cheaper() -> None:
-    """Preset `slash`: 16 * (256 + 1024) applications when folded, against one for each sample."""
+    """Preset `slash`: L2 is applied 16 * (256 + 1024) times when folded, otherwise once per sample."""
     model = SampleRNN(load_preset("slash", ["model.rnn_layers=1"]).model, 256)
     assert model.sample_tier is not None
     assert model.sample_tier.folding_pays(64 * 1024) and not model.sample_tier.folding_pays(8 * 1024)
 
 
 def test_bf16_is_near_fp32() -> None:
-    """Products in bfloat16 round to three digits; state and gradients stay float32."""
+    """Products in bfloat16 have three digits; state and gradients stay float32."""
     torch.manual_seed(0)
     model = SampleRNN(ModelConfig(frame_sizes=(4, 16), rnn_layers=1, width=64, embedding=16), 256)
     codes = torch.randint(0, 256, (4, 16 + 64))
@@ -138,7 +138,7 @@ def test_bf16_is_near_fp32() -> None:
 
 
 def test_initialisation_keeps_the_scale() -> None:
-    """He and LeCun: a fresh model neither explodes nor fades, whatever its shape, and predicts nearly uniformly."""
+    """He and LeCun: whatever the shape, activations neither explode nor vanish, and predictions are nearly uniform."""
     for preset in ("live", "tiny", "demo"):
         torch.manual_seed(0)
         model = SampleRNN(load_preset(preset).model, 256)

@@ -1,4 +1,4 @@
-"""From recordings of every kind to a corpus."""
+"""Preparing a corpus from recordings of every kind."""
 
 import itertools
 import os
@@ -67,21 +67,21 @@ def test_channels(tmp_path: Path) -> None:
 
 
 def test_decoding_in_blocks_equals_decoding_at_once(tmp_path: Path) -> None:
-    """A recording longer than one block is resampled without a seam."""
+    """A recording longer than one block is resampled without discontinuities."""
     _tone(tmp_path / "long.wav", rate=44_100, seconds=4.0)
-    heard = np.concatenate(list(decode(tmp_path / "long.wav", 16_000, "mix", SourceStats())))
-    assert len(heard) == pytest.approx(64_000, abs=2)
-    t = np.arange(len(heard)) / 16_000
+    decoded = np.concatenate(list(decode(tmp_path / "long.wav", 16_000, "mix", SourceStats())))
+    assert len(decoded) == pytest.approx(64_000, abs=2)
+    t = np.arange(len(decoded)) / 16_000
     inside = slice(800, -800)
-    assert np.abs(heard - 0.5 * np.sin(2 * np.pi * 440 * t))[inside].max() < 2e-3
+    assert np.abs(decoded - 0.5 * np.sin(2 * np.pi * 440 * t))[inside].max() < 2e-3
 
 
 def test_loudness_is_set_once_for_the_whole_corpus(tmp_path: Path) -> None:
     _tone(tmp_path / "loud.wav")
     soundfile.write(tmp_path / "quiet.wav", 0.1 * soundfile.read(tmp_path / "loud.wav")[0], 16_000)
-    page = prepare([tmp_path], tmp_path / "corpus", valid=0, test=0)
+    manifest = prepare([tmp_path], tmp_path / "corpus", valid=0, test=0)
     pcm = Corpus(tmp_path / "corpus").pcm
-    assert [r.name for r in page.recordings] == ["loud.wav", "quiet.wav"]
+    assert [r.name for r in manifest.recordings] == ["loud.wav", "quiet.wav"]
     assert np.abs(pcm[16_000:]).max() / np.abs(pcm[:16_000]).max() == pytest.approx(0.1, rel=0.01)
 
 
@@ -129,9 +129,9 @@ def test_splits_do_not_depend_on_the_order_of_equal_files() -> None:
 
 
 def test_the_real_recordings(shared_audio: Path, tmp_path: Path) -> None:
-    page = prepare([shared_audio / "mixed"], tmp_path / "corpus")
-    assert {recording.source_rate for recording in page.recordings} == {44_100, 48_000}
-    assert sum(page.length(split) for split in SPLITS) / 16_000 > 30
+    manifest = prepare([shared_audio / "mixed"], tmp_path / "corpus")
+    assert {recording.source_rate for recording in manifest.recordings} == {44_100, 48_000}
+    assert sum(manifest.length(split) for split in SPLITS) / 16_000 > 30
 
 
 def test_a_file_named_twice_goes_in_once(tmp_path: Path) -> None:
@@ -161,6 +161,6 @@ def test_levels_no_recording_has(tmp_path: Path, level: float, says: str) -> Non
 def test_names_in_an_old_encoding(tmp_path: Path) -> None:
     _tone(tmp_path / "a.wav")
     (tmp_path / "a.wav").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
-    page = prepare([tmp_path], tmp_path / "corpus", valid=0, test=0)
-    assert [r.name for r in page.recordings] == ["caf\ufffd.wav"]
-    assert Corpus(tmp_path / "corpus").page == page
+    manifest = prepare([tmp_path], tmp_path / "corpus", valid=0, test=0)
+    assert [r.name for r in manifest.recordings] == ["caf\ufffd.wav"]
+    assert Corpus(tmp_path / "corpus").manifest == manifest

@@ -1,4 +1,4 @@
-"""Learning rates, averaged weights, kept checkpoints."""
+"""Learning-rate schedules, the EMA, kept checkpoints, and the presets' sizes."""
 
 import pytest
 import torch
@@ -26,14 +26,14 @@ def test_cosine_falls_to_a_twentieth_and_stays() -> None:
     assert rates[990:] == pytest.approx([0.005] * len(rates[990:]))
 
 
-def test_the_average_is_exponential_and_forgets_the_start() -> None:
+def test_the_ema_is_exponential_and_forgets_the_start() -> None:
     model = SampleRNN(ModelConfig(frame_sizes=(2,), rnn_layers=1, width=4, embedding=2), 4)
-    average = EMA(model, 0.9)
-    parameter, averaged = next(model.parameters()), next(average.model.parameters())
+    ema = EMA(model, 0.9)
+    parameter, averaged = next(model.parameters()), next(ema.model.parameters())
     expected = parameter.detach().clone()
     for step in range(1, 200):
         parameter.data.fill_(float(step))
-        average.update(step)
+        ema.update(step)
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
         assert torch.allclose(averaged, expected)

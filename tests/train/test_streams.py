@@ -1,4 +1,4 @@
-"""The feed of the training loop: every sample once an epoch, clips from silence, nothing past their ends."""
+"""The training data: every sample once per epoch, clips that start from silence, no targets past their ends."""
 
 import numpy as np
 import torch
@@ -21,8 +21,8 @@ def test_reading_once_predicts_every_sample_once(corpus: Corpus, tiny: Preset) -
     reader = WindowReader(corpus, tiny.audio.codec, 16, 256)
     predicted = np.concatenate([w.targets.ravel() for _, w in read_once(clips, reader, 3, 256)])
     predicted = predicted[predicted != NO_TARGET]
-    heard = np.concatenate([corpus.pcm[c.start : c.start + c.length] for c in clips])
-    expected = tiny.audio.codec.encode_pcm16(heard)
+    pcm = np.concatenate([corpus.pcm[c.start : c.start + c.length] for c in clips])
+    expected = tiny.audio.codec.encode_pcm16(pcm)
     assert np.array_equal(np.bincount(predicted, minlength=256), np.bincount(expected, minlength=256))
 
 
@@ -54,7 +54,7 @@ def test_an_epoch_hands_out_every_clip_once_in_a_new_order(corpus: Corpus, tiny:
     assert epochs[0] != epochs[1] != epochs[2]
 
 
-def test_a_stream_goes_on_from_its_position(corpus: Corpus, tiny: Preset) -> None:
+def test_a_stream_continues_from_its_position(corpus: Corpus, tiny: Preset) -> None:
     stream = TrainingStream(corpus, tiny)
     for _ in range(137):
         stream.next()
@@ -64,7 +64,7 @@ def test_a_stream_goes_on_from_its_position(corpus: Corpus, tiny: Preset) -> Non
         assert np.array_equal(a.codes, b.codes) and np.array_equal(a.starting, b.starting)
 
 
-def test_workers_share_the_lanes_and_keep_the_same_account(corpus: Corpus, tiny: Preset) -> None:
+def test_workers_share_the_lanes_and_keep_the_same_position(corpus: Corpus, tiny: Preset) -> None:
     whole = TrainingStream(corpus, tiny)
     halves = [TrainingStream(corpus, tiny, lanes=lanes) for lanes in (slice(0, 4), slice(4, 8))]
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""One step of training: what it does to the weights, and what it must not."""
+"""One training step: what it does to the weights, and what it must not do."""
 
 import pytest
 import torch
@@ -14,9 +14,8 @@ from slash_train.workers import Workers
 CPU = torch.device("cpu")
 
 
-def _weights(training: Trainer) -> list[torch.Tensor]:
-    average = training.ema_decay
-    models = [training.model] if average is None else [training.model, average.model]
+def _weights(trainer: Trainer) -> list[torch.Tensor]:
+    models = [trainer.model] if trainer.ema is None else [trainer.model, trainer.ema.model]
     return [parameter.detach().clone() for model in models for parameter in model.parameters()]
 
 
@@ -26,41 +25,41 @@ def _preset() -> Preset:
 
 
 def test_a_step_changes_every_weight(corpus: Corpus, preset: Preset) -> None:
-    training = Trainer(preset, CPU, Workers())
-    before = _weights(training)
+    trainer = Trainer(preset, CPU, Workers())
+    before = _weights(trainer)
     with Loader(TrainingStream(corpus, preset), CPU) as loader:
         for _ in range(3):
-            training.advance(loader.next())
-    assert all(not torch.equal(a, b) for a, b in zip(before, _weights(training), strict=True))
+            trainer.advance(loader.next())
+    assert all(not torch.equal(a, b) for a, b in zip(before, _weights(trainer), strict=True))
 
 
 def test_after_a_gradient_that_is_not_finite_nothing_is_updated(corpus: Corpus, preset: Preset) -> None:
-    """Neither by that step nor by the sound ones after it; then its number and its files are named."""
-    training = Trainer(preset, CPU, Workers())
+    """Neither by that step nor by the good ones after it; the message names the step and its recordings."""
+    trainer = Trainer(preset, CPU, Workers())
     with Loader(TrainingStream(corpus, preset), CPU) as loader:
         for _ in range(3):
-            training.advance(loader.next())
-        before, sound = _weights(training), [part.clone() for part in training.state]
-        training.state[0][:] = torch.nan
+            trainer.advance(loader.next())
+        before, good = _weights(trainer), [part.clone() for part in trainer.rnn_state]
+        trainer.rnn_state[0][:] = torch.nan
         batch = loader.next()
-        training.advance(batch)
-        training.state = sound
-        training.advance(loader.next())
-    newest, averaged = len(list(training.model.parameters())), _weights(training)
-    assert all(torch.equal(a, b) for a, b in zip(before[:newest], averaged[:newest], strict=True))
-    assert all(weights.isfinite().all() for weights in averaged)
+        trainer.advance(batch)
+        trainer.rnn_state = good
+        trainer.advance(loader.next())
+    count, after = len(list(trainer.model.parameters())), _weights(trainer)
+    assert all(torch.equal(a, b) for a, b in zip(before[:count], after[:count], strict=True))
+    assert all(weights.isfinite().all() for weights in after)
     files = ", ".join(batch.draw.recordings)
     with pytest.raises(UserError, match=f"the gradient of step 4 is not finite, on windows of {files}"):
-        training.require_finite()
+        trainer.require_finite()
 
 
 def test_a_large_gradient_is_clipped(corpus: Corpus) -> None:
-    """With plain descent, the whole change of the weights is learning rate times the largest norm allowed."""
+    """With plain SGD, the weights move by the learning rate times the largest norm allowed."""
     preset = load_preset("tiny", ["training.clip_norm=0.01"])
-    training = Trainer(preset, CPU, Workers())
-    training.optimiser = torch.optim.SGD(training.model.parameters(), lr=1.0, fused=True)  # type: ignore[assignment]
-    before = _weights(training)
+    trainer = Trainer(preset, CPU, Workers())
+    trainer.optimiser = torch.optim.SGD(trainer.model.parameters(), lr=1.0, fused=True)  # type: ignore[assignment]
+    before = _weights(trainer)
     with Loader(TrainingStream(corpus, preset), CPU) as loader:
-        training.advance(loader.next())
-    moved = torch.cat([(a - b).flatten() for a, b in zip(before, _weights(training), strict=True)]).norm()
+        trainer.advance(loader.next())
+    moved = torch.cat([(a - b).flatten() for a, b in zip(before, _weights(trainer), strict=True)]).norm()
     assert moved.item() == pytest.approx(0.01 * preset.training.learning_rate, rel=1e-2)

@@ -1,4 +1,4 @@
-"""Several processes train as one: two over gloo against one alone."""
+"""Several processes train as one: two over gloo against a single one."""
 
 import os
 import signal
@@ -31,15 +31,16 @@ def _run(corpus: Corpus, out: Path, processes: int, *more: str) -> subprocess.Co
 
 
 def test_two_processes_equal_one(corpus: Corpus, tmp_path: Path) -> None:
-    """The same global batch: weights, average, state, losses and scores to rounding; then they change places.
+    """The same global batch gives the same weights, EMA, state, losses and scores but for rounding; then they swap.
 
-    For a few steps, since rounding grows, on some processors to a twentieth of the state within sixty.
+    Only for a few steps, since rounding errors grow: on some processors to a twentieth of the state within sixty
+    steps.
     """
     one, two = tmp_path / "one", tmp_path / "two"
     for out, processes in ((one, 1), (two, 2)):
         done = _run(corpus, out, processes, "--steps", "20", *SETTINGS)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("20 steps") == 1  # one of them speaks
+        assert done.stdout.count("20 steps") == 1  # only one of them prints
     _assert_alike(one, two)
     for out, processes in ((one, 2), (two, 1)):
         done = _run(corpus, out, processes, "--resume", "--steps", "30")
@@ -48,7 +49,7 @@ def test_two_processes_equal_one(corpus: Corpus, tmp_path: Path) -> None:
 
 
 def _assert_alike(one: Path, two: Path) -> None:
-    for name in ("model", "average", "state"):
+    for name in ("model", "ema", "state"):
         expected, actual = (
             load_file(Run(each).checkpoints.find("last").path / f"{name}.safetensors") for each in (one, two)
         )
@@ -63,7 +64,7 @@ def _assert_alike(one: Path, two: Path) -> None:
         assert (a.valid_bits is None) == (b.valid_bits is None)
         if a.valid_bits is not None:
             assert a.valid_bits == pytest.approx(b.valid_bits, abs=1e-4)
-    positions = [Run(each).checkpoints.find("last").progress().position for each in (one, two)]
+    positions = [Run(each).checkpoints.find("last").trainer_state().position for each in (one, two)]
     assert positions[0] == positions[1]
 
 
@@ -78,7 +79,7 @@ def test_a_signal_stops_all_processes_at_the_same_step(corpus: Corpus, tmp_path:
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert "saved at step" in output
-    step = Run(out).checkpoints.find("last").progress().step
+    step = Run(out).checkpoints.find("last").trainer_state().step
     assert f"saved at step {step}" in output
     assert _run(corpus, out, 1, "--resume", "--steps", str(step + 10)).returncode == 0
 

@@ -1,8 +1,8 @@
-"""Saves and restores everything a run needs to go on as if it had never stopped. No pickle anywhere.
+"""Saves and restores everything that a run needs to continue as if it had never stopped, without pickle.
 
-A run's `checkpoints/` folder holds one directory per kept step and `index.json`, which names the last and the
-best. A directory is complete before the index names it and the index is replaced in one move, so whenever the
-process dies, what the index names can be loaded.
+A run's `checkpoints/` folder holds one directory per saved step, and `index.json` that names the last and the best of
+them. A directory is complete before the index names it, and the index is replaced atomically: whenever the process
+dies, the checkpoints that the index names can be loaded.
 """
 
 import re
@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,11 +26,12 @@ from slash_train.streams import Position
 INDEX = "index.json"
 WEIGHTS = "model.safetensors"
 OPTIMISER = "optimiser.safetensors"
-AVERAGE = "average.safetensors"
-STATE = "state.safetensors"
-PROGRESS = "progress.json"
+EMA_WEIGHTS = "ema.safetensors"
+RNN_STATE = "state.safetensors"
+TRAINER_STATE = "trainer_state.json"
 CHECKPOINT = re.compile(r"step-\d{8,}")
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+RESTORE = "restore it from a copy of the run"
 
 
 class UnloggedLoss(BaseModel):
@@ -37,24 +39,41 @@ class UnloggedLoss(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    nats: float = Field(default=0.0, allow_inf_nan=False)
+    nll_sum: float = Field(default=0.0, allow_inf_nan=False)
+    """Negative log-likelihood in nats, summed over `samples`."""
     samples: int = Field(default=0, ge=0)
 
 
 class TrainerState(BaseModel):
-    """The JSON half of a checkpoint: how far the run is and where its data stands."""
+    """The JSON half of a checkpoint: how far the run is, and its position in the data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    schema_version: Literal[2] = 2
     step: int = Field(ge=0)
     seconds: float = Field(ge=0, allow_inf_nan=False)
     """Wall-clock time of the run so far."""
     best_bits: float | None = Field(allow_inf_nan=False)
-    """The best bits per sample on the validation split so far."""
+    """Lowest bits per sample on the validation split so far; None if it was never scored."""
     valid_bits: float | None = Field(allow_inf_nan=False)
-    """Those of this checkpoint, where it was scored."""
+    """Bits per sample of this checkpoint on the validation split, if it was scored."""
     position: Position
     unlogged: UnloggedLoss
+
+
+@dataclass(frozen=True)
+class TrainerSnapshot:
+    """Everything that goes into a checkpoint."""
+
+    model: SampleRNN
+    """The model with the newest weights."""
+    ema: SampleRNN | None
+    """The model with the EMA of the weights, if the run keeps one."""
+    optimiser: torch.optim.Optimizer
+    """Adam over `model.parameters()`, in their order."""
+    rnn_state: State
+    """The carried RNN state of all lanes of all workers."""
+    trainer_state: TrainerState
 
 
 @dataclass(frozen=True)
@@ -63,28 +82,36 @@ class Checkpoint:
 
     path: Path
 
-    def progress(self) -> TrainerState:
-        """Read the JSON half."""
-        content = read_json(self.path / PROGRESS, "a checkpoint")
+    def trainer_state(self) -> TrainerState:
+        """Read the JSON half.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        content = read_json(self.path / TRAINER_STATE, "a checkpoint", RESTORE)
         try:
             return TrainerState.model_validate(content)
         except ValidationError:
-            raise UserError(self.path / PROGRESS, "is damaged", "restore it from a copy of the run") from None
+            raise UserError(self.path / TRAINER_STATE, "is damaged", RESTORE) from None
 
-    def load_weights(self, model: SampleRNN, *, averaged: bool = False) -> None:
-        """Copy weights into `model`: the newest, that training goes on with, or the average of a run that keeps one.
+    def load_weights(self, model: SampleRNN, *, ema: bool = False) -> None:
+        """Copy weights into `model`: the newest, which training continues with, or their EMA.
 
         Raises:
-            UserError: the file is missing, damaged or belongs to a model of another shape.
+            UserError: the file is missing, damaged, or from a model of another shape.
         """
-        name = AVERAGE if averaged else WEIGHTS
+        name = EMA_WEIGHTS if ema else WEIGHTS
         try:
             model.load_state_dict(self._tensors(name))
         except RuntimeError:
             raise UserError(self.path / name, "does not fit the run's configuration", "was it moved?") from None
 
     def load_optimiser(self, model: SampleRNN, optimiser: torch.optim.Optimizer) -> None:
-        """Restore Adam's moments of every parameter of `model`."""
+        """Restore Adam's moments for every parameter of `model`.
+
+        Raises:
+            UserError: the file is missing, damaged, or from a model of another shape.
+        """
         names = [name for name, _ in model.named_parameters()]
         expected = {
             f"{moment}.{name}": parameter.shape if moment != "step" else torch.Size()
@@ -98,11 +125,15 @@ class Checkpoint:
         }
         optimiser.load_state_dict(content)
 
-    def load_state(self, model: SampleRNN, lanes: int) -> State:
-        """Return the carried RNN state of all `lanes` of every frame tier of `model`, on the CPU."""
+    def load_rnn_state(self, model: SampleRNN, lanes: int) -> State:
+        """Return the carried RNN state of all `lanes` for every frame tier of `model`, on the CPU.
+
+        Raises:
+            UserError: the file is missing, damaged, or from a model of another shape.
+        """
         initial = model.initial_state(lanes)
         names = _tier_names(len(initial))
-        saved = self._tensors(STATE, {name: state.shape for name, state in zip(names, initial, strict=True)})
+        saved = self._tensors(RNN_STATE, {name: state.shape for name, state in zip(names, initial, strict=True)})
         return [saved[name] for name in names]
 
     def _tensors(self, name: str, expected: Mapping[str, torch.Size] | None = None) -> dict[str, Tensor]:
@@ -110,12 +141,12 @@ class Checkpoint:
         try:
             tensors = load_file(path)
         except FileNotFoundError:
-            raise UserError(path, "is missing", "restore it from a copy of the run") from None
+            raise UserError(path, "is missing", RESTORE) from None
         except SafetensorError as error:
-            raise UserError(path, f"is damaged ({error})", "restore it from a copy of the run") from None
+            raise UserError(path, f"is damaged ({error})", RESTORE) from None
         for tensor, shape in (expected or {}).items():
             if tensor not in tensors or tensors[tensor].shape != shape:
-                raise UserError(path, f"is damaged ({tensor} does not fit)", "restore it from a copy of the run")
+                raise UserError(path, f"is damaged ({tensor} does not fit)", RESTORE)
         return tensors
 
 
@@ -126,70 +157,59 @@ class CheckpointStore:
         self._folder = run / "checkpoints"
 
     def is_empty(self) -> bool:
-        """Whether no checkpoint has been finished yet."""
+        """Return whether no checkpoint has been completed yet."""
         return not (self._folder / INDEX).exists()
 
     def find(self, which: str) -> Checkpoint:
-        """Return the checkpoint called `best` or `last`, or the one whose directory is `which`.
+        """Return the checkpoint named `best` or `last`, or the one whose directory is `which`.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no such checkpoint.
         """
         if which in ("best", "last"):
-            index = read_json(self._folder / INDEX, "a run with a checkpoint; train it first")
+            index = read_json(self._folder / INDEX, "a run with a checkpoint", "train it first")
             path = self._folder / str(index.get(which))
         else:
             path = Path(which)
-        if not (path / PROGRESS).is_file():
+        if not (path / TRAINER_STATE).is_file():
             raise UserError(path, "is not a checkpoint", f"use best, last or a folder inside {self._folder}")
         return Checkpoint(path)
 
     def all(self) -> list[Checkpoint]:
-        """Return the checkpoints that are kept, in the order of their steps."""
+        """Return all checkpoints on disk, in the order of their steps."""
         return [] if self.is_empty() else [Checkpoint(self._folder / name) for _, name in sorted(self._steps())]
 
-    def save(
-        self,
-        model: SampleRNN,
-        average: SampleRNN | None,
-        optimiser: torch.optim.Optimizer,
-        state: State,
-        progress: TrainerState,
-        *,
-        best: bool,
-        keep: int,
-        every: int,
-    ) -> None:
-        """Write a checkpoint, name it `last` (and `best`) in the index, and remove those no longer wanted.
+    def save(self, snapshot: TrainerSnapshot, *, best: bool, keep: int, every: int) -> None:
+        """Write a checkpoint, name it `last` (and `best`) in the index, and remove checkpoints not to be kept.
 
         Args:
-            model: whose weights to save.
-            average: with the averaged weights, where the run keeps them.
-            optimiser: Adam over `model.parameters()`, in their order.
-            state: the RNN state of all lanes.
-            progress: its `step` names the directory.
-            best: whether this is the best so far.
-            keep: how many to keep besides the best and the last.
+            snapshot: what to write. Its step names the directory.
+            best: whether it is the best checkpoint so far.
+            keep: how many checkpoints to keep besides the best and the last.
             every: steps between checkpoints.
+
+        Raises:
+            UserError: the disk is full, or cannot be written to.
         """
-        name = f"step-{progress.step:08d}"
+        name = f"step-{snapshot.trainer_state.step:08d}"
+        rnn_state = dict(zip(_tier_names(len(snapshot.rnn_state)), snapshot.rnn_state, strict=True))
         with atomic_directory(self._folder / name) as folder:
-            _save_tensors(model.state_dict(), folder / WEIGHTS)
-            if average is not None:
-                _save_tensors(average.state_dict(), folder / AVERAGE)
-            _save_tensors(_moments(model, optimiser), folder / OPTIMISER)
-            _save_tensors(dict(zip(_tier_names(len(state)), state, strict=True)), folder / STATE)
-            write_json(folder / PROGRESS, progress.model_dump(mode="json"))
+            _save_tensors(snapshot.model.state_dict(), folder / WEIGHTS)
+            if snapshot.ema is not None:
+                _save_tensors(snapshot.ema.state_dict(), folder / EMA_WEIGHTS)
+            _save_tensors(_moments(snapshot.model, snapshot.optimiser), folder / OPTIMISER)
+            _save_tensors(rnn_state, folder / RNN_STATE)
+            write_json(folder / TRAINER_STATE, snapshot.trainer_state.model_dump(mode="json"))
         index_path = self._folder / INDEX
-        index = read_json(index_path, "a checkpoint index") if index_path.exists() else {}
+        index = read_json(index_path, "a checkpoint index", RESTORE) if index_path.exists() else {}
         index["last"] = name
         if best or "best" not in index:
             index["best"] = name
         write_json(index_path, index)
-        self._forget({index["last"], index["best"]}, keep, every)
+        self._thin({index["last"], index["best"]}, keep, every)
 
-    def _forget(self, named: set[str], keep: int, every: int) -> None:
-        """Remove all but the named checkpoints and those of the history."""
+    def _thin(self, named: set[str], keep: int, every: int) -> None:
+        """Remove all checkpoints but the named ones and those of the thinned history."""
         steps = self._steps()
         wanted = spaced([step for step, _ in steps], keep, every)
         for step, name in steps:
@@ -202,9 +222,9 @@ class CheckpointStore:
 
 
 def spaced(steps: Sequence[int], keep: int, every: int) -> set[int]:
-    """Choose at most `keep` of `steps`: the multiples of `every`, of twice it, of four times ... that are few enough.
+    """Choose at most `keep` of `steps`: the multiples of the smallest power of two times `every` that leaves so few.
 
-    What is chosen later is always among what was chosen earlier, so a history can be thinned as it grows.
+    A later choice is always a subset of an earlier one and newer steps, so a history can be thinned as it grows.
     """
     stride = every
     while max(steps, default=0) // stride > keep:
@@ -213,10 +233,10 @@ def spaced(steps: Sequence[int], keep: int, every: int) -> set[int]:
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors from any device.
+    """Write tensors that may be on any device.
 
     Raises:
-        UserError: the disk is full, or cannot be written.
+        UserError: the disk is full, or cannot be written to.
     """
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)

@@ -1,4 +1,4 @@
-"""What a run is made of: audio format, model shape, training recipe. Read from TOML presets, strictly."""
+"""The configuration of a run: audio format, model shape and training recipe. Presets are TOML, validated strictly."""
 
 import difflib
 import tomllib
@@ -8,15 +8,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from slash_infer.codec import Codec
 from slash_infer.errors import UserError
 
-Count = Annotated[int, Field(ge=1, le=65536)]  # far beyond what any machine holds: catches slips of the hand
+Count = Annotated[
+    int, Field(ge=1, le=65536)
+]  # the limit is far beyond any machine's memory: it catches typing errors
 Layers = Annotated[int, Field(ge=1, le=64)]
 Steps = Annotated[int, Field(ge=1, le=2**40)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class MayChange:
+    """Marks, in `Annotated`, a setting that may change when a run is resumed.
+
+    The weights or the order of the data depend on all other settings.
+    """
+
+
+MAY_CHANGE = MayChange()
 
 
 class _Strict(BaseModel):
@@ -24,7 +37,7 @@ class _Strict(BaseModel):
 
 
 class AudioConfig(_Strict):
-    """The format the model hears and speaks."""
+    """The format of the audio that the model reads and generates."""
 
     sample_rate: Annotated[int, Field(ge=1000, le=192_000)] = 16_000  # Hz
     codec: Codec = Codec()
@@ -36,22 +49,22 @@ class ModelConfig(_Strict):
     frame_sizes: tuple[Count, ...] = Field(default=(16,), min_length=1, strict=False)
     """FS(k) in samples of frame tier k = 1, 2, ..., the lowest tier first; each divides the next."""
     cell: Literal["lstm", "gru"] = "lstm"
-    """The recurrent unit of the frame tiers."""
+    """Recurrent cell of the frame tiers."""
     rnn_layers: Layers = 3
-    """Recurrent layers in every frame tier."""
+    """Recurrent layers per frame tier."""
     skip_connections: bool = False
-    """Every recurrent layer sees the tier's input, and all of them its output."""
+    """The tier's input feeds every recurrent layer, and every recurrent layer feeds the tier's output."""
     width: Count = 1024
-    """D: units of every recurrent layer, MLP layer and conditioning vector."""
+    """D: the size of every recurrent layer, MLP layer and conditioning vector."""
     embedding: Count = 256
     """E: width of a code's embedding in the sample tier."""
     mlp_layers: Annotated[int, Field(ge=0, le=64)] = 3
-    """Layers of the sample tier before its output layer; the first has no activation. 0 leaves the sample tier
-    out: the lowest frame tier gives the logits of its samples at once, none seeing the others."""
+    """Layers of the sample tier before its output layer; the first has no activation. 0 omits the sample tier: the
+    lowest frame tier then predicts the samples of a frame all at once, independently of each other."""
     overlapping: bool = False
-    """The one frame tier moves on by one sample per step, so that its frames overlap. Needs mlp_layers = 0."""
+    """Frames overlap: the only frame tier advances one sample per step. Requires mlp_layers = 0."""
     weight_norm: bool = False
-    """Weight normalisation (Salimans and Kingma 2016) of every linear layer."""
+    """Weight normalisation (Salimans and Kingma 2016) on every linear layer."""
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
@@ -68,56 +81,56 @@ class ModelConfig(_Strict):
 
     @property
     def hops(self) -> tuple[int, ...]:
-        """Samples each frame tier moves on per step, the lowest first."""
+        """Samples each frame tier advances per step, the lowest tier first."""
         return (1,) if self.overlapping else self.frame_sizes
 
     @property
     def top_frame(self) -> int:
-        """Samples the top tier consumes per step: the history a model needs."""
+        """Samples the top tier reads per step: the history a model needs."""
         return self.frame_sizes[-1]
 
     @property
     def top_hop(self) -> int:
-        """Samples the top tier moves on per step: a window is a multiple of it."""
+        """Samples the top tier advances per step: the length of a window is a multiple of it."""
         return self.hops[-1]
 
 
 class TrainingConfig(_Strict):
-    """The recipe: truncated back-propagation through time with Adam."""
+    """The recipe: truncated back-propagation through time (TBPTT) with Adam."""
 
     batch_size: Count = 64
-    """Clips trained in parallel, each with its own carried LSTM state."""
+    """Lanes: clips trained in parallel, each with its own RNN state."""
     window: Annotated[int, Field(ge=1, le=2**22)] = 1024
-    """Samples of each clip per step: the length of truncated BPTT. A multiple of the top frame size."""
+    """Samples of each clip per step, the length of truncated BPTT. A multiple of the top frame size."""
     clip_seconds: Seconds = 8.0
-    """Recordings are cut into clips of this length; the state is reset at a clip's start."""
-    learning_rate: PositiveFloat = 1e-3
-    """Adam's, at its highest."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Cosine: from learning_rate down to a twentieth of it at step `steps`, where it stays."""
-    warmup_steps: Annotated[int, Field(ge=0, le=2**40)] = 0
-    """Steps over which the learning rate rises from 0."""
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay, per step, of the exponential moving average of the weights that is scored, heard and exported in place
-    of the newest weights; 0 for none. Early steps decay faster."""
-    clip_norm: PositiveFloat = 1.25
-    """Largest global norm of the gradient."""
-    steps: Steps = 100_000
-    """Optimiser steps when neither --steps nor --minutes is given; --steps at the start of a run sets it."""
-    checkpoint_every: Steps = 1000
+    """Recordings are cut into clips of at most this length; the RNN state is reset at the start of a clip."""
+    learning_rate: Annotated[PositiveFloat, MAY_CHANGE] = 1e-3
+    """Adam's learning rate after warm-up."""
+    schedule: Annotated[Literal["constant", "cosine"], MAY_CHANGE] = "constant"
+    """Cosine: from learning_rate down to a twentieth of it at step `steps`, then constant."""
+    warmup_steps: Annotated[int, Field(ge=0, le=2**40), MAY_CHANGE] = 0
+    """Steps over which the learning rate rises linearly from 0."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay per step of the exponential moving average (EMA) of the weights; 0 for none. The EMA is what is
+    validated, previewed and exported. Early steps decay faster."""
+    clip_norm: Annotated[PositiveFloat, MAY_CHANGE] = 1.25
+    """Gradients are scaled down to at most this global norm."""
+    steps: Annotated[Steps, MAY_CHANGE] = 100_000
+    """Optimiser steps of the whole run where no other limit is given, and the end of the cosine schedule."""
+    checkpoint_every: Annotated[Steps, MAY_CHANGE] = 1000
     """Steps between validations, each followed by a checkpoint."""
-    valid_seconds: Seconds = 60.0
-    """At most this much of the validation split is scored at each checkpoint."""
-    keep: Annotated[int, Field(ge=0, le=65536)] = 5
-    """Checkpoints to keep besides the best and the last, spread evenly over the run."""
-    preview_clips: Annotated[int, Field(ge=0, le=64)] = 2
-    """Clips to generate at each checkpoint, always from the same seeds; 0 for none."""
-    preview_seconds: Annotated[float, Field(ge=0.1, le=600)] = 2.0
-    """Length of each."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Of the products; weights, optimiser and state stay float32."""
+    valid_seconds: Annotated[Seconds, MAY_CHANGE] = 60.0
+    """How much of the validation split is scored at each checkpoint, at most."""
+    keep: Annotated[int, Field(ge=0, le=65536), MAY_CHANGE] = 5
+    """Checkpoints to keep besides the best and the last, evenly spaced over the run."""
+    preview_clips: Annotated[int, Field(ge=0, le=64), MAY_CHANGE] = 2
+    """Clips to generate at each checkpoint, always from the same seed; 0 for none."""
+    preview_seconds: Annotated[float, Field(ge=0.1, le=600), MAY_CHANGE] = 2.0
+    """Length of each preview clip."""
+    precision: Annotated[Literal["fp32", "bf16"], MAY_CHANGE] = "fp32"
+    """Precision of matrix products; weights, optimiser and RNN state stay float32."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Fixes the initial weights and the order of the clips."""
+    """Seed of the initial weights and of the order of the clips."""
 
 
 class Preset(_Strict):
@@ -134,32 +147,29 @@ class Preset(_Strict):
         return self
 
 
-CHANGEABLE = {
-    f"training.{name}"
-    for name in (
-        *("learning_rate", "schedule", "warmup_steps", "clip_norm", "steps", "checkpoint_every", "valid_seconds"),
-        *("keep", "preview_clips", "preview_seconds", "precision"),
-    )
-}  # in a run that has begun; all else its weights or its data position depend on
-
-
 def require_resumable(old: Preset, new: Preset, run: Path) -> None:
-    """Check that a run of one configuration may go on with another.
+    """Check that a run with the configuration `old` can be resumed with `new`.
+
+    Args:
+        old: the run's configuration.
+        new: the configuration to continue with.
+        run: the run's directory, for the message.
 
     Raises:
-        UserError: it may not; the message shows every difference that stands in the way.
+        UserError: a setting differs that is not marked `MayChange`; the message lists all of these.
     """
-    before, after = _flat(old), _flat(new)
+    before, after = _by_key(old), _by_key(new)
+    changeable = {key for key, field in _leaf_fields(Preset) if MAY_CHANGE in field.metadata}
     differences = [
         f"{key} is {before[key]}, not {after[key]}"
         for key in before
-        if before[key] != after[key] and key not in CHANGEABLE
+        if before[key] != after[key] and key not in changeable
     ]
     if differences:
         raise UserError(run, f"cannot go on with another configuration: {'; '.join(differences)}", "start a new run")
 
 
-def _flat(preset: Preset) -> dict[str, Any]:
+def _by_key(preset: Preset) -> dict[str, Any]:
     return {
         f"{section}.{name}": value
         for section, values in preset.model_dump(mode="json").items()
@@ -168,29 +178,29 @@ def _flat(preset: Preset) -> dict[str, Any]:
 
 
 def preset_names() -> list[str]:
-    """Return the names `--preset` takes."""
+    """Return the names of the presets that come with Slash."""
     files = resources.files("slash_train").joinpath("presets").iterdir()
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
 def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
-    """Read the preset called `name` and change it by `key=value` texts such as `training.batch_size=8`.
+    """Read the preset called `name` and apply `overrides`, texts such as `training.batch_size=8`.
 
     Raises:
-        UserError: no such preset, an unknown key, a value out of range or of the wrong type; the message
-            names the nearest right name.
+        UserError: no such preset, an unknown key, or a value out of range or of the wrong type; the message suggests
+            the nearest existing name.
     """
     if name not in preset_names():
-        raise UserError(f"preset '{name}' does not exist{_nearest(name, preset_names())}")
+        raise UserError(None, f"preset '{name}' does not exist", _nearest(name, preset_names()))
     text = resources.files("slash_train").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
     return _change(tomllib.loads(text), overrides, source=f"preset '{name}'")
 
 
 def change_preset(preset: Preset, overrides: Sequence[str]) -> Preset:
-    """Return a copy of `preset` with `key=value` changes.
+    """Return a copy of `preset` with `overrides` applied.
 
     Raises:
-        UserError: as `load_preset`.
+        UserError: as for `load_preset`.
     """
     return _change(preset.model_dump(mode="json"), overrides, source="the run's configuration")
 
@@ -202,18 +212,22 @@ def _change(tables: dict[str, Any], overrides: Sequence[str], source: str) -> Pr
 
 
 def parse_preset(tables: dict[str, Any], source: str) -> Preset:
-    """Validate `tables`, as TOML or JSON gives them; `source` names them in the error."""
+    """Validate `tables`, parsed from TOML or JSON; `source` names them in the error.
+
+    Raises:
+        UserError: an unknown key, or a value out of range or of the wrong type.
+    """
     try:
         return Preset.model_validate(tables)
     except ValidationError as error:
-        raise UserError(source, f"{_first_fault(error)}") from None
+        raise UserError(source, *_first_fault(error)) from None
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:
     """Set one dotted key of `tables` in place, from text like `training.batch_size=8`."""
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UserError(f"`set` {override}", "write it as key=value, for example training.batch_size=8")
+        raise UserError(f"`overrides` {override}", "write it as key=value, for example training.batch_size=8")
     _check_key(key)
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -228,30 +242,30 @@ def _apply(tables: dict[str, Any], override: str) -> None:
 def _check_key(key: str) -> None:
     keys = [name for name, _ in _leaf_fields(Preset)]
     if key not in keys:
-        raise UserError(f"`set` {key}", f"no such key{_nearest(key, keys)}")
+        raise UserError(f"`overrides` {key}", "no such key", _nearest(key, keys))
 
 
-def _leaf_fields(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:
-    """Every settable key of `model`, dotted, with its type."""
-    leaves: list[tuple[str, Any]] = []
+def _leaf_fields(model: type[BaseModel], prefix: str = "") -> list[tuple[str, FieldInfo]]:
+    """Return every settable key of `model`, dotted, with its field."""
+    leaves: list[tuple[str, FieldInfo]] = []
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             leaves += _leaf_fields(field.annotation, f"{prefix}{name}.")
         else:
-            leaves.append((f"{prefix}{name}", field.annotation))
+            leaves.append((f"{prefix}{name}", field))
     return leaves
 
 
-def _first_fault(error: ValidationError) -> str:
-    """Say the first fault of a validation in one line, with the nearest right name for an unknown key."""
+def _first_fault(error: ValidationError) -> tuple[str, str | None]:
+    """Return the first fault found by a validation, and for an unknown key the nearest existing one as the remedy."""
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f"{key}: no such key{_nearest(key, [name for name, _ in _leaf_fields(Preset)])}"
-    return f"{key}: {fault['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+        return f"{key}: no such key", _nearest(key, [name for name, _ in _leaf_fields(Preset)])
+    return f"{key}: {fault['msg'].removeprefix('Value error, ')}".removeprefix(": "), None
 
 
 def _nearest(name: str, choices: list[str]) -> str:
-    """Return '; did you mean X?' or, when nothing is near, the list of choices."""
+    """Return a question that suggests the nearest choice or, when none is near, the list of choices."""
     near = difflib.get_close_matches(name, choices, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; choose from {', '.join(choices)}"
+    return f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(choices)}"

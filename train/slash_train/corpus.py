@@ -1,7 +1,7 @@
-"""A prepared corpus on disk: one memory-mapped int16 array, and a page that says what is where.
+"""A prepared corpus on disk: one memory-mapped int16 array and a manifest.
 
-`corpus.json` lists the files and the regions of `samples.npy` that belong to each split. The PCM is mono at the
-corpus's sample rate and not yet quantised, so that one corpus serves every codec.
+The manifest, `corpus.json`, lists the recordings and the regions of `samples.npy` that belong to each split. The PCM
+is mono at the corpus's sample rate and not yet quantised: one corpus serves every codec.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from slash_infer.files import read_json
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
-PAGE = "corpus.json"
+MANIFEST = "corpus.json"
 MADE_BY: Literal["slash prepare"] = "slash prepare"
 SAMPLES = "samples.npy"
 
 
 class Region(BaseModel):
-    """A stretch of one recording that belongs to one split; positions count samples of `samples.npy`."""
+    """A contiguous part of one recording that belongs to one split; `start` is an index into `samples.npy`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,23 +34,24 @@ class Region(BaseModel):
 
 
 class Recording(BaseModel):
-    """One source file as it went in."""
+    """One source file, and what was measured in it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     source_rate: int
+    """Sample rate of the source in Hz."""
     peak: float
-    """Largest absolute sample after resampling, before the corpus-wide gain; 1 is full scale."""
+    """Largest absolute sample after resampling and before the gain; 1 is full scale."""
     clipped: int
-    """Source samples at full scale."""
+    """Number of source samples at full scale."""
     silent_seconds: float
-    """Time below -60 dBFS, in blocks of 50 ms."""
+    """Total length of the 50 ms blocks whose peak is below -60 dBFS."""
     regions: tuple[Region, ...]
 
     @property
     def length(self) -> int:
-        """Samples at the corpus's rate."""
+        """Length in samples at the corpus's rate."""
         return sum(region.length for region in self.regions)
 
 
@@ -64,7 +65,7 @@ class CorpusManifest(BaseModel):
     sample_rate: int = Field(ge=1000, le=192_000)
     channel: Literal["mix", "left", "right"]
     gain_db: float
-    """The one gain applied to every recording."""
+    """Gain applied to every recording alike."""
     recordings: tuple[Recording, ...]
 
     @model_validator(mode="after")
@@ -76,52 +77,52 @@ class CorpusManifest(BaseModel):
         return self
 
     def regions(self, split: Split) -> list[Region]:
-        """The regions of a split, in the order of the recordings."""
+        """Return the regions of a split, in the order of the recordings."""
         return [region for recording in self.recordings for region in recording.regions if region.split == split]
 
     def length(self, split: Split) -> int:
-        """Samples in a split."""
+        """Return the number of samples in a split."""
         return sum(region.length for region in self.regions(split))
 
 
 class Corpus:
-    """A corpus opened for reading. The samples stay on disk; slices of `pcm` are read as they are used.
+    """A corpus opened for reading. The samples stay on disk: `pcm` is memory-mapped.
 
     Args:
-        path: the directory `slash prepare` made.
+        path: a directory made by `slash prepare`.
 
     Raises:
-        UserError: not a corpus, or a damaged one.
+        UserError: the directory is not a corpus, or it is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        content = read_json(path / PAGE, "a corpus; make one with: slash prepare SRC --out CORPUS")
+        content = read_json(path / MANIFEST, "a corpus", "make one with slash prepare")
         try:
-            self.page = CorpusManifest.model_validate(content)
+            self.manifest = CorpusManifest.model_validate(content)
         except ValidationError as error:
-            raise UserError(path / PAGE, f"{first_fault(error)}", "prepare the corpus again") from None
+            raise UserError(path / MANIFEST, first_fault(error), "prepare the corpus again") from None
         try:
             self.pcm: npt.NDArray[np.int16] = np.load(path / SAMPLES, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(path / SAMPLES, f"cannot be read ({error})", "prepare the corpus again") from None
-        expected = sum(self.page.length(split) for split in SPLITS)
+        expected = sum(self.manifest.length(split) for split in SPLITS)
         if self.pcm.dtype != np.int16 or self.pcm.shape != (expected,):
-            raise UserError(path / SAMPLES, f"does not match {PAGE}", "prepare the corpus again")
+            raise UserError(path / SAMPLES, f"does not match {MANIFEST}", "prepare the corpus again")
 
     def fingerprint(self) -> str:
-        """Return the sha256 of `corpus.json`: the same for the same recordings prepared the same way."""
-        return hashlib.sha256((self.path / PAGE).read_bytes()).hexdigest()
+        """Return the SHA-256 of `corpus.json`: the same recordings prepared in the same way give the same one."""
+        return hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
 
     @property
     def sample_rate(self) -> int:
-        """In Hz."""
-        return self.page.sample_rate
+        """Sample rate in Hz."""
+        return self.manifest.sample_rate
 
     def regions(self, split: Split) -> list[Region]:
-        """The regions of a split, in the order of the recordings."""
-        return self.page.regions(split)
+        """Return the regions of a split, in the order of the recordings."""
+        return self.manifest.regions(split)
 
     def length(self, split: Split) -> int:
-        """Samples in a split."""
-        return self.page.length(split)
+        """Return the number of samples in a split."""
+        return self.manifest.length(split)

@@ -1,4 +1,4 @@
-"""Draws bits per sample over training time."""
+"""Plots bits per sample over training time."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +10,12 @@ from slash_train.run import Run
 
 
 def draw_learning_curve(run: Run, png: Path, baselines: Mapping[str, float] | None = None) -> None:
-    """Draw a run's training and validation loss against minutes, from its metrics.
+    """Plot a run's training and validation loss against minutes of training.
 
     Args:
-        run: whose metrics to draw.
-        png: the picture to write.
-        baselines: bits per sample to draw as lines across, by name.
+        run: the run whose metrics to plot.
+        png: the image file to write.
+        baselines: scores in bits per sample to plot as horizontal lines, by name.
     """
     metrics = list(run.metrics())
     scored = [(m.seconds / 60, m.valid_bits) for m in metrics if m.valid_bits is not None]

@@ -1,4 +1,4 @@
-"""Where a model trains, and what can go wrong there."""
+"""Chooses the device to train on, and explains its limits in one line."""
 
 import os
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from slash_infer.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device; `auto` takes a GPU when there is one.
+    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device; `auto` is a GPU if there is one.
 
-    Under torchrun every process of a machine gets a GPU of its own.
+    Under torchrun, each process on a machine gets the GPU of its local rank.
 
     Raises:
-        UserError: the named device is not there, or several processes would share it.
+        UserError: the device is not available, or several processes would share it.
     """
     asked, chosen = name, name
     if chosen == "auto":
@@ -37,20 +37,24 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def limits_explained() -> Iterator[None]:
-    """Turn what a machine cannot do, in the body, into the line that says what to lower or leave out."""
+    """Turn failures in the body that are limits of the machine into a `UserError` that says how to avoid them.
+
+    These are: too little memory, on the host or the GPU, and a model that torch.compile cannot compile.
+    """
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
-        raise UserError(_out_of_memory(error)) from None
+        raise _out_of_memory(error) from None
     except torch._dynamo.exc.TorchDynamoException as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError("`compile`", f"failed ({reason})", "leave it out") from None
+        raise UserError("`compile_model`", f"failed ({reason})", "leave it out") from None
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # what PyTorch's CPU allocator says
+        if "can't allocate memory" not in str(error):  # the words of PyTorch's CPU allocator
             raise
-        raise UserError(_out_of_memory(error)) from None
+        raise _out_of_memory(error) from None
 
 
-def _out_of_memory(error: BaseException) -> str:
+def _out_of_memory(error: BaseException) -> UserError:
     reason = (str(error).strip() or "no memory").splitlines()[0]
-    return f"out of memory ({reason}); lower training.batch_size, training.window or model.width"
+    remedy = "lower training.batch_size, training.window or model.width"
+    return UserError(None, f"out of memory ({reason})", remedy)

@@ -1,4 +1,4 @@
-"""The exponential moving average of a model's weights: what noise of single steps leaves behind."""
+"""The exponential moving average (EMA) of a model's weights, which evens out the noise of single steps."""
 
 import copy
 
@@ -9,25 +9,24 @@ from slash_train.model import SampleRNN
 
 
 class EMA:
-    """A second model whose weights follow those of the first.
+    """The EMA of the weights of a model in training, as a second model.
 
     Args:
-        model: the one in training; the average starts as its copy.
-        decay: of the average per step, in the long run. After n steps it is at most (1 + n) / (10 + n), so that
-            the first steps are soon forgotten.
+        model: the model in training; the EMA starts as a copy of it.
+        decay: decay per step. At step n it is at most (1 + n) / (10 + n), which soon forgets the first steps.
     """
 
     def __init__(self, model: SampleRNN, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False)
         for module in self.model.modules():
             if isinstance(module, nn.RNNBase):
-                module.flatten_parameters()  # a copy's weights lie apart, which cuDNN does not like
+                module.flatten_parameters()  # cuDNN wants the weights contiguous, and deepcopy scatters them
         self._decay = decay
-        self._averaged: list[torch.Tensor] = list(self.model.parameters())
-        self._newest: list[torch.Tensor] = list(model.parameters())
+        self._ema: list[torch.Tensor] = list(self.model.parameters())
+        self._weights: list[torch.Tensor] = list(model.parameters())
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after step `step`, counted from 1."""
+        """Update the EMA with the weights after step `step`, counted from 1."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._averaged, self._newest, 1 - decay)
+        torch._foreach_lerp_(self._ema, self._weights, 1 - decay)

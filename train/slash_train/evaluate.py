@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
+from typing_extensions import override
 
 from slash_infer.codec import Codec
 from slash_train.corpus import Corpus, Split
@@ -18,29 +19,24 @@ from slash_train.streams import NO_TARGET, Clip, Window, WindowReader, cut_clips
 from slash_train.workers import Workers
 
 CLIP_SECONDS = 8.0  # recordings are cut into clips of at most this length; each starts from silence
-WINDOW_SECONDS = 0.064  # read at once: bounds the memory, and changes nothing else
-LANES = 32  # clips scored side by side
+WINDOW_SECONDS = 0.064  # length of a window, which bounds the memory and does not change the score
+LANES = 32  # clips scored in parallel
 
 
 class Scorer(Protocol):
-    """Something that tells how likely it finds audio."""
+    """Something that gives the likelihood of audio."""
 
-    @property
-    def codec(self) -> Codec:
-        """What it hears through."""
+    codec: Codec
+    """The codec to encode the audio with."""
+    top_frame: int
+    """Codes of history in front of each window."""
+    top_hop: int
+    """The length of a window is a multiple of this."""
 
-    @property
-    def top_frame(self) -> int:
-        """Codes of history it reads."""
+    def nll(self, window: Window) -> npt.NDArray[np.float64]:
+        """Return the negative log-likelihood of each lane's targets in nats, summed over the window, [B].
 
-    @property
-    def top_hop(self) -> int:
-        """Its windows are a multiple of this long."""
-
-    def nats(self, window: Window) -> npt.NDArray[np.float64]:
-        """Return the negative log-likelihoods of a window's targets summed per lane, [B].
-
-        A window with `starting` set begins new clips; any other continues those of the call before.
+        A window with `starting` set starts new clips; any other continues the clips of the call before.
         """
 
 
@@ -51,23 +47,23 @@ class FileScore:
     name: str
     samples: int
     bits: float
-    """Per sample."""
+    """Bits per sample."""
 
 
 def score_files(scorer: Scorer, corpus: Corpus, split: Split) -> list[FileScore]:
-    """Score every recording of a split, whole. Empty when the split is."""
+    """Score every recording of a split in full; return no scores if the split is empty."""
     clips = cut_clips(corpus, split, CLIP_SECONDS)
-    nats = _score(scorer, corpus, clips)
+    nll = _score(scorer, corpus, clips)
     files = []
     for name in dict.fromkeys(clip.recording for clip in clips):
         of_file = [i for i, clip in enumerate(clips) if clip.recording == name]
         samples = sum(clips[i].length for i in of_file)
-        files.append(FileScore(name, samples, _bits(nats[of_file].sum(), samples)))
+        files.append(FileScore(name, samples, _bits(nll[of_file].sum(), samples)))
     return files
 
 
 def mean_bits(files: Sequence[FileScore]) -> float:
-    """Bits per sample over all files together."""
+    """Return the bits per sample over all files, weighted by their lengths."""
     return sum(file.bits * file.samples for file in files) / sum(file.samples for file in files)
 
 
@@ -79,31 +75,31 @@ def bits_per_sample(
     at_most_seconds: float = math.inf,
     workers: Workers | None = None,
 ) -> float:
-    """Mean negative log2-likelihood per sample, every sample given all samples of its clip before it.
+    """Return the mean negative log2-likelihood per sample, each sample given those before it in its clip.
 
     Args:
-        scorer: what to score.
-        corpus: a corpus of the scorer's sample rate.
-        split: which part to score; must not be empty.
-        at_most_seconds: score clips spread evenly over the split, up to this much audio.
-        workers: processes that share the work; this one alone when not given.
+        scorer: the model or bundle to score.
+        corpus: a corpus at the scorer's sample rate.
+        split: the part to score; must not be empty.
+        at_most_seconds: score only this much audio, in clips spread evenly over the split.
+        workers: processes to share the work with; this process alone if not given.
 
     Returns:
-        bits per sample; log2(Q) is what knowing nothing costs.
+        bits per sample; a uniform distribution over Q codes scores log2(Q).
     """
     workers = workers or Workers()
     clips = spread(cut_clips(corpus, split, CLIP_SECONDS), at_most_seconds * corpus.sample_rate)
-    nats = _score(scorer, corpus, clips[workers.rank :: workers.count]).sum()
-    total = workers.sum(torch.tensor([nats], dtype=torch.float64)).item()
+    nll = _score(scorer, corpus, clips[workers.rank :: workers.count]).sum()
+    total = workers.sum(torch.tensor([nll], dtype=torch.float64)).item()
     return _bits(total, sum(clip.length for clip in clips))
 
 
-class ModelScorer:
-    """Scores with a PyTorch model, on the device it is on.
+class ModelScorer(Scorer):
+    """Scores audio with a PyTorch model, on the model's device.
 
     Args:
         model: the model.
-        codec: what it was trained through.
+        codec: the codec it was trained with.
     """
 
     def __init__(self, model: SampleRNN, codec: Codec) -> None:
@@ -112,39 +108,39 @@ class ModelScorer:
         self._model = model
         self._state: State = []
 
+    @override
     @torch.inference_mode()
-    def nats(self, window: Window) -> npt.NDArray[np.float64]:
-        """As `Scorer` says."""
+    def nll(self, window: Window) -> npt.NDArray[np.float64]:
         device = next(self._model.parameters()).device
         codes, targets = torch.from_numpy(window.codes).to(device), torch.from_numpy(window.targets).to(device)
         if window.starting.all():
             self._state = self._model.initial_state(len(window.starting))
         logits, self._state = self._model(codes, self._state)
-        nats: Tensor = functional.cross_entropy(
+        nll: Tensor = functional.cross_entropy(
             logits.transpose(1, 2),
             targets,
             ignore_index=NO_TARGET,
             reduction="none",
         )
-        return np.asarray(nats.double().sum(1).cpu().numpy())
+        return np.asarray(nll.double().sum(1).cpu().numpy())
 
 
 def _score(scorer: Scorer, corpus: Corpus, clips: Sequence[Clip]) -> npt.NDArray[np.float64]:
     """Return each clip's negative log-likelihood in nats, [clips]."""
     window = max(1, round(WINDOW_SECONDS * corpus.sample_rate / scorer.top_hop)) * scorer.top_hop
     reader = WindowReader(corpus, scorer.codec, scorer.top_frame, window)
-    nats = np.zeros(len(clips))
+    nll = np.zeros(len(clips))
     for lanes, windows in read_once(clips, reader, LANES, window):
-        nats[lanes] += scorer.nats(windows)
-    return nats
+        nll[lanes] += scorer.nll(windows)
+    return nll
 
 
-def _bits(nats: float, samples: int) -> float:
-    return float(nats / samples / math.log(2))
+def _bits(nll: float, samples: int) -> float:
+    return float(nll / samples / math.log(2))
 
 
 def spread(clips: list[Clip], at_most: float) -> list[Clip]:
-    """Keep clips evenly over the split: about `at_most` samples in all, and at least one clip."""
+    """Return clips spread evenly over `clips`: about `at_most` samples in total, and at least one clip."""
     total = sum(clip.length for clip in clips)
     kept = len(clips) if total <= at_most else max(1, int(len(clips) * at_most / total))
     return [clips[len(clips) * i // kept] for i in range(kept)]

@@ -1,8 +1,8 @@
-"""A guitarist in numpy: plucked strings through an overdriven amp, playing pentatonic phrases.
+"""A synthetic guitarist in numpy: plucked strings through an overdriven amplifier, playing pentatonic phrases.
 
-Makes the small corpus of the demo and the tests, so that nothing needs to be downloaded. The string is
-Karplus and Strong's, "Digital synthesis of plucked-string and drum timbres" (1983), plucked in one shape where theirs
-starts from noise: with the same timbre in every note, a model has less to learn.
+It makes the small corpus of the demo and the tests without a download. The string is the one of Karplus and Strong,
+"Digital synthesis of plucked-string and drum timbres" (1983), but it starts from the shape of a plucked string, where
+theirs starts from noise: every note then has the same timbre, which leaves a model less to learn.
 """
 
 from pathlib import Path
@@ -11,24 +11,24 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-RATE = 48_000  # Hz; high, so that string periods are nearly in tune and the distortion aliases little
+RATE = 48_000  # Hz; high enough that whole-sample periods are nearly in tune and the distortion aliases little
 LOWEST_NOTE = 164.81  # Hz, E3: solos keep to the upper strings
 PENTATONIC = (0, 3, 5, 7, 10)  # semitones of the minor pentatonic scale
 OCTAVES = 2
 BEAT = 60 / 108  # seconds, at 108 beats a minute
-PICK = 0.2  # where along the string it is plucked
-DRIVE = 4.0  # gain into the amp's soft clipping
-SPEAKER_TAPS = 25  # of the loudspeaker's gentle low-pass: 6 dB down at 2 kHz, silent above 4 kHz
-HISS = 10 ** (-60 / 20)  # the amp's noise
+PICK = 0.2  # where the string is plucked, as a fraction of its length
+DRIVE = 4.0  # gain before the amplifier's soft clipping
+SPEAKER_TAPS = 25  # length of the loudspeaker's low-pass filter: 6 dB down at 2 kHz, silent above 4 kHz
+HISS = 10 ** (-60 / 20)  # RMS of the amplifier's noise
 
 Samples = npt.NDArray[np.float64]
 
 
 def record(folder: Path, minutes: float, seed: int = 0, takes: int = 6) -> list[Path]:
-    """Record `takes` improvisations, `minutes` long in all, as 16-bit WAVs in `folder`.
+    """Record `takes` improvisations of `minutes` in total as 16-bit WAV files in `folder`.
 
     Returns:
-        the files, which depend on the arguments alone.
+        the files. Their contents depend on nothing but the arguments.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -41,8 +41,8 @@ def record(folder: Path, minutes: float, seed: int = 0, takes: int = 6) -> list[
 def improvise(seconds: float, seed: list[int]) -> npt.NDArray[np.float32]:
     """Play one take: phrases that wander over the scale and end on a held note. Returns float32 [samples].
 
-    There are no pauses. A model that has trained for a few minutes falls silent in the first one it makes: how
-    long a pause lasts is far beyond what it has learned by then.
+    There are no pauses. After a few minutes of training, a model cannot yet tell how long a pause lasts, and would
+    fall silent for good in the first one it generates.
     """
     rng = np.random.default_rng(seed)
     strings = np.zeros(round(seconds * RATE))
@@ -58,33 +58,33 @@ def improvise(seconds: float, seed: list[int]) -> npt.NDArray[np.float32]:
 
 
 def pluck(frequency: float, seconds: float, rng: np.random.Generator) -> Samples:
-    """Return one plucked note: the shape of the plucked string going round a delay line, softened at every turn."""
+    """Return one plucked note: the shape of the plucked string circulates in a delay line with a low-pass filter."""
     period = max(2, round(RATE / frequency - 0.5))  # the averaging below delays by half a sample
     where = PICK * rng.uniform(0.9, 1.1)
-    turn = np.interp(np.arange(period) / period, [0, where, 1], [0, 1, 0])  # the string, pulled aside by the pick
-    turn -= turn.mean()  # a constant would go round for ever
-    sustain = 0.5 * 0.001 ** (1 / (frequency * 8.0))  # 60 dB in 8 seconds, besides what averaging takes
+    turn = np.interp(np.arange(period) / period, [0, where, 1], [0, 1, 0])  # the string as the pick has pulled it
+    turn -= turn.mean()  # a constant offset would circulate for ever
+    sustain = 0.5 * 0.001 ** (1 / (frequency * 8.0))  # decays by 60 dB in 8 seconds, and faster through the averaging
     turns, last = [turn], 0.0
     for _ in range(int(seconds * RATE / period)):
         delayed = np.concatenate(([last], turn[:-1]))
         last, turn = turn[-1], sustain * (turn + delayed)
         turns.append(turn)
     note = np.concatenate(turns)[: round(seconds * RATE)]
-    fade = min(len(note), RATE // 200)  # the finger stops the string within 5 ms
+    fade = min(len(note), RATE // 200)  # the finger damps the string within 5 ms
     note[len(note) - fade :] *= np.linspace(1, 0, fade)
     return note
 
 
 def amplify(strings: Samples, rng: np.random.Generator) -> Samples:
-    """Overdrive softly, then let a loudspeaker cut the highs."""
+    """Apply soft overdrive, a loudspeaker's low-pass filter and noise."""
     driven = np.tanh(DRIVE * strings)
     speaker = np.hanning(SPEAKER_TAPS)
-    heard = np.convolve(driven, speaker / speaker.sum(), mode="same")
-    return 0.7 * heard + HISS * rng.standard_normal(len(strings))
+    filtered = np.convolve(driven, speaker / speaker.sum(), mode="same")
+    return 0.7 * filtered + HISS * rng.standard_normal(len(strings))
 
 
 def _add(track: Samples, start: float, note: Samples) -> None:
-    """Mix `note` into `track` at `start` seconds, cut off at the track's end."""
+    """Mix `note` into `track` at `start` seconds, cut off at the end of the track."""
     first = round(start * RATE)
     room = track[first : first + len(note)]
     room += note[: len(room)]

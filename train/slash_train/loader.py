@@ -1,4 +1,4 @@
-"""Reads the next windows in a thread of its own while the current step computes."""
+"""Reads the next windows in a background thread while the current step computes."""
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,35 +11,36 @@ from torch import Tensor
 
 from slash_train.streams import Draw, TrainingStream
 
-AHEAD = 2  # windows ready before they are asked for
+PREFETCHED = 2  # windows read ahead
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's input on the training device."""
+    """The input of one step on the training device, for the B lanes of this process."""
 
     codes: Tensor
-    """int64 [B, top + T]."""
+    """int64 [B, top + T], as in `Window`."""
     targets: Tensor
     """int64 [B, T]."""
     starting: Tensor
     """bool [B]."""
     draw: Draw
+    """What the stream handed out: the same window on the host, and where the stream goes on."""
 
 
 class Loader:
-    """Hands out a stream's windows as tensors, in order. The copy to a GPU overlaps with its work.
+    """Yields the windows of a stream as tensors, in order. Copies to a GPU overlap with its computation.
 
     Args:
-        stream: read by the loader's thread alone from now on.
-        device: where the tensors go.
+        stream: the stream to read. From now on only the loader's thread may read it.
+        device: the device for the tensors.
     """
 
     def __init__(self, stream: TrainingStream, device: torch.device) -> None:
         self._stream = stream
         self._device = device
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
-        self._ready: deque[Future[Batch]] = deque(self._thread.submit(self._read) for _ in range(AHEAD))
+        self._ready: deque[Future[Batch]] = deque(self._thread.submit(self._read) for _ in range(PREFETCHED))
 
     def __enter__(self) -> Self:
         return self
@@ -48,7 +49,7 @@ class Loader:
         self._thread.shutdown(cancel_futures=True)
 
     def next(self) -> Batch:
-        """Return the next window of every lane."""
+        """Return the next batch; wait for it if it is not ready."""
         batch = self._ready.popleft().result()
         self._ready.append(self._thread.submit(self._read))
         codes, targets, starting = (

@@ -1,34 +1,34 @@
-"""What a run reports as it goes, one line of metrics.jsonl each."""
+"""The metrics that a run logs, one line of `metrics.jsonl` at a time."""
 
 from pydantic import BaseModel, ConfigDict
 from torch.utils.tensorboard import SummaryWriter
 
 
 class Metrics(BaseModel):
-    """Measures after one step, averaged since the line before."""
+    """Metrics after one step; losses and speeds are averages since the previous line."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     step: int
-    """Optimiser steps done."""
+    """Optimiser steps so far."""
     samples: int
-    """Audio samples trained on."""
+    """Audio samples trained on so far."""
     seconds: float
-    """Wall-clock time of the run, resumed parts added up."""
+    """Wall-clock time of the run so far, added up over resumptions."""
     train_bits: float
-    """Bits per sample on the training windows, as they were before each update."""
+    """Bits per sample on the training windows, measured before each update."""
     valid_bits: float | None = None
-    """Bits per sample on the validation split, where it was scored."""
+    """Bits per sample on the validation split, if it was scored at this step."""
     samples_per_second: float
-    """Trainer speed, validation and saving left out."""
+    """Training speed, without validation and saving."""
     gradient_norm: float
-    """Before clipping, of the last step."""
+    """Global norm of the last step's gradient before clipping."""
     learning_rate: float
-    """Of the last step."""
+    """Learning rate of the last step."""
 
 
 def write_scalars(board: SummaryWriter, metrics: Metrics) -> None:
-    """Write metrics to TensorBoard."""
+    """Write metrics to TensorBoard, at their step."""
     scalars = {
         "bits_per_sample/train": metrics.train_bits,
         "bits_per_sample/valid": metrics.valid_bits,

@@ -1,9 +1,9 @@
-"""SampleRNN (Mehri et al., 2017, arXiv 1612.07837), for any number of tiers.
+"""SampleRNN (Mehri et al., 2017, arXiv 1612.07837) with any number of tiers.
 
-Shapes are written with B clips, T samples, F frames, D the width, E the embedding width, L RNN layers,
-Q codes, S the tensors of an RNN's state (2 for LSTM: h and c; 1 for GRU: h). Frame tiers are numbered from the
-bottom: tier k consumes FS(k) samples a step, FS(0) = 1 is the sample tier. A window of codes is int64
-[B, top + T]: `top` = FS(K) codes of history, then the T to predict.
+Shapes are written with B clips, T samples, F frames, D the width, E the embedding width, L RNN layers, Q codes, and S
+tensors of RNN state (2 for LSTM: h and c; 1 for GRU: h). Frame tiers are numbered from the bottom: tier k reads
+frames of FS(k) samples; the sample tier has FS(0) = 1. A window of codes is int64 [B, top + T]: `top` = FS(K) codes
+of history, then the T codes to predict.
 """
 
 from contextlib import nullcontext
@@ -18,21 +18,21 @@ from torch.nn.utils import parametrizations
 from slash_train.config import ModelConfig
 
 State = list[Tensor]
-"""[S, L, B, D] of every frame tier, the lowest tier first."""
+"""The RNN state [S, L, B, D] of every frame tier, the lowest tier first."""
 
-FORGET_BIAS = 3.0  # the paper's code: an LSTM that begins by remembering
+FORGET_BIAS = 3.0  # from the paper's code: at first, an LSTM remembers
 
 
 def frame_values(codes: Tensor, levels: int) -> Tensor:
-    """Codes as frame tiers see them: reals in [-2, 2], evenly spaced whatever the codec (paper's code)."""
+    """Return codes as frame tiers read them: reals in [-2, 2], evenly spaced (as in the paper's code)."""
     return codes.float() * (4.0 / (levels - 1)) - 2.0
 
 
 class Recurrence(nn.Module):
     """A stack of L LSTM or GRU layers, [F, B, inputs] to [F, B, D].
 
-    With skip connections (paper's code, after Graves 2013) every layer sees the inputs besides the layer below,
-    and the output is a sum of linear functions of all layers.
+    With skip connections (as in the paper's code, after Graves 2013) every layer reads the inputs besides the output
+    of the layer below, and the output of the stack is a sum of linear functions of all layers.
     """
 
     def __init__(self, config: ModelConfig, inputs: int) -> None:
@@ -49,25 +49,25 @@ class Recurrence(nn.Module):
             _initialise_rnn(name, parameter, gates=4 if config.cell == "lstm" else 3)
 
     def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Run from `state` [S, L, B, D]; return the outputs and the state after the last step."""
+        """Run from `state` [S, L, B, D]; return the outputs [F, B, D] and the state after the last step."""
         if self.skips is None:
             return _run_rnn(self.rnns[0], inputs, state)
         hidden, outputs, after = inputs, [], []
         for i, (rnn, skip) in enumerate(zip(self.rnns, self.skips, strict=True)):
-            seen = torch.cat([hidden, inputs], dim=-1) if i else inputs
-            hidden, last = _run_rnn(rnn, seen, state[:, i : i + 1])
+            layer_inputs = torch.cat([hidden, inputs], dim=-1) if i else inputs
+            hidden, last = _run_rnn(rnn, layer_inputs, state[:, i : i + 1])
             outputs.append(skip(hidden))
             after.append(last)
         return reduce(torch.add, outputs), torch.cat(after, dim=1)
 
 
 def _run_rnn(rnn: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    # On a GPU autocast would hand cuDNN float16, whatever it was asked for, and small gradients would vanish there.
+    # On a GPU, autocast gives cuDNN's RNNs float16, not the bfloat16 asked for, and small gradients underflow in it.
     with torch.autocast(inputs.device.type, enabled=False) if inputs.is_cuda else nullcontext():
-        return _run_rnn_as_is(rnn, inputs.float() if inputs.is_cuda else inputs, state)
+        return _call_rnn(rnn, inputs.float() if inputs.is_cuda else inputs, state)
 
 
-def _run_rnn_as_is(rnn: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def _call_rnn(rnn: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     if isinstance(rnn, nn.LSTM):
         outputs, (h, c) = rnn(inputs, (state[0].contiguous(), state[1].contiguous()))
         return outputs, torch.stack((h, c)).to(state.dtype)
@@ -76,54 +76,62 @@ def _run_rnn_as_is(rnn: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tenso
 
 
 class FrameTier(nn.Module):
-    """A recurrent tier: one step per frame, then r vectors for the tier below (eq. 2-4)."""
+    """A recurrent tier: one step per frame, upsampled to r conditioning vectors for the tier below (eq. 2-4).
+
+    Args:
+        config: shape of the whole model.
+        tier: k, from 1.
+        levels: Q.
+    """
 
     def __init__(self, config: ModelConfig, tier: int, levels: int) -> None:
         super().__init__()
         width = config.width
         self.frame_size = config.frame_sizes[tier - 1]
-        self.hop = config.hops[tier - 1]  # samples a step moves on
+        self.hop = config.hops[tier - 1]  # samples the tier advances per step
         self.is_top = tier == len(config.frame_sizes)
         self.is_lowest = tier == 1
         self.upsampling = self.hop // (config.hops[tier - 2] if tier > 1 else 1)  # r
-        self.made = levels if self.is_lowest and not config.mlp_layers else width  # numbers in each of the r
+        self.out_features = levels if self.is_lowest and not config.mlp_layers else width  # of each of the r vectors
         self.input = None if self.is_top else _linear(config, self.frame_size, width)
         self.recurrence = Recurrence(config, self.frame_size if self.is_top else width)
         self.initial = nn.Parameter(torch.zeros(2 if config.cell == "lstm" else 1, config.rnn_layers, width))
-        self.upsample = _linear(config, width, self.upsampling * self.made)
+        self.upsample = _linear(config, width, self.upsampling * self.out_features)
 
     def initial_state(self, batch: int) -> Tensor:
         """Return the learned initial state for `batch` clips, [S, L, B, D]."""
         return self.initial.unsqueeze(2).expand(-1, -1, batch, -1)
 
     def forward(
-        self, frames: Tensor, conditioning: Tensor | None, state: Tensor, then: nn.Linear | None = None
+        self, frames: Tensor, conditioning: Tensor | None, state: Tensor, fused_linear: nn.Linear | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Run over `frames` [B, F, FS(k)] of reals, with conditioning [B, F, D] from above below the top.
+        """Run over a sequence of frames.
 
         Args:
-            frames: one frame per step.
-            conditioning: None for the top tier.
+            frames: [B, F, FS(k)], the reals of `frame_values`, one frame per step.
+            conditioning: [B, F, D] from the tier above; None for the top tier.
             state: [S, L, B, D].
-            then: a layer to apply to what goes to the tier below. It is multiplied into the upsampling
-                first, which is cheaper when there are more vectors than r * D.
+            fused_linear: a linear layer to apply to the outputs. Its weights are first multiplied into those of the
+                upsampling, which costs less than applying it where there are more output vectors than r * D.
 
         Returns:
-            what conditions the tier below, [B, F * r, D], and the state after the last frame.
+            the conditioning of the tier below (logits where there is no sample tier), [B, F * r, out_features], and
+            the state after the last frame.
         """
         inputs = frames if self.input is None else self.input(frames) + conditioning
         hidden, state = self.recurrence(inputs.transpose(0, 1).contiguous(), state)  # [F, B, D]
         weight: Tensor = self.upsample.weight
         bias: Tensor = self.upsample.bias
-        if then is not None:
-            weight = (then.weight @ weight.view(self.upsampling, self.made, -1)).flatten(0, 1)
-            bias = functional.linear(bias.view(self.upsampling, self.made), then.weight, then.bias).flatten()
-        made = functional.linear(hidden.transpose(0, 1), weight, bias)  # [B, F, r * D]
-        return made.reshape(len(made), -1, self.made), state
+        if fused_linear is not None:
+            weight = (fused_linear.weight @ weight.view(self.upsampling, self.out_features, -1)).flatten(0, 1)
+            bias = bias.view(self.upsampling, self.out_features)
+            bias = functional.linear(bias, fused_linear.weight, fused_linear.bias).flatten()
+        outputs = functional.linear(hidden.transpose(0, 1), weight, bias)  # [B, F, r * out_features]
+        return outputs.reshape(len(outputs), -1, self.out_features), state
 
 
 class SampleTier(nn.Module):
-    """A memoryless MLP: the last FS(1) codes and one conditioning vector to the next code's logits (eq. 5-7)."""
+    """A memoryless MLP: from the last FS(1) codes and one conditioning vector to the next code's logits (eq. 5-7)."""
 
     def __init__(self, config: ModelConfig, levels: int) -> None:
         super().__init__()
@@ -141,19 +149,24 @@ class SampleTier(nn.Module):
         self.output = _linear(config, width, levels, he=False)
 
     def second(self) -> nn.Linear:
-        """L2, which may as well be applied to its two summands apart: nothing nonlinear comes before it."""
+        """Return L2. No nonlinearity precedes it: it can be applied to the table and the conditioning separately."""
         return cast("nn.Linear", self.hidden[0])
 
     def folding_pays(self, samples: int) -> bool:
-        """Whether L2 costs less applied to the table and the upsampling than to every one of `samples` samples."""
+        """Return whether L2 costs less on the table and the upsampling than on each of `samples` samples."""
         return samples > self.history * (self.levels + self.output.in_features)
 
     def forward(self, codes: Tensor, conditioning: Tensor, *, folded: bool) -> Tensor:
-        """Logits [B, T, Q] from codes [B, FS + T - 1] and conditioning [B, T, D], after L2 when `folded`.
+        """Return the logits [B, T, Q] of T consecutive samples.
 
-        Logit t is computed from codes [:, t : t + FS] alone. L1 over the concatenated embeddings is computed
-        as a sum of rows of the table `embedding @ first`, [FS, Q, D]: the same number, since nothing between
-        the two is nonlinear, for FS row reads in place of FS * E * D products per sample.
+        Logits t depend on codes [:, t : t + FS] alone. L1 of the concatenated embeddings is computed as a sum of rows
+        of the table `embedding @ first`, [FS, Q, D]. The result is the same, since both are linear, and costs FS row
+        reads per sample instead of FS * E * D multiplications.
+
+        Args:
+            codes: int64 [B, FS + T - 1].
+            conditioning: [B, T, D].
+            folded: whether L2 has been applied to `conditioning` already; it is then applied to the table, too.
         """
         table = self.embedding.weight @ self.first
         if folded:
@@ -168,12 +181,12 @@ class SampleTier(nn.Module):
 
 
 def _sum_of_rows(table: Tensor, rows: Tensor) -> Tensor:
-    """Gather and sum: table [R, D], rows [N, FS] to [N, D]."""
+    """Sum rows of `table` [R, D], chosen by the indices `rows` [N, FS], to [N, D]."""
     return cast("Tensor", _SumOfRows.apply(table, rows))  # type: ignore[no-untyped-call]
 
 
 class _SumOfRows(torch.autograd.Function):
-    """As `embedding_bag`, with a faster backward pass."""
+    """`embedding_bag` with a faster backward pass."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, table: Tensor, rows: Tensor) -> Tensor:
@@ -185,7 +198,7 @@ class _SumOfRows(torch.autograd.Function):
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
         (rows,) = ctx.saved_tensors  # type: ignore[attr-defined]
         (grad,) = grads
-        # Thousands of numbers are added into one row: in float32 whatever the precision.
+        # Thousands of gradients add up in one row: accumulate in float32 or wider.
         wide = grad.to(torch.promote_types(grad.dtype, torch.float32))
         table_grad = wide.new_zeros(ctx.table_rows, grad.shape[1])  # type: ignore[attr-defined]
         for position in range(rows.shape[1]):
@@ -194,13 +207,13 @@ class _SumOfRows(torch.autograd.Function):
 
 
 class SampleRNN(nn.Module):
-    """Frame tiers above a sample tier, each faster than the one above it.
+    """Frame tiers on top of a sample tier, each at a higher rate than the tier above it.
 
-    Without a sample tier (`mlp_layers = 0`) the lowest frame tier gives the logits of its r samples at once.
+    Without a sample tier (`mlp_layers = 0`) the lowest frame tier predicts the logits of its r samples at once.
 
     Args:
-        config: the model's shape.
-        levels: Q, the codec's number of codes.
+        config: the shape of the model.
+        levels: Q, the number of codes of the codec.
     """
 
     def __init__(self, config: ModelConfig, levels: int) -> None:
@@ -212,7 +225,7 @@ class SampleRNN(nn.Module):
         self.sample_tier = SampleTier(config, levels) if config.mlp_layers else None
 
     def tiers(self) -> list[FrameTier]:
-        """The frame tiers, the lowest first."""
+        """Return the frame tiers, the lowest first."""
         return [cast("FrameTier", tier) for tier in self.frame_tiers]
 
     def initial_state(self, batch: int) -> State:
@@ -220,22 +233,21 @@ class SampleRNN(nn.Module):
         return [tier.initial_state(batch) for tier in self.tiers()]
 
     def restart(self, state: State, starting: Tensor) -> State:
-        """Return `state` with the clips where `starting` [B] is true put back to the initial state."""
+        """Return `state` with the initial state in place of that of the clips where `starting` [B] is true."""
         chosen = starting.view(1, 1, -1, 1)
         fresh = self.initial_state(len(starting))
         return [torch.where(chosen, new, old) for new, old in zip(fresh, state, strict=True)]
 
     def forward(self, codes: Tensor, state: State, starting: Tensor | None = None) -> tuple[Tensor, State]:
-        """Logits for the last T codes of a window, each from the codes before it.
+        """Return the logits of the last T codes of a window, each given the codes before it.
 
         Args:
-            codes: int64 [B, top + T], T a multiple of the top tier's hop; the very last code is predicted,
-                never read.
-            state: as `initial_state` makes it or an earlier call returned it.
-            starting: bool [B], the clips to put back to the initial state first.
+            codes: int64 [B, top + T], T a multiple of the top tier's hop. The very last code is never read.
+            state: from `initial_state` or an earlier call.
+            starting: bool [B], the clips to reset to the initial state first; None for none.
 
         Returns:
-            logits [B, T, Q], and the state to carry into the window that follows.
+            logits [B, T, Q], and the state to carry into the next window.
         """
         if starting is not None:
             state = self.restart(state, starting)
@@ -243,21 +255,21 @@ class SampleRNN(nn.Module):
         sample_tier = self.sample_tier
         folded = sample_tier is not None and sample_tier.folding_pays(len(codes) * length)
         values = frame_values(codes, self.levels).to(state[0].dtype)
-        made: Tensor | None = None
+        outputs: Tensor | None = None
         after = list(state)
         for k in reversed(range(len(self.tiers()))):
             tier = self.tiers()[k]
-            start = top - tier.frame_size  # a step sees the frame just before the samples it conditions
+            start = top - tier.frame_size  # a step reads the frame just before the samples that it conditions
             frames = values[:, start : top + length - tier.hop].unfold(1, tier.frame_size, tier.hop)
-            then = sample_tier.second() if sample_tier is not None and folded and tier.is_lowest else None
-            made, after[k] = tier(frames, made, state[k], then)
+            fused = sample_tier.second() if sample_tier is not None and folded and tier.is_lowest else None
+            outputs, after[k] = tier(frames, outputs, state[k], fused)
         if sample_tier is None:
-            return cast("Tensor", made), after
-        return sample_tier(codes[:, top - sample_tier.history : -1], made, folded=folded), after
+            return cast("Tensor", outputs), after
+        return sample_tier(codes[:, top - sample_tier.history : -1], outputs, folded=folded), after
 
 
 def _linear(config: ModelConfig, inputs: int, outputs: int, *, bias: bool = True, he: bool = True) -> nn.Linear:
-    """Return a linear layer, He-initialised unless told otherwise (then LeCun), as in the paper's code."""
+    """Return a linear layer with He initialisation, or LeCun's if not `he`, as in the paper's code."""
     linear = nn.Linear(inputs, outputs, bias=bias)
     nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu" if he else "linear")
     if bias:
@@ -266,7 +278,7 @@ def _linear(config: ModelConfig, inputs: int, outputs: int, *, bias: bool = True
 
 
 def _initialise_rnn(name: str, parameter: nn.Parameter, gates: int) -> None:
-    """LeCun for the inputs, orthogonal recurrence, a forget bias for LSTM."""
+    """Initialise as the paper's code does: LeCun for inputs, orthogonal recurrence, and a forget bias for LSTM."""
     if "weight_hh" in name:
         for gate in parameter.data.chunk(gates):
             nn.init.orthogonal_(gate)
@@ -274,5 +286,5 @@ def _initialise_rnn(name: str, parameter: nn.Parameter, gates: int) -> None:
         nn.init.kaiming_uniform_(parameter, nonlinearity="linear")
     else:
         nn.init.zeros_(parameter)
-        if "bias_ih" in name and gates == 4:  # PyTorch adds two biases; the order is input, forget, cell, output
+        if "bias_ih" in name and gates == 4:  # PyTorch adds two biases; gates are input, forget, cell, output
             parameter.data.chunk(4)[1].fill_(FORGET_BIAS)

@@ -1,7 +1,7 @@
-"""Folder of audio -> corpus. Memory does not grow with the corpus: audio passes through in blocks.
+"""Makes a corpus from recordings, block by block: memory does not grow with the corpus.
 
-Two passes: the first decodes every recording to a temporary float32 file and takes its measure; the second
-applies one gain to all of them and writes int16.
+There are two passes. The first decodes every recording into a temporary float32 file and measures it; the second
+applies one gain to all recordings and writes int16.
 """
 
 import os
@@ -14,18 +14,18 @@ import numpy.typing as npt
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
-from slash_train.corpus import MADE_BY, PAGE, SAMPLES, CorpusManifest, Recording
+from slash_train.corpus import MADE_BY, MANIFEST, SAMPLES, CorpusManifest, Recording
 from slash_train.recordings import Channel, SourceStats, decode, find_recordings
 from slash_train.splits import divide
 
-TARGET_PEAK = 10 ** (-1 / 20)  # the corpus's loudest sample ends up at -1 dBFS
-SILENT_PEAK = 10 ** (-120 / 20)  # under this, a recording is rounding noise and no gain makes it audio
-SILENCE = 10 ** (-60 / 20)  # a block whose peak is under -60 dBFS counts as silent
+TARGET_PEAK = 10 ** (-1 / 20)  # the loudest sample of the corpus ends up at -1 dBFS
+SILENT_PEAK = 10 ** (-120 / 20)  # below this, a recording is nothing but rounding noise
+SILENCE = 10 ** (-60 / 20)  # a block whose peak is below -60 dBFS counts as silent
 SILENCE_BLOCKS_PER_SECOND = 20
 COPY_SAMPLES = 1 << 20
 
 Advance = Callable[[str], None]
-"""Called with a recording's name when it has been decoded."""
+"""Called with the name of each recording once it has been decoded."""
 
 
 def prepare(
@@ -42,27 +42,28 @@ def prepare(
     """Make the corpus `out` from audio files and folders.
 
     Args:
-        sources: files and folders; folders are searched through.
-        out: the directory to make. It appears when it is complete, or not at all.
-        sample_rate: of the corpus, in Hz.
-        channel: how several channels become one.
-        valid: fraction held out for validation, 0 for none.
-        test: fraction held out for testing, 0 for none.
-        force: replace a corpus that stands at `out`.
-        advance: told of every recording that has been read.
+        sources: files, and folders to search for files.
+        out: the directory to make. It appears complete, or not at all.
+        sample_rate: sample rate of the corpus in Hz.
+        channel: how several channels are reduced to one.
+        valid: fraction to hold out for validation, 0 for none.
+        test: fraction to hold out for testing, 0 for none.
+        force: replace an existing corpus at `out`.
+        advance: called after each recording.
 
     Returns:
-        what was written to `corpus.json`.
+        the manifest, as written to `corpus.json`.
 
     Raises:
-        UserError: bad fractions, no recordings, an unreadable one, nothing but silence, or `out` exists.
+        UserError: a fraction or the rate is out of range, there are no recordings or an unreadable one, all are
+            silent, or `out` exists.
     """
     if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
         raise UserError(f"`valid` {valid} `test` {test}", "each must be at least 0 and both together under 1")
     if not 1000 <= sample_rate <= 192_000:
         raise UserError(f"`sample_rate` {sample_rate}", "must be from 1000 to 192000 Hz")
     paths = find_recordings(sources)
-    check_directory_output(out, force=force, metadata=PAGE, made_by=MADE_BY, inputs=paths)
+    check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=paths)
     with atomic_directory(out) as folder:
         decoded = folder / "decoded.float32"
         measured = []
@@ -78,7 +79,7 @@ def prepare(
         decoded.unlink()
         names = _names(paths)
         divided = divide(names, [m.length for m in measured], valid, test)
-        page = CorpusManifest(
+        manifest = CorpusManifest(
             sample_rate=sample_rate,
             channel=channel,
             gain_db=float(20 * np.log10(gain)),
@@ -94,14 +95,14 @@ def prepare(
                 for name, m, regions in zip(names, measured, divided, strict=True)
             ),
         )
-        if page.length("train") == 0:
+        if manifest.length("train") == 0:
             raise UserError(sources[0], "nothing is left to train on", "lower `valid` and `test`")
-        write_json(folder / PAGE, page.model_dump())
-    return page
+        write_json(folder / MANIFEST, manifest.model_dump())
+    return manifest
 
 
-class _Measure:
-    """Running measures of one recording at the corpus's rate."""
+class _Measurement:
+    """Measures one recording, at the corpus's rate, while it is decoded."""
 
     def __init__(self, sample_rate: int) -> None:
         self.stats = SourceStats()
@@ -109,27 +110,29 @@ class _Measure:
         self.peak = 0.0
         self.silent_samples = 0
         self._block = max(1, sample_rate // SILENCE_BLOCKS_PER_SECOND)
-        self._rest: npt.NDArray[np.float32] = np.zeros(0, np.float32)
+        self._remainder: npt.NDArray[np.float32] = np.zeros(0, np.float32)
 
     def add(self, samples: npt.NDArray[np.float32]) -> None:
         self.length += len(samples)
         self.peak = max(self.peak, float(np.abs(samples).max(initial=0.0)))
-        pending = np.concatenate([self._rest, samples])
+        pending = np.concatenate([self._remainder, samples])
         whole = len(pending) // self._block * self._block
         self._count_silence(pending[:whole].reshape(-1, self._block))
-        self._rest = pending[whole:]
+        self._remainder = pending[whole:]
 
     def finish(self) -> None:
-        if len(self._rest):
-            self._count_silence(self._rest[np.newaxis])
+        if len(self._remainder):
+            self._count_silence(self._remainder[np.newaxis])
 
     def _count_silence(self, blocks: npt.NDArray[np.float32]) -> None:
         silent = np.abs(blocks).max(axis=1, initial=0.0) < SILENCE
         self.silent_samples += int(np.count_nonzero(silent)) * blocks.shape[1]
 
 
-def _decode_and_measure(path: Path, sample_rate: int, channel: Channel, write: Callable[[bytes], int]) -> _Measure:
-    measure = _Measure(sample_rate)
+def _decode_and_measure(
+    path: Path, sample_rate: int, channel: Channel, write: Callable[[bytes], int]
+) -> _Measurement:
+    measure = _Measurement(sample_rate)
     for block in decode(path, sample_rate, channel, measure.stats):
         measure.add(block)
         write(block.tobytes())
@@ -140,7 +143,7 @@ def _decode_and_measure(path: Path, sample_rate: int, channel: Channel, write: C
 
 
 def _write_pcm(decoded: Path, out: Path, gain: float) -> None:
-    """Scale float32 samples by `gain` and write them as an int16 .npy file, block by block."""
+    """Scale the float32 samples in `decoded` by `gain` and write them to `out`, an int16 .npy file."""
     header = {"descr": "<i2", "fortran_order": False, "shape": (decoded.stat().st_size // 4,)}
     with decoded.open("rb") as source, out.open("wb") as target:
         np.lib.format.write_array_header_1_0(target, header)
@@ -149,9 +152,11 @@ def _write_pcm(decoded: Path, out: Path, gain: float) -> None:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Name recordings by file name, with as much of the folder as it takes to tell them apart."""
+    """Name recordings by file name, with as many parent folders as it takes to make the names unique."""
     for depth in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parts[-depth:]) for path in paths]
         if len(set(names)) == len(names):
             break
-    return [os.fsencode(name).decode("utf-8", errors="replace") for name in names]  # old disks hold other encodings
+    return [
+        os.fsencode(name).decode("utf-8", errors="replace") for name in names
+    ]  # the bytes of old file names may not be valid UTF-8

@@ -1,4 +1,4 @@
-"""Finds recordings on disk and decodes them as a stream of mono blocks at the wanted rate."""
+"""Finds recordings on disk and decodes them block by block, to mono at the target sample rate."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -16,15 +16,16 @@ from slash_infer.errors import UserError
 Channel = Literal["mix", "left", "right"]
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
-BLOCK_FRAMES = 1 << 16  # decoded at once: bounds the memory of one file, however long it is
-ABSURD = 1e6  # times full scale: no recording, whatever its float format allows
-FULL_SCALE = 32767 / 32768  # a source sample this loud is at the end of the 16-bit range: clipped
+BLOCK_FRAMES = 1 << 16  # decoded at a time, which bounds the memory however long the file is
+ABSURD = 1e6  # times full scale: float formats allow it, but no recording is that loud
+FULL_SCALE = 32767 / 32768  # from here on a sample counts as clipped: the end of the 16-bit range
 
 
 def find_recordings(sources: Sequence[Path]) -> list[Path]:
-    """Return the audio files named by `sources`: files as given, folders searched through, sorted by path.
+    """Return the audio files in `sources`: files as given, and those in and under folders, sorted by path.
 
-    Hidden files are left out (macOS writes `._take1.wav` beside `take1.wav` on shared disks).
+    Hidden files are left out (macOS writes `._take1.wav` beside `take1.wav` on shared disks), and a file that is
+    named twice is returned once.
 
     Raises:
         UserError: a source does not exist, or nothing was found.
@@ -40,7 +41,7 @@ def find_recordings(sources: Sequence[Path]) -> list[Path]:
         else:
             raise UserError(source, "no such file or folder", "check the path")
         for file in files:
-            found.setdefault(file.resolve(), file)  # the same file twice could be in two splits
+            found.setdefault(file.resolve(), file)  # the same file twice could end up in two splits
     if not found:
         kinds = ", ".join(sorted(suffix[1:].upper() for suffix in SUFFIXES))
         raise UserError(sources[0], "holds no recordings", f"put {kinds} files there or name another folder")
@@ -49,14 +50,14 @@ def find_recordings(sources: Sequence[Path]) -> list[Path]:
 
 @dataclass
 class SourceStats:
-    """What the decoder saw of a file, filled in while it is read."""
+    """Facts about a file, filled in while it is decoded."""
 
     frames: int = 0
-    """Sample frames in the file, at its own rate."""
+    """Sample frames decoded so far, at the file's own rate."""
     rate: int = 0
-    """Its sample rate in Hz."""
+    """Sample rate of the file in Hz."""
     clipped: int = 0
-    """Samples, over all channels, at full scale."""
+    """Samples at full scale, over all channels."""
 
 
 def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -> Iterator[npt.NDArray[np.float32]]:
@@ -64,23 +65,24 @@ def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -
 
     Args:
         path: WAV, FLAC, OGG, MP3 or anything else libsndfile reads, at any rate, depth and channel count.
-        sample_rate: the wanted rate in Hz.
+        sample_rate: the target rate in Hz.
         channel: `mix` averages all channels; `left` and `right` take the first and the second.
-        stats: filled in as the file is read.
+        stats: filled in while the file is decoded.
 
     Raises:
-        UserError: not audio, damaged, empty, not finite numbers, or without a right channel when that was asked for.
+        UserError: the file is not audio, damaged or empty, holds numbers that are not finite, or lacks the right
+            channel asked for.
     """
     try:
-        path.open("rb").close()  # libsndfile does not say why it cannot open a file
-        with soundfile.SoundFile(os.fsencode(path)) as file:  # names in old encodings, too
+        path.open("rb").close()  # raises OSError with a reason, which libsndfile does not give
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # bytes: the name may not be valid UTF-8
             stats.rate = file.samplerate
             if channel == "right" and file.channels < 2:
                 raise UserError(path, "is mono and has no right channel", "use `channel` mix or left")
             resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
             while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 mono = _one_channel(block, channel)
-                if not np.abs(mono).max() < ABSURD:  # not so for NaN, either
+                if not np.abs(mono).max() < ABSURD:  # catches NaN, too
                     raise UserError(path, "holds samples that are not finite, or absurd", "repair or remove it")
                 stats.frames += len(block)
                 stats.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
@@ -95,7 +97,7 @@ def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -
 
 
 def _one_channel(block: npt.NDArray[np.float32], channel: Channel) -> npt.NDArray[np.float32]:
-    """Reduce [n, channels] to [n]."""
+    """Reduce samples [n, channels] to one channel, [n]."""
     if channel == "mix":
         return np.asarray(np.mean(block, axis=1), np.float32)
     return np.ascontiguousarray(block[:, 0 if channel == "left" else 1])

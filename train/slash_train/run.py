@@ -1,4 +1,4 @@
-"""A training run's directory: its configuration, metrics and checkpoints."""
+"""The directory of a training run: its metadata, metrics and checkpoints."""
 
 import os
 import shutil
@@ -9,23 +9,27 @@ from typing import Any
 from slash_infer import __version__
 from slash_infer.errors import UserError
 from slash_infer.files import atomic_directory, atomic_file, read_json, write_json
-from slash_train.checkpoint import Checkpoint, CheckpointStore
+from slash_train.checkpoint import CheckpointStore
 from slash_train.config import Preset, parse_preset
 from slash_train.corpus import Corpus
 from slash_train.metrics import Metrics
 from slash_train.model import SampleRNN
+from slash_train.trained_model import TrainedModel
 
-PAGE = "run.json"
+METADATA = "run.json"
 MADE_BY = "slash train"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METRICS = "metrics.jsonl"
 CURVE = "learning_curve.png"
-SAMPLES = "samples"
+PREVIEWS = "previews"
 TENSORBOARD = "tensorboard"
 
 
 class Run:
-    """An existing run directory.
+    """An existing run.
+
+    Args:
+        path: the directory of the run.
 
     Raises:
         UserError: the directory is not a run, or its configuration cannot be read.
@@ -33,15 +37,15 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.page = read_json(path / PAGE, "a run; make one with: slash train CORPUS --out RUN")
-        if self.page.get("schema_version") != SCHEMA_VERSION or "preset" not in self.page:
-            raise UserError(path / PAGE, "is damaged, or from another version of Slash", "train anew")
-        self.preset = parse_preset(self.page["preset"], source=str(path / PAGE))
+        self.metadata = read_json(path / METADATA, "a run", "make one with slash train")
+        if self.metadata.get("schema_version") != SCHEMA_VERSION or "preset" not in self.metadata:
+            raise UserError(path / METADATA, "is damaged, or from another version of Slash", "train anew")
+        self.preset = parse_preset(self.metadata["preset"], source=str(path / METADATA))
         self.checkpoints = CheckpointStore(path)
 
     @classmethod
     def create(cls, path: Path, preset_name: str, preset: Preset, corpus: Corpus) -> "Run":
-        """Make the directory `path` for a new run, in place of what stands there."""
+        """Make the directory `path` for a new run, replacing what exists there."""
         content: dict[str, Any] = {
             "made_by": MADE_BY,
             "schema_version": SCHEMA_VERSION,
@@ -52,37 +56,46 @@ class Run:
             "corpus_sha256": corpus.fingerprint(),
         }
         with atomic_directory(path) as folder:
-            write_json(folder / PAGE, content)
+            write_json(folder / METADATA, content)
         return cls(path)
 
     def change(self, preset: Preset) -> None:
-        """Go on with another configuration."""
-        self.page["preset"] = preset.model_dump(mode="json")
-        write_json(self.path / PAGE, self.page)
+        """Change the configuration that the run continues with."""
+        self.metadata["preset"] = preset.model_dump(mode="json")
+        write_json(self.path / METADATA, self.metadata)
         self.preset = preset
 
     @property
     def preset_name(self) -> str:
-        """The preset the run was started from."""
-        return str(self.page.get("preset_name"))
+        """The preset that the run was started from."""
+        return str(self.metadata.get("preset_name"))
 
     @property
     def corpus_path(self) -> Path:
-        """The corpus it was started on, where it was then."""
-        return Path(str(self.page.get("corpus")))
+        """Where the run's corpus was when the run was started."""
+        return Path(str(self.metadata.get("corpus")))
 
-    def load_model(self, which: str) -> tuple[SampleRNN, Checkpoint]:
-        """Return the model, on the CPU, of the checkpoint `best`, `last` or at a path.
+    def load_model(self, which: str) -> TrainedModel:
+        """Load the model of a checkpoint, on the CPU, with the EMA of the weights if the run keeps one.
 
-        Its weights are the averaged ones where the run keeps an average.
+        Args:
+            which: `best`, `last`, or the directory of a checkpoint.
+
+        Raises:
+            UserError: there is no such checkpoint, or it is damaged.
         """
         checkpoint = self.checkpoints.find(which)
         model = SampleRNN(self.preset.model, self.preset.audio.codec.levels)
-        checkpoint.load_weights(model, averaged=self.preset.training.ema_decay > 0)
-        return model.eval(), checkpoint
+        checkpoint.load_weights(model, ema=self.preset.training.ema_decay > 0)
+        state = checkpoint.trainer_state()
+        return TrainedModel(model.eval(), self.preset, self.preset_name, state.step, state.valid_bits)
 
     def metrics(self) -> Iterator[Metrics]:
-        """Yield the logged metrics in order. A last line that a killed process cut short is left out."""
+        """Yield the logged metrics in order, without a last line that a killed process left incomplete.
+
+        Raises:
+            UserError: a line is damaged.
+        """
         path = self.path / METRICS
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         for line in text[: text.rfind("\n") + 1].splitlines():
@@ -92,23 +105,23 @@ class Run:
                 raise UserError(path, "has a damaged line", "remove the line") from None
 
     def log(self, metrics: Metrics) -> None:
-        """Append one line of metrics, and wait until it is on the disk: a checkpoint must not outlive it."""
+        """Append one line of metrics and flush it to disk: no checkpoint may exist without the metrics before it."""
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(metrics.model_dump_json(exclude_none=True) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def clear_leftovers(self) -> None:
-        """Remove what a killed process left half-made."""
+        """Remove the incomplete files and directories of a killed process."""
         for pattern in (".*.part", ".*.old"):
-            for left in list(self.path.rglob(pattern)):
-                if left.is_dir():
-                    shutil.rmtree(left)
+            for leftover in list(self.path.rglob(pattern)):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
                 else:
-                    left.unlink(missing_ok=True)  # it may have gone with its folder
+                    leftover.unlink(missing_ok=True)  # it may have been in a folder just removed
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drop what was logged after `step`: a resumed run will log it again."""
+        """Remove the metrics of later steps, which a resumed run will log again."""
         kept = [metrics for metrics in self.metrics() if metrics.step <= step]
         with atomic_file(self.path / METRICS) as part:
             part.write_text("".join(m.model_dump_json(exclude_none=True) + "\n" for m in kept), encoding="utf-8")

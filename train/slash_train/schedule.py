@@ -1,10 +1,10 @@
-"""The learning rate as a function of the step alone, so that a resumed run follows the same curve."""
+"""The learning-rate schedule: a function of the step alone, which makes resuming trivial."""
 
 import math
 
 from slash_train.config import TrainingConfig
 
-FLOOR = 0.05  # of the highest learning rate, at the end of the cosine
+FLOOR = 0.05  # the cosine ends at this fraction of the highest learning rate
 
 
 def learning_rate(recipe: TrainingConfig, step: int) -> float:

@@ -1,4 +1,4 @@
-"""Divides recordings into training, validation and test splits: by file where there are enough files."""
+"""Assigns recordings to the training, validation and test splits: whole files where there are enough of them."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -9,14 +9,14 @@ from slash_train.corpus import SPLITS, Region, Split
 def divide(names: Sequence[str], lengths: Sequence[int], valid: float, test: float) -> list[list[Region]]:
     """Assign every recording, or parts of it, to splits.
 
-    Whole files are assigned when there is at least one for each split that is wanted. With fewer files
-    each is cut by time: its beginning trains, its end tests.
+    Whole files are assigned if there is at least one for each split. With fewer files, each is cut by time: the
+    beginning is for training, the end for testing.
 
     Args:
-        names: the recordings' names, which break ties so that the division never depends on file order.
-        lengths: their lengths in samples, laid one after another in the corpus.
-        valid: fraction of the whole for validation, 0 for none.
-        test: fraction of the whole for testing, 0 for none.
+        names: names of the recordings. They break ties: the result does not depend on the order of the files.
+        lengths: lengths in samples. In the corpus the recordings follow one another.
+        valid: fraction of all samples for validation, 0 for none.
+        test: fraction of all samples for testing, 0 for none.
 
     Returns:
         the regions of each recording, in order.
@@ -33,7 +33,7 @@ def divide(names: Sequence[str], lengths: Sequence[int], valid: float, test: flo
 def _assign(
     names: Sequence[str], lengths: Sequence[int], shares: dict[Split, float], wanted: list[Split]
 ) -> list[Split]:
-    """Give each file, the longest first, to the split that is furthest below its share."""
+    """Assign each file, the longest first, to the split furthest below its share; leave no split empty."""
     missing = {split: shares[split] * sum(lengths) for split in wanted}
     empty = set(wanted)
     assigned: list[Split] = ["train"] * len(names)
@@ -48,7 +48,7 @@ def _assign(
 
 
 def _cut(start: int, length: int, shares: dict[Split, float]) -> list[Region]:
-    """Cut one recording into consecutive regions; a split whose part rounds to nothing gets none."""
+    """Cut one recording into consecutive regions; a split whose part rounds to zero samples gets none."""
     valid, test = (int(length * shares[split]) for split in ("valid", "test"))
     regions = []
     for split, part in (("train", length - valid - test), ("valid", valid), ("test", test)):

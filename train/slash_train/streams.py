@@ -1,8 +1,8 @@
 """The order of the training data: parallel streams of clips, cut into the windows of truncated BPTT.
 
-A clip is a stretch of one recording, at most `clip_seconds` long. Each of the B lanes plays one clip after
-another; a step takes one window from every lane. A lane's window either continues its clip, with the state
-carried over, or starts one, from the initial state and a history of silence, as generation does.
+A clip is a part of one recording, at most `clip_seconds` long. Each of the B lanes reads one clip after another, and
+a step takes one window from every lane. A window either continues its lane's clip, with the RNN state carried over,
+or starts a new one, from the initial state and a history of silence, as generation does.
 """
 
 import itertools
@@ -23,31 +23,31 @@ NO_TARGET = -100  # PyTorch's cross-entropy ignores this target
 
 @dataclass(frozen=True)
 class Clip:
-    """A stretch of the corpus, in samples."""
+    """A contiguous part of one recording, in samples of the corpus."""
 
     start: int
     length: int
     recording: str
-    """Name of the file it came from."""
+    """Name of the recording."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """One step's input for B lanes."""
+    """The input of one step for B lanes."""
 
     codes: npt.NDArray[np.int64]
-    """[B, top + T]: history, then the samples to predict. Past a clip's end, silence."""
+    """[B, top + T]: the history, then the samples to predict; silence past the end of a clip."""
     targets: npt.NDArray[np.int64]
-    """[B, T]: the codes to predict, NO_TARGET past a clip's end."""
+    """[B, T]: the codes to predict; NO_TARGET past the end of a clip."""
     starting: npt.NDArray[np.bool_]
-    """[B]: whether the lane's clip starts here."""
+    """[B]: whether the lane starts a new clip with this window."""
 
 
 def cut_clips(corpus: Corpus, split: Split, clip_seconds: float) -> list[Clip]:
     """Cut every region of a split into clips of equal length, at most `clip_seconds` each."""
     longest = max(1, round(clip_seconds * corpus.sample_rate))
     clips = []
-    for recording in corpus.page.recordings:
+    for recording in corpus.manifest.recordings:
         for region in (region for region in recording.regions if region.split == split):
             pieces = -(-region.length // longest)
             edges = [region.start + region.length * i // pieces for i in range(pieces + 1)]
@@ -56,7 +56,14 @@ def cut_clips(corpus: Corpus, split: Split, clip_seconds: float) -> list[Clip]:
 
 
 class WindowReader:
-    """Reads windows out of a corpus and quantises them."""
+    """Reads windows from a corpus and encodes them.
+
+    Args:
+        corpus: the corpus.
+        codec: turns PCM into codes.
+        top_frame: codes of history in front of each window.
+        window: T, samples per window.
+    """
 
     def __init__(self, corpus: Corpus, codec: Codec, top_frame: int, window: int) -> None:
         self._pcm = corpus.pcm
@@ -72,49 +79,49 @@ class WindowReader:
             if clip is None:
                 continue
             count = min(self._window, clip.length - offset)
-            history = min(self._top, offset)  # nothing from before the clip: its history is silence
+            history = min(self._top, offset)  # what comes before a clip is silence, whatever the recording holds
             start = clip.start + offset
-            heard = self._codec.encode_pcm16(np.asarray(self._pcm[start - history : start + count]))
-            codes[lane, self._top - history : self._top + count] = heard
-            targets[lane, :count] = heard[history:]
+            encoded = self._codec.encode_pcm16(np.asarray(self._pcm[start - history : start + count]))
+            codes[lane, self._top - history : self._top + count] = encoded
+            targets[lane, :count] = encoded[history:]
         return Window(codes, targets, np.array([offset == 0 for _, offset in lanes]))
 
 
 class Position(BaseModel):
-    """Where the training data stands: enough to continue exactly there."""
+    """A position in the training data, sufficient to continue exactly there."""
 
     model_config = ConfigDict(extra="forbid")
 
     epoch: int = 0
-    """Passes over the clips begun, counted from 0."""
+    """Number of the current pass over the clips, from 0."""
     drawn: int = 0
-    """Clips handed out in this epoch."""
+    """Clips of this epoch that lanes have started."""
     lanes: list[tuple[int, int]] = []
-    """(clip number, offset in samples) of every lane's next window."""
+    """(clip number, offset in samples) of the next window of every lane."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What the stream hands out for one step."""
+    """The data of one step."""
 
     window: Window
-    """Of this worker's lanes."""
+    """The windows of this worker's lanes."""
     samples: int
-    """Samples to predict in the lanes of all workers."""
+    """Samples to predict, over the lanes of all workers."""
     recordings: tuple[str, ...]
-    """The files that the lanes of all workers play."""
+    """Names of the recordings read, over the lanes of all workers."""
     after: Position
-    """Where the stream stands once this step is done."""
+    """Position of the stream after this step."""
 
 
 class TrainingStream:
-    """The endless sequence of training windows: clips in a new seeded order every epoch.
+    """The endless sequence of training windows. Each epoch shuffles the clips anew, with the preset's seed.
 
     Args:
-        corpus: where the clips come from.
-        preset: how they are cut, batched and quantised.
-        position: where to go on; the beginning when not given.
-        lanes: those to read, of all `batch_size`. Every worker keeps account of all of them.
+        corpus: the corpus to read.
+        preset: says how to cut, batch and encode the clips.
+        position: where to continue; the beginning if not given.
+        lanes: the lanes, out of `batch_size`, whose windows to read. The position always covers all lanes.
 
     Raises:
         UserError: the training split has fewer clips than there are lanes, or is shorter than one window.
@@ -137,22 +144,22 @@ class TrainingStream:
 
     @property
     def position(self) -> Position:
-        """Where the stream stands."""
+        """The current position."""
         return self._position.model_copy(deep=True)
 
     def next(self) -> Draw:
-        """Return the next window of the lanes and move on."""
+        """Return the next window of every lane and advance."""
         lanes = self._position.lanes
-        playing = [(self._clips[clip], offset) for clip, offset in lanes]
-        window = self._reader.read(playing[self._lanes])
-        samples = sum(min(self._window, clip.length - offset) for clip, offset in playing)
+        current = [(self._clips[clip], offset) for clip, offset in lanes]
+        window = self._reader.read(current[self._lanes])
+        samples = sum(min(self._window, clip.length - offset) for clip, offset in current)
         for i, (clip, offset) in enumerate(lanes):
             after = offset + self._window
             lanes[i] = (clip, after) if after < self._clips[clip].length else (self._draw(), 0)
-        return Draw(window, samples, tuple(sorted({clip.recording for clip, _ in playing})), self.position)
+        return Draw(window, samples, tuple(sorted({clip.recording for clip, _ in current})), self.position)
 
     def _draw(self) -> int:
-        """Hand out the next clip of the epoch, beginning a new epoch when all have been."""
+        """Return the number of the next clip in the epoch's order; start a new epoch after the last one."""
         position = self._position
         if position.drawn == len(self._clips):
             position.epoch += 1
@@ -166,7 +173,7 @@ class TrainingStream:
 
 
 def _check_size(corpus: Corpus, preset: Preset, clips: int) -> None:
-    """Refuse a corpus that cannot fill the lanes, and say what to lower."""
+    """Raise a `UserError` if the corpus cannot fill the lanes; it says what to lower."""
     recipe, length = preset.training, corpus.length("train")
     if length < recipe.window:
         raise UserError(
@@ -177,18 +184,20 @@ def _check_size(corpus: Corpus, preset: Preset, clips: int) -> None:
     if clips < recipe.batch_size:
         raise UserError(
             corpus.path,
-            f"its training split makes {clips} clips of at most {recipe.clip_seconds:g} s, too few for training.batch_size={recipe.batch_size}",
-            f"`set` training.batch_size={clips}, lower training.clip_seconds, or add recordings",
+            f"its training split makes {clips} clips of at most {recipe.clip_seconds:g} s, too few for "
+            f"training.batch_size={recipe.batch_size}",
+            f"`overrides` training.batch_size={clips}, lower training.clip_seconds, or add recordings",
         )
 
 
 def read_once(
     clips: Sequence[Clip], reader: WindowReader, batch: int, window: int
 ) -> Iterator[tuple[list[int], Window]]:
-    """Read every clip exactly once, `batch` clips side by side, the longest clips first.
+    """Read every clip exactly once, `batch` clips in parallel, the longest clips first.
 
     Yields:
-        the number of each lane's clip in `clips`, and the lanes' windows, all starting or all continuing.
+        for each lane the index of its clip in `clips`, and the windows of the lanes: all start their clip, or none
+        does.
     """
     longest_first = sorted(range(len(clips)), key=lambda i: -clips[i].length)
     for first in range(0, len(clips), batch):

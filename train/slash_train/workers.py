@@ -1,4 +1,4 @@
-"""The processes that train one model together: one, or as many as torchrun starts."""
+"""The processes that train one model together: a single one, or those started by torchrun."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,97 +8,102 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+from typing_extensions import override
 
 from slash_infer.errors import UserError
 from slash_train.model import SampleRNN, State
 
-PATIENCE = timedelta(hours=1)  # how long workers wait while the main one saves and generates
+PATIENCE = timedelta(hours=1)  # how long workers wait while the main one saves and makes previews
 
 
 class Workers:
-    """One process alone. Every method is a no-op on what this process has."""
+    """A single process: nothing to share or to wait for."""
 
     rank, count = 0, 1
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the run."""
+        """Whether this is the process that writes the run."""
         return self.rank == 0
 
     def lanes(self, batch: int) -> slice:
-        """The lanes of a global batch that this process trains on.
+        """Return which lanes of a global batch this process trains on.
 
         Raises:
             UserError: the batch cannot be divided evenly.
         """
         if batch % self.count:
-            raise UserError(
-                f"training.batch_size={batch} cannot be divided among {self.count} processes; make it a multiple"
-            )
+            fault = f"training.batch_size={batch} cannot be divided among {self.count} processes"
+            raise UserError(None, fault, "make it a multiple")
         share = batch // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def wrap(self, model: SampleRNN) -> nn.Module:
-        """Return what to call in place of `model`, so that gradients are averaged over the processes."""
+        """Return the module to call instead of `model`, which averages gradients over the processes."""
         return model
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
-        """Return, for each flag, whether any process raised it."""
+        """Return for each flag whether any process has set it."""
         return list(flags)
 
     def sum(self, value: Tensor) -> Tensor:
-        """Sum a tensor over the processes; on the CPU where there are several."""
+        """Return the sum of a tensor over the processes; on the CPU if there are several."""
         return value
 
     def gather(self, state: State) -> State:
-        """Join the lanes' states [S, L, B, D] of all processes, in the lanes' order; on the CPU where several."""
+        """Return the RNN states [S, L, B, D] of all lanes of all processes; on the CPU if there are several."""
         return state
 
     def wait(self) -> None:
-        """Wait until every process has come here."""
+        """Wait until every process has called this."""
 
 
 class _Distributed(Workers):
-    """This process among those that torchrun started."""
+    """One of the processes started by torchrun."""
 
     def __init__(self) -> None:
         self.rank, self.count = distributed.get_rank(), distributed.get_world_size()
-        # Everything but gradients travels between the hosts: through the GPU it would wait for its work.
-        self._hosts = distributed.new_group(backend="gloo", timeout=PATIENCE)
+        # Everything but gradients is exchanged on the CPU: on the GPU it would queue behind the training step.
+        self._gloo = distributed.new_group(backend="gloo", timeout=PATIENCE)
 
+    @override
     def wrap(self, model: SampleRNN) -> nn.Module:
         return DistributedDataParallel(model)
 
+    @override
     def any(self, flags: Sequence[bool]) -> list[bool]:
         raised = torch.tensor(flags, dtype=torch.int32)
-        distributed.all_reduce(raised, op=distributed.ReduceOp.MAX, group=self._hosts)
+        distributed.all_reduce(raised, op=distributed.ReduceOp.MAX, group=self._gloo)
         return [bool(flag) for flag in raised.tolist()]
 
+    @override
     def sum(self, value: Tensor) -> Tensor:
         total = value.detach().to("cpu", copy=True)
-        distributed.all_reduce(total, group=self._hosts)
+        distributed.all_reduce(total, group=self._gloo)
         return total
 
+    @override
     def gather(self, state: State) -> State:
         gathered = []
         for tensor in (tensor.cpu().contiguous() for tensor in state):
             parts = [torch.empty_like(tensor) for _ in range(self.count)]
-            distributed.all_gather(parts, tensor, group=self._hosts)
+            distributed.all_gather(parts, tensor, group=self._gloo)
             gathered.append(torch.cat(parts, dim=2))
         return gathered
 
+    @override
     def wait(self) -> None:
-        distributed.barrier(group=self._hosts)
+        distributed.barrier(group=self._gloo)
 
 
 @contextmanager
 def join_workers(device: torch.device) -> Iterator[Workers]:
-    """Join the processes torchrun started, or work alone when there are none."""
+    """Join the processes that torchrun started; without torchrun, yield a single worker."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield Workers()
         return
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # what NCCL and pinned memory use unasked
+        torch.cuda.set_device(device)  # the default device, which NCCL and pinned memory use
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield _Distributed()
