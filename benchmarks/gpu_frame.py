@@ -30,13 +30,13 @@ class FrameCost:
 
 def frame_cost(bundle: Bundle, engine: Engine, gpu: Gpu) -> FrameCost:
     """Time the steps of one clip between two events on the stream they run on."""
-    player = engine.player(1)
+    runner = engine.runner(1)
     uniform = np.random.default_rng(0).random((1, bundle.manifest.top_hop), np.float32)
-    player.play(uniform, np.ones((1, 1), np.float32))
+    runner.generate(uniform, np.ones((1, 1), np.float32))
 
     def steps() -> None:
-        for step in range(STEPS):
-            player._steps[step % 2]()  # as `play` takes them, without the copies in and out
+        for _ in range(STEPS):
+            runner.step()  # without the copies in and out
 
     seconds = _timed(gpu, steps) / STEPS
     bandwidth = _bandwidth(gpu)

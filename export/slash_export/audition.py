@@ -6,10 +6,9 @@ from pathlib import Path
 from statistics import mean
 
 from slash_export.rendering import render_model
-from slash_infer.clips.best_of import with_measures
-from slash_infer.clips.clip_file import sidecar_path
-from slash_infer.clips.render import ClipSpec, RenderOptions
-from slash_infer.clips.sidecar import Sidecar
+from slash_infer.clips.best_of import measured
+from slash_infer.clips.sidecar import Sidecar, sidecar_path
+from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import atomic_directory, check_directory_output, write_json
 from slash_infer.sampling.temperature import TemperatureSchedule
 from slash_train.checkpoint import Checkpoint
@@ -87,19 +86,20 @@ def audition(
 def _render(trained: TrainedModel, specs: Sequence[ClipSpec], options: RenderOptions) -> list[Sidecar]:
     """Render the clips; return their sidecars, with measures."""
     rendered = render_model(trained, specs, options)
-    sidecars = [with_measures(file, sidecar) for file, sidecar in rendered.clips]
+    sidecars = [measured(file, sidecar) for file, sidecar in rendered.clips]
     for spec, sidecar in zip(specs, sidecars, strict=True):
         sidecar.write(sidecar_path(spec.file))
     return sidecars
 
 
 def _mean(step: int, sidecars: Sequence[Sidecar]) -> Auditioned:
-    measures = [sidecar.measures for sidecar in sidecars if sidecar.measures is not None]
+    outcomes = [sidecar.outcome for sidecar in sidecars]
+    measures = [outcome.measures for outcome in outcomes if outcome.measures is not None]
     return Auditioned(
         step=step,
         valid_bits=sidecars[0].provenance.valid_bits,
         score=mean(one.score for one in measures),
-        bits=mean(sidecar.bits_per_sample or 0.0 for sidecar in sidecars),
+        bits=mean(outcome.bits_per_sample or 0.0 for outcome in outcomes),
         level_db=mean(one.level_db for one in measures),
         flatness=mean(one.flatness for one in measures),
         movement_db=mean(one.movement_db for one in measures),

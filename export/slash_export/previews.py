@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from slash_export.rendering import render_model
 from slash_infer.audio.spectrogram import draw_spectrogram
-from slash_infer.clips.render import ClipSpec, RenderOptions
+from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import atomic_directory
 from slash_train.trained_model import TrainedModel
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import Bundle
-from slash_infer.clips.render import ClipSpec, Rendered, RenderOptions, render
+from slash_infer.clips.render import Rendered, render
+from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_train.trained_model import TrainedModel

@@ -34,7 +34,7 @@ class TeacherForced:
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.engine = engine
         self._manifest = bundle.manifest
-        self._frame_tiers = [HostGraph(engine.runtime, graph) for graph in engine.frame_tiers]
+        self._frame_tiers = [HostGraph(engine.runtime, graph) for graph in engine.graphs.frame_tiers]
         self._states: list[dict[str, Float32]] = []
         self._one_step: HostGraph[Any] | None = None
         if bundle.manifest.sample_tier.history:
@@ -47,7 +47,7 @@ class TeacherForced:
 
     def start(self, clips: int) -> None:
         """Start `clips` new clips, from the learned initial state."""
-        self._states = self.engine.initial_states(clips)
+        self._states = self.engine.initial_state(clips).rnn_states
 
     def logits(self, codes: Int32) -> Float32:
         """Continue over the next T samples.

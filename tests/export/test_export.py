@@ -169,7 +169,7 @@ def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: R
     forced.start(3)
     top = forced.step(2, frame, None)
     folded = forced.step(1, history, top[:, 0])
-    outputs = HostGraph(forced.engine.runtime, forced.engine.sample_tier)(
+    outputs = HostGraph(forced.engine.runtime, forced.engine.graphs.sample_tier)(
         {
             "history": history,
             "conditioning": folded,
@@ -200,7 +200,7 @@ def test_draws_follow_the_distribution(bundle: Bundle, engine: Engine) -> None:
     conditioning = np.repeat(rng.standard_normal((1, steps, bundle.manifest.width), np.float32), clips, axis=0)
     history = np.full((clips, steps), 128, np.int32)
     uniform = ((np.arange(clips) + 0.5) / clips).astype(np.float32)  # stratified: each quantile once
-    outputs = HostGraph(engine.runtime, engine.sample_tier)(
+    outputs = HostGraph(engine.runtime, engine.graphs.sample_tier)(
         {
             "history": history,
             "conditioning": conditioning,

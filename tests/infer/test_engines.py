@@ -20,6 +20,7 @@ from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
 from slash_train.config import load_preset
 from slash_train.model import SampleRNN
+from slash_train.trained_model import TrainedModel
 
 HERE = [name for name, found in find_runtimes() if not isinstance(found, Unavailable)]
 
@@ -69,7 +70,7 @@ def test_a_clip_keeps_its_sound_where_rows_are_taken_in_pairs(tmp_path: Path) ->
     """From width 512 on, ONNX Runtime's int8 products round the last of an odd number of rows differently."""
     wide = load_preset("tiny", ["model.width=512"])
     torch.manual_seed(0)
-    write_unchecked(tmp_path, SampleRNN(wide.model, 256).eval(), wide, "wide", 0, precisions=["int8"])
+    write_unchecked(tmp_path, TrainedModel(SampleRNN(wide.model, 256).eval(), wide, "wide", 0, None), ["int8"])
     bundle = Bundle(tmp_path)
     engine = Engine(bundle, OnnxCpu(), "int8")
     many = Sampler(bundle, 8, seed=5, engine=engine).codes(1500)

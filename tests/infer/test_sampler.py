@@ -183,7 +183,7 @@ def test_a_prime_is_continued_as_the_model_continues_it(bundle: Bundle, engine: 
     sampler.prime(riffs)
     made, first_bits = sampler.codes(top), sampler.bits
     uniform = Uniforms(3, range(len(riffs))).next(top)
-    model, _ = run.load_model("best")
+    model = run.load_model("best").model
     for clip, riff in enumerate(riffs):
         heard = bundle.manifest.codec.encode(riff)
         silence = np.full(top + -len(heard) % top, bundle.manifest.codec.silence)

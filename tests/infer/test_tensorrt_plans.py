@@ -19,6 +19,7 @@ from slash_infer.runtimes.protocol import Unavailable
 from slash_infer.runtimes.tensorrt_compiler import Compiler
 from slash_train.config import load_preset, preset_names
 from slash_train.model import SampleRNN
+from slash_train.trained_model import TrainedModel
 
 TARGET = "8.9"
 MOST_BESIDE_THE_WEIGHTS = 12_000_000  # bytes; a larger plan must have copied weights while unrolling
@@ -46,7 +47,7 @@ def test_every_preset_builds(name: str, tmp_path: Path) -> None:
     preset = load_preset(name)
     torch.manual_seed(0)
     model = SampleRNN(preset.model, preset.audio.codec.levels)
-    write_unchecked(tmp_path, model, preset, name, step=0, precisions=("fp16",))
+    write_unchecked(tmp_path, TrainedModel(model, preset, name, 0, None), ["fp16"])
     plans = list(build_plans(Bundle(tmp_path), make_builder(TARGET)))
     assert len(plans) == 2 * (len(preset.model.frame_sizes) + 1)
     for plan in plans:
