@@ -149,7 +149,10 @@ def _eager(name: str, model: SampleRNN, silence: int, threads: int) -> Contender
 
 
 def _slash(name: str, bundle: Bundle, engine: Engine) -> Contender:
-    return Contender(name, lambda clips: Sampler(bundle, range(clips), engine=engine).codes)
+    # One clip runs as a live stream does, without a padding row.
+    return Contender(
+        name, lambda clips: Sampler(bundle, range(clips), engine=engine, batch_invariant=clips > 1).codes
+    )
 
 
 def _race(

@@ -69,7 +69,7 @@ def export(
         bundle = Bundle(folder)
         parity = check_parity(bundle, trained.model)
         variants = _compared(bundle, run, accept_loss=accept_loss)
-        manifest = bundle.manifest.model_copy(update={"parity": parity, "variants": variants})
+        manifest = Manifest(**{**dict(bundle.manifest), "parity": parity, "variants": variants})
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
         _verify(Bundle(folder), accept_loss=accept_loss)
     return manifest
@@ -118,7 +118,7 @@ def _compared(bundle: Bundle, run: Run, *, accept_loss: bool) -> tuple[Variant, 
         fidelity = measure_fidelity(bundle, variant.precision, excerpt)
         if not accept_loss:
             check_fidelity(variant.precision, fidelity)
-        compared.append(variant.model_copy(update={"fidelity": fidelity}))
+        compared.append(Variant(**{**dict(variant), "fidelity": fidelity}))
     return tuple(compared)
 
 

@@ -155,6 +155,17 @@ def test_generation_is_measured_against_an_eager_loop(tmp_path: Path) -> None:
         assert {"eager, 1 thread", "cpu fp32, 1 thread", "cpu int8, 1 thread"} <= rate.keys()
 
 
+def test_batch_invariance_is_measured(bundle: Bundle, tmp_path: Path) -> None:
+    result = tmp_path / "invariance.json"
+    quick = ["--most", "3", "--seconds", "0.02", "--rounds", "2"]
+    assert "none differ padded" in _run("batch_invariance.py", bundle.path, *quick, "--json", result)
+    results = json.loads(result.read_text())["results"]
+    assert [line["precision"] for line in results] == ["fp32", "int8", "fp16"]
+    for line in results:
+        assert line["samples"] == 320 and line["padded_batches_that_differ"] == []
+        assert line["ratio"] == line["padded_samples_per_second"] / line["unpadded_samples_per_second"] > 0
+
+
 @pytest.mark.parametrize("overrides", [[], ["model.cell=gru", "model.weight_norm=true"]])
 def test_the_eager_loop_is_the_same_model(monkeypatch: pytest.MonkeyPatch, overrides: list[str]) -> None:
     """Taking the most likely code instead of drawing one, it finds the codes that are most likely for the model."""

@@ -105,6 +105,15 @@ def test_slash_alone_shows_its_help() -> None:
     assert len(done.stdout.splitlines()) > 10
 
 
+def test_a_command_is_imported_when_it_is_used() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "slash_cli", "info", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert {name for name in imported if name in {f"slash_cli.{command}" for command in COMMANDS}} == {
+        "slash_cli.info"
+    }
+
+
 def test_names_are_printed_as_they_are(recordings: Path, tmp_path: Path) -> None:
     """Brackets are markup to the library that prints."""
     out = tmp_path / "o[/b][bold]x"
@@ -112,9 +121,10 @@ def test_names_are_printed_as_they_are(recordings: Path, tmp_path: Path) -> None
     assert done.returncode == 0 and str(out) in done.stdout, done.stderr
 
 
-def test_help_imports_nothing_slow() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]], ids=" ".join)
+def test_help_imports_nothing_slow(arguments: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "slash_cli", "train", "--help"],
+        [sys.executable, "-X", "importtime", "-m", "slash_cli", *arguments],
         capture_output=True,
         text=True,
         check=True,

@@ -16,7 +16,8 @@ from slash_infer.runtimes.protocol import Unavailable
 from slash_infer.runtimes.registry import find_runtimes
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.choice import open_engine
-from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.engine import IDLE_RUNNERS, Engine
+from slash_infer.sampling.randomness import Uniforms
 from slash_infer.sampling.sampler import Sampler
 from slash_train.config import load_preset
 from slash_train.model import SampleRNN
@@ -55,6 +56,36 @@ def test_threads_do_not_show(bundle: Bundle) -> None:
     assert [Batch(engine, len(clips)).shares for engine in (one, two)] == [[18], [10, 8]]
     expected, made = (Sampler(bundle, clips, seed=1, engine=engine).codes(500) for engine in (one, two))
     assert np.array_equal(expected, made)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
+def test_clips_are_the_same_to_the_last_bit_in_batches_of_any_size(bundle: Bundle, precision: str) -> None:
+    """Likelihoods, too: a single row that is not padded is rounded differently by most processors."""
+    engine = Engine(bundle, OnnxCpu(), precision)  # type: ignore[arg-type]
+    hop = bundle.manifest.top_hop
+    uniform, temperature = Uniforms(2, range(20)).next(40 * hop), np.ones((20, 40), np.float32)
+    largest = Batch(engine, 20).generate(uniform, temperature)
+    for clips in range(1, 21):
+        batch = Batch(engine, clips)
+        generated = batch.generate(uniform[:clips], temperature[:clips])
+        assert batch.rows % engine.runtime.batch_multiple(engine.precision) == 0
+        assert np.array_equal(generated.codes, largest.codes[:clips])
+        assert np.array_equal(generated.nll, largest.nll[:clips])
+        batch.close()
+
+
+def test_an_engine_keeps_few_idle_runners(bundle: Bundle) -> None:
+    """And hands them out again, in their initial state."""
+    engine = Engine(bundle, OnnxCpu())
+    first = engine.runner(2)
+    uniform, temperature = np.full((2, first.hop), 0.5, np.float32), np.ones((2, 1), np.float32)
+    expected = first.generate(uniform, temperature).codes
+    engine.release([first])
+    engine.release([engine.runner(clips) for clips in range(3, 2 + IDLE_RUNNERS)])
+    assert engine.runner(2) is first
+    assert np.array_equal(first.generate(uniform, temperature).codes, expected)
+    engine.release([first, *(engine.runner(50 + i) for i in range(IDLE_RUNNERS))])
+    assert engine.runner(2) is not first
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])

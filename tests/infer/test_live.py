@@ -52,6 +52,16 @@ def test_every_sink_gets_the_same(bundle: Bundle, engine: Engine) -> None:
     assert pipes[0].getvalue() == pipes[1].getvalue() and len(pipes[0].getvalue()) == 3200
 
 
+def test_the_prime_comes_first_in_every_sink(bundle: Bundle, engine: Engine) -> None:
+    prime, pipes = np.linspace(-0.5, 0.5, 100, dtype=np.float32), [[io.BytesIO(), io.BytesIO()], [io.BytesIO()]]
+    sinks = [[PcmStream(pipe) for pipe in clip_pipes] for clip_pipes in pipes]
+    pump(Sampler(bundle, 2, engine=engine), sinks, 0.1, primes=[prime, None])
+    first, second = Sampler(bundle, 2, engine=engine).generate(0.1)
+    for pipe in pipes[0]:
+        assert pipe.getvalue() == np.concatenate([to_pcm16(prime), to_pcm16(first)]).tobytes()
+    assert pipes[1][0].getvalue() == to_pcm16(second).tobytes()
+
+
 def test_a_ring_hands_on_all_samples_in_order() -> None:
     ring, rng = Ring(1000), np.random.default_rng(0)
     samples = rng.standard_normal(20_000).astype(np.float32)

@@ -233,7 +233,7 @@ class _Session:
             best = trainer.best_bits is None or bits < trainer.best_bits
             if best:
                 trainer.best_bits = bits
-        metrics = self._log(metrics.model_copy(update={"valid_bits": bits}))
+        metrics = self._log(Metrics(**{**dict(metrics), "valid_bits": bits}))
         if self._board is not None:
             draw_learning_curve(self._run, self._run.path / CURVE)
         self._save(bits, best=best)

@@ -63,8 +63,10 @@ class Recurrence(nn.Module):
 
 def _run_rnn(rnn: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     # On a GPU, autocast gives cuDNN's RNNs float16, not the bfloat16 asked for, and small gradients underflow in it.
-    with torch.autocast(inputs.device.type, enabled=False) if inputs.is_cuda else nullcontext():
-        return _call_rnn(rnn, inputs.float() if inputs.is_cuda else inputs, state)
+    # On a CPU without AVX-512, oneDNN has no bfloat16 RNNs.
+    full = inputs.is_cuda or not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    with torch.autocast(inputs.device.type, enabled=False) if full else nullcontext():
+        return _call_rnn(rnn, inputs.to(state.dtype) if full else inputs, state)
 
 
 def _call_rnn(rnn: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,63 @@
+"""Errors: one line of subject, fault and remedy, in which a front end may rename the arguments."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from slash_cli.lazy import COMMANDS, load_command, option_of
+from slash_infer.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARIES = sorted(
+    path
+    for package in ("infer/slash_infer", "train/slash_train", "export/slash_export")
+    for path in (ROOT / package).rglob("*.py")
+)
+FLAG = re.compile(r"(?<![\w-])--?[a-z][a-z-]*\b")
+
+
+def test_an_error_is_one_line_of_what_it_has() -> None:
+    assert str(UserError(Path("a.wav"), "is empty", "remove it")) == "a.wav: is empty; remove it"
+    assert str(UserError("`clips` 0", "must be 1 or more")) == "`clips` 0: must be 1 or more"
+    assert str(UserError(None, "no engine works", "install one")) == "no engine works; install one"
+
+
+def test_arguments_are_renamed_in_every_part_but_paths() -> None:
+    error = UserError("`seconds` 0", "is less than `step`", "raise `seconds`").renamed(lambda name: f"--{name}")
+    assert str(error) == "--seconds 0: is less than --step; raise --seconds"
+    path = UserError(Path("`out`.wav"), "already exists", "pass `force`").renamed(lambda name: f"--{name}")
+    assert str(path) == "`out`.wav: already exists; pass --force"
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "option"),
+    [
+        ("generate", "clips", "-n"),
+        ("generate", "audio_format", "--format"),
+        ("train", "overrides", "--set"),
+        ("train", "compile_model", "--compile"),
+        ("prepare", "sample_rate", "--sample-rate"),
+        ("bench", "json_file", "--json"),
+        ("info", "sample_rate", "--sample-rate"),  # it has none, but another command does
+    ],
+)
+def test_an_argument_stands_for_the_option_of_its_name(command: str, argument: str, option: str) -> None:
+    assert option_of(load_command(command), argument) == option
+
+
+def test_every_command_is_found_in_its_module() -> None:
+    for name in COMMANDS:
+        assert load_command(name).name == name
+
+
+@pytest.mark.parametrize("path", LIBRARIES, ids=lambda path: path.stem)
+def test_libraries_name_no_option_of_the_command_line(path: Path) -> None:
+    """Neither in messages nor elsewhere: what a string or a docstring says is for callers from Python, too."""
+    strings = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert [found for text in strings for found in FLAG.findall(text)] == []
