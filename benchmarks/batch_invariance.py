@@ -56,10 +56,11 @@ def main(
     results = []
     for variant in opened.manifest.variants:
         result = _measure(opened, Engine(opened, OnnxCpu(), variant.precision), most, seconds, rounds)
+        padded, unpadded = result.padded_batches_that_differ, result.unpadded_batches_that_differ
         print(
-            f"{result.precision}: of batches 1 to {most}, {result.padded_batches_that_differ or 'none'} differ padded "
-            f"and {result.unpadded_batches_that_differ or 'none'} not padded; one clip padded runs at "
-            f"{result.ratio:.2f} of the speed of one row ({result.unpadded_samples_per_second:,.0f} samples/s)"
+            f"{result.precision}: of batches 1 to {most}, {padded or 'none'} differ padded, {unpadded or 'none'} not "
+            f"padded; one clip padded runs at {result.ratio:.2f} of the speed of one row "
+            f"({result.unpadded_samples_per_second:,.0f} samples/s)"
         )
         results.append(result)
     if json_file is not None:

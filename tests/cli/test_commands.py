@@ -13,22 +13,8 @@ import pytest
 import soundfile
 from slash_process import slash, start, wait_for
 
+from slash_cli.lazy import COMMANDS
 from slash_infer.bundle import Bundle, describe_file
-
-COMMANDS = (
-    "prepare",
-    "train",
-    "evaluate",
-    "export",
-    "build",
-    "verify",
-    "generate",
-    "bench",
-    "audition",
-    "gallery",
-    "info",
-    "demo",
-)
 
 
 def test_the_whole_path(recordings: Path, tmp_path: Path) -> None:
