@@ -138,7 +138,7 @@ def test_bf16_is_near_fp32() -> None:
 
 
 def test_initialisation_keeps_the_scale() -> None:
-    """He and LeCun: whatever the shape, activations neither explode nor vanish, and predictions are nearly uniform."""
+    """He and LeCun: for any shape, activations neither explode nor vanish, and predictions are nearly uniform."""
     for preset in ("live", "tiny", "demo"):
         torch.manual_seed(0)
         model = SampleRNN(load_preset(preset).model, 256)
