@@ -20,7 +20,8 @@ from slash_export.writer import quantise
 from slash_infer.bundle import MANIFEST, PRECISIONS, Bundle, describe_file
 from slash_infer.errors import UserError
 from slash_infer.runtimes import registry
-from slash_infer.runtimes.onnx_cpu import OnnxCpu, OnnxGraph
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.runtimes.onnx_session import OnnxGraph
 from slash_infer.runtimes.protocol import Launch
 from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import Engine

@@ -78,8 +78,8 @@ def test_two_windows_with_carried_state_equal_one(model: SampleRNN) -> None:
 def test_clips_do_not_mix(model: SampleRNN) -> None:
     codes = _codes(model, 4, 32)
     together, _ = model(codes, model.initial_state(4))
-    alone, _ = model(codes[2:3], model.initial_state(1))
-    assert torch.allclose(together[2:3], alone, atol=1e-12)
+    single, _ = model(codes[2:3], model.initial_state(1))
+    assert torch.allclose(together[2:3], single, atol=1e-12)
 
 
 def test_restart_touches_only_the_starting_clips(model: SampleRNN) -> None:
