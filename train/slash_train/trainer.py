@@ -102,8 +102,8 @@ class Trainer:
         """Return the metrics since the last call, and reset them.
 
         Args:
-            seconds: wall-clock time since then.
-            steps: optimiser steps since then.
+            seconds: wall-clock time since the last call.
+            steps: optimiser steps since the last call.
 
         Raises:
             UserError: training has diverged.
