@@ -11,8 +11,8 @@ INSTALLED := $(VENV)/installed
 demo: install  ## hear something in minutes: record, train, export, generate; open demo/page/index.html
 	$(BIN)/slash demo --out demo --force
 
-test: install  ## run the test suite
-	$(BIN)/pytest
+test: install  ## run the test suite, a process for each core
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: install  ## check style, types and import directions
 	$(BIN)/ruff check

@@ -1,8 +1,13 @@
 """Real inputs for the tests: a synthetic corpus, a model trained on it, and its bundle, made once per session."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side: more threads would get in each other's way
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 from slash_export.bundle_writer import export

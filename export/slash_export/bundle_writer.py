@@ -28,7 +28,7 @@ from slash_infer.bundle import (
     Variant,
     describe_file,
 )
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
 from slash_infer.runtimes.protocol import Unavailable
 from slash_infer.runtimes.registry import find_runtimes
@@ -132,7 +132,7 @@ def _verify(bundle: Bundle, *, accept_loss: bool) -> None:
             raise ParityError(f"{verdict.runtime}, fp32: {verdict.fault}")
         if not accept_loss:
             raise UserError(
-                f"`precision` {verdict.precision}",
+                Argument("precision", verdict.precision),
                 f"on the engine {verdict.runtime}, {verdict.fault}",
                 "leave it out, or pass `accept_loss`",
             )

@@ -11,7 +11,7 @@ from slash_export.scoring import BundleScorer, target_nll
 from slash_export.teacher_forcing import divergences, log_softmax
 from slash_export.tolerances import MOST_BITS_LOST, compared_at_once
 from slash_infer.bundle import Bundle, Fidelity, Precision
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
@@ -72,7 +72,7 @@ def measure_fidelity(bundle: Bundle, precision: Precision, excerpt: Excerpt) -> 
         exact_nll += float(target_nll(p, window).sum())
         samples += int(counted.sum())
     if not math.isfinite(largest + divergence + nll):
-        raise UserError(f"`precision` {precision}", "cannot hold this model's numbers", "leave it out")
+        raise UserError(Argument("precision", precision), "cannot hold this model's numbers", "leave it out")
     per_sample = samples * math.log(2)
     return Fidelity(
         excerpt=excerpt.source,
@@ -92,7 +92,7 @@ def check_fidelity(precision: Precision, fidelity: Fidelity) -> None:
     """
     if not fidelity.loss <= MOST_BITS_LOST:
         raise UserError(
-            f"`precision` {precision}",
+            Argument("precision", precision),
             f"loses {fidelity.loss:.4f} bits/sample against fp32, over {MOST_BITS_LOST}",
             "leave it out, or pass `accept_loss`",
         )

@@ -6,9 +6,7 @@ import numpy.typing as npt
 from slash_infer.bundle import Manifest
 
 LOGIT_TOLERANCE = 1e-3  # for fp32; float32 graphs differ by about 1e-5 from a float64 model after little training
-RELATIVE_TOLERANCE = (
-    1e-5  # the same, relative to the largest logit: after long training, logits reach hundreds below 0
-)
+RELATIVE_TOLERANCE = 1e-5  # the same, relative to the largest logit, which reaches hundreds after long training
 TIE = 1e-5  # a uniform this close to an edge of its interval may round to either side
 ROUGH_TIE = 0.05  # the same for int8 and fp16, where rounding may depend on the size of the batch
 MOST_BITS_LOST = 0.01  # bits per sample that another precision may lose against fp32

@@ -1,4 +1,4 @@
-"""The command that generates a clip again, as its sidecar says it."""
+"""The command that generates a clip again, for its sidecar."""
 
 import shlex
 
@@ -11,10 +11,10 @@ def again(bundle: str, engine: Engine, options: RenderOptions, spec: ClipSpec, s
 
     Args:
         bundle: its path, as the user named it.
-        engine: that ran it.
+        engine: what ran it.
         options: the job's.
         spec: the clip's.
-        seconds: that it has.
+        seconds: its length.
     """
     words: list[object] = ["slash", "generate", bundle, "--out", spec.file.name, "--clip", spec.clip]
     words += ["--seed", options.seed, "--seconds", seconds, "--temperature", spec.temperature]

@@ -49,7 +49,7 @@ def audition(
     if more:
         raise UserError(f"--temperature {temperature}", "takes one for all clips here")
     if json_file is not None:
-        check_file_output(json_file, force=force)
+        check_file_output(json_file, force=force, argument="json_file")
         if json_file.resolve().is_relative_to(out.resolve()):
             raise UserError(f"--json {json_file}", f"is inside {out}, which is to be made", "choose another file")
     opened = Run(run)

@@ -54,7 +54,7 @@ def bench(
     if live and seconds is not None and seconds < 1:
         raise UserError(f"--seconds {seconds}", "--live needs from 1 to 3600 of them")
     if json_file is not None:
-        check_file_output(json_file, force=force)
+        check_file_output(json_file, force=force, argument="json_file")
     opened = Bundle(bundle)
     chosen = choose_engine(opened, engine, precision)
     measured: dict[str, object]

@@ -68,10 +68,10 @@ def table(title: str, *columns: str) -> "Table":
     from rich import box
     from rich.table import Table
 
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    rows = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
-    return made
+        rows.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    return rows
 
 
 def duration(seconds: float) -> str:

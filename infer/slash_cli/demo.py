@@ -21,6 +21,6 @@ def demo(
     slash demo --out demo-long --minutes 30
     """
     with optional_packages("demo"):
-        from slash_cli.whole_path import walk
+        from slash_cli.demo_run import run_demo
 
-    walk(out, minutes=minutes, preset=preset, force=force)
+    run_demo(out, minutes=minutes, preset=preset, force=force)

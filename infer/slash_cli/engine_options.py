@@ -1,10 +1,12 @@
 """`--engine` and `--precision`, as the commands that run a bundle take them."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slash_cli.console import stderr
+from slash_cli.lazy import load_command, option_of
 from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import rename_arguments
 
@@ -29,5 +31,5 @@ def choose_engine(bundle: "Bundle", engine: EngineName = "auto", precision: Prec
 
 def print_choice(chosen: "Chosen") -> None:
     """Print on stderr what runs a bundle, and why."""
-    why = rename_arguments(chosen.why, lambda argument: f"--{argument.replace('_', '-')}")
+    why = rename_arguments(chosen.why, partial(option_of, load_command("generate")))
     stderr().print(f"{chosen.engine.description}: {why}")

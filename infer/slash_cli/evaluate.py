@@ -44,7 +44,7 @@ def evaluate(
         from slash_train.evaluate import mean_bits, score_files
 
         if json_file is not None:
-            check_file_output(json_file, force=force, made_by=MADE_BY)
+            check_file_output(json_file, force=force, made_by=MADE_BY, argument="json_file")
         opened = Corpus(corpus)
         scorer, sample_rate = _open(path, checkpoint, device, precision)
     if opened.sample_rate != sample_rate:
@@ -55,7 +55,7 @@ def evaluate(
         )
     if not opened.length(split):
         raise UserError(corpus, f"has nothing in its {split} split", "choose another --split")
-    with stderr().status("listening"), limits_explained():
+    with stderr().status("scoring"), limits_explained():
         files = score_files(scorer, opened, split)
     mean = mean_bits(files)
     rows = table(f"{path} on {corpus}, {split}", "recording", "length", "bits/sample")

@@ -42,4 +42,9 @@ def gallery(
     with progress_bar(TextColumn("drawing"), BarColumn(), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=clips)
         make_gallery(sections, out, title, advance=lambda: progress.update(task, advance=1))
+    print_gallery(out, clips)
+
+
+def print_gallery(out: Path, clips: int) -> None:
+    """Print where to open a gallery."""
     stdout().print(f"{clips} {'clip' if clips == 1 else 'clips'}: open {out / 'index.html'} in a browser")

@@ -2,15 +2,13 @@
 
 import secrets
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from slash_cli.console import optional_packages
 from slash_cli.engine_options import EngineOption, PrecisionOption
-from slash_infer.choices import Normalise
-
-Format = Literal["wav", "flac", "ogg", "raw"]
+from slash_infer.choices import AudioFormat, Normalise
 
 
 def generate(
@@ -44,7 +42,7 @@ def generate(
     engine: EngineOption = "auto",
     precision: PrecisionOption = "auto",
     audio_format: Annotated[
-        Format | None, typer.Option("--format", help="Of files in a folder, wav by default; or of --out -.")
+        AudioFormat | None, typer.Option("--format", help="Of files in a folder, wav by default; or of --out -.")
     ] = None,
     bits: Annotated[int, typer.Option(help="Of a sample: 16, 24, or 32 for float.")] = 16,
     normalise: Annotated[
@@ -78,59 +76,52 @@ def generate(
     slash generate bundle --seconds inf --play
     """
     with optional_packages("generate"):
-        from slash_cli import generate_request as parse
+        from slash_cli.clip_files import clip_files, clip_numbers, find_destination, stored_bits
         from slash_cli.generate_jobs import keep_best, render_files, stream
+        from slash_cli.generate_request import Request, check_normalise, check_options, check_outputs, read_primes
         from slash_infer.bundle import Bundle
-        from slash_infer.clips.resume import check_places
         from slash_infer.clips.spec import ClipSpec, RenderOptions
         from slash_infer.sampling.choice import open_engine
         from slash_infer.sampling.randomness import check_keys
-        from slash_infer.sampling.temperature import parse as parse_temperature
+        from slash_infer.sampling.temperature import parse
         from slash_infer.signals import stop_signals
 
-    primes = prime or []
-    parse.check_names([bundle, *primes])
-    numbers = parse.clip_numbers(clips, clip, shard, best_of)
-    destination = parse.destination(out, audio_format, latency if play else None)
-    parse.check_lengths(seconds, latency)
-    parse.check_one_clip(destination, seconds, numbers, best_of)
-    parse.check_combinations(
-        shard=shard,
-        seed=seed,
-        best_of=best_of,
-        json_file=json_file,
-        primes=primes,
-        prime_start=prime_start,
-        prime_seconds=prime_seconds,
-        include_prime=include_prime,
+    numbers = clip_numbers(clips, clip, shard, best_of)
+    destination = find_destination(out, audio_format, latency if play else None)
+    check_options(
+        destination,
+        names=[bundle, *(prime or ())],
+        seconds=seconds,
+        latency=latency,
+        one_clip=len(numbers) == 1 and best_of is None,
+        needs_seed=shard if seed is None else None,
+        has_prime=bool(prime),
+        of_a_prime={
+            "--prime-start": prime_start != 0,
+            "--prime-seconds": prime_seconds is not None,
+            "--include-prime": include_prime,
+        },
     )
-    parse.check_json(json_file, force=force)
-    parse.check_normalise(normalise, seconds, destination)
-    temperatures = parse_temperature(temperature)
+    check_normalise(normalise, seconds, destination)
+    temperatures = parse(temperature)
     chosen_seed = secrets.randbelow(2**32) if seed is None else seed
     check_keys(chosen_seed, *numbers)
-    files = parse.clip_files(destination, numbers, clips if best_of else None, audio_format)
-    stored_bits = parse.stored_bits(bits, destination, files)
-    if not destination.is_live:
-        check_places(files, force=force)
-        parse.check_json_apart(json_file, files)
+    files = clip_files(destination, numbers, clips if best_of else None, audio_format)
+    stored = stored_bits(bits, destination, files)
+    check_outputs(destination, files, json_file, ranks=best_of is not None, force=force)
     opened = Bundle(bundle)
-    heard = parse.read_primes(primes, opened.manifest, prime_start, prime_seconds)
-    request = parse.Request(
+    primes = read_primes(prime or (), opened.manifest, prime_start, prime_seconds)
+    request = Request(
         bundle=opened,
         bundle_name=str(bundle),
         chosen=open_engine(opened, engine, precision),
-        engine_is_chosen="auto" in (engine, precision),
+        engine_is_automatic="auto" in (engine, precision),
         specs=[
-            ClipSpec(file, number, temperatures[number % len(temperatures)], heard[number % len(heard)])
+            ClipSpec(file, number, temperatures[number % len(temperatures)], primes[number % len(primes)])
             for file, number in zip(files, numbers, strict=True)
         ],
         options=RenderOptions(
-            seconds=seconds,
-            seed=chosen_seed,
-            include_prime=include_prime,
-            normalise=normalise,
-            bits=stored_bits,
+            seconds=seconds, seed=chosen_seed, include_prime=include_prime, normalise=normalise, bits=stored
         ),
         destination=destination,
         force=force,

@@ -55,7 +55,7 @@ def render_files(request: Request, signals: Sequence[Signals]) -> None:
         )
     if rendered.clips:
         already = f" ({finished} more there already)" if finished else ""
-        stdout().print(f"{out}: {_summary(rendered, options.seed)}{already}")
+        print_rendered(out, rendered, options.seed, already)
     if rendered.stopped:
         without = ", without --force," if request.force else ""
         rest = f"; the same command with --seed {options.seed}{without} makes the rest"
@@ -140,13 +140,13 @@ def stream(request: Request, signals: Sequence[Signals]) -> None:
     how = "stopped after " if signals else ""
     stderr().print(
         f"slash: {how}{duration(sampler.seconds)}, seed {options.seed}, clip {spec.clip}{bits}"
-        f"{'' if sampler.rows > 1 else '; live audio is a batch of one row, rounded otherwise than files'}"
+        f"{'; live, so rounded differently from files' if request.engine.batch_multiple > 1 else ''}"
     )
 
 
 def _say_engine(request: Request) -> None:
     """Say which engine was chosen. Called once nothing speaks against beginning."""
-    if request.engine_is_chosen:
+    if request.engine_is_automatic:
         print_choice(request.chosen)
 
 
@@ -181,15 +181,18 @@ def _progress(seconds: float) -> Iterator[Advance]:
     left = TimeElapsedColumn() if seconds == inf else TimeRemainingColumn()
     with progress_bar(TextColumn("generating"), BarColumn(), description, left) as progress:
         task = progress.add_task("", total=None if seconds == inf else seconds)
-        yield lambda made, realtime: progress.update(task, advance=made, description=f"{realtime:.2f} x realtime")
+        yield lambda seconds, realtime: progress.update(
+            task, advance=seconds, description=f"{realtime:.2f} x realtime"
+        )
 
 
-def _summary(rendered: Rendered, seed: int) -> str:
+def print_rendered(out: Path | None, rendered: Rendered, seed: int, more: str = "") -> None:
+    """Print where the clips are, their number and length, and the speed."""
     clips, each = len(rendered.clips), rendered.seconds / len(rendered.clips)
     speed = f"{rendered.realtime_clip:.2f} x realtime"
     if rendered.together > 1:
         speed += f" each, {rendered.realtime_batch:.2f} x for the {rendered.together} generated together"
-    return f"{clips} x {duration(each)}, seed {seed}, {speed}"
+    stdout().print(f"{out}: {clips} x {duration(each)}, seed {seed}, {speed}{more}")
 
 
 def _say_stopped(rendered: Rendered, what_next: str = "") -> None:

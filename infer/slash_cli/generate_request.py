@@ -1,18 +1,17 @@
 """What `slash generate` was asked for: its options checked, and joined in one frozen request."""
 
 import math
-import re
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slash_cli.clip_files import Destination
 from slash_cli.console import optional_packages
-from slash_infer.audio.audio_files import FORMATS, SUBTYPES
 from slash_infer.audio.normalisation import check_length
 from slash_infer.bundle import Bundle, Manifest
-from slash_infer.choices import Bits, Normalise
+from slash_infer.choices import Normalise
 from slash_infer.clips.primes import Prime, read_prime
+from slash_infer.clips.resume import check_places
 from slash_infer.clips.sidecar import sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.errors import UserError
@@ -23,27 +22,6 @@ from slash_infer.sampling.engine import Engine
 MIN_SECONDS = 0.01
 MAX_SECONDS = 24 * 3600.0
 MIN_LATENCY, MAX_LATENCY = 0.02, 10.0
-MAX_CLIPS = 1_000_000
-MAX_CANDIDATES = 10_000
-STDOUT = Path("-")
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where the audio goes: into files, or, live, to standard output, the speakers or both."""
-
-    path: Path | None
-    """The file or folder as the user named it; None for live audio."""
-    to_stdout: bool
-    raw: bool
-    """Whether standard output gets PCM without a WAV header."""
-    speaker_seconds: float | None
-    """Of audio that is kept ready for the speakers; None without speakers."""
-
-    @property
-    def is_live(self) -> bool:
-        """Whether no file is written."""
-        return self.path is None
 
 
 @dataclass(frozen=True)
@@ -54,7 +32,7 @@ class Request:
     bundle_name: str
     """The bundle as the user named it."""
     chosen: Chosen
-    engine_is_chosen: bool
+    engine_is_automatic: bool
     """Whether the engine or the precision was left to Slash, which then says what it chose."""
     specs: list[ClipSpec]
     options: RenderOptions
@@ -67,183 +45,83 @@ class Request:
         return self.chosen.engine
 
 
-def check_names(paths: Sequence[Path]) -> None:
-    """Refuse names that are not text: a sidecar, which is JSON, could not hold them."""
-    for path in paths:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            raise UserError(f"{str(path)!r}", "is not a name in UTF-8", "rename it") from None
-
-
-def clip_numbers(clips: int, clip: int | None, shard: str | None, best_of: int | None = None) -> list[int]:
-    """Return the numbers of the clips to generate.
+def check_options(
+    destination: Destination,
+    *,
+    names: Sequence[Path],
+    seconds: float,
+    latency: float,
+    one_clip: bool,
+    needs_seed: str | None,
+    has_prime: bool,
+    of_a_prime: Mapping[str, bool],
+) -> None:
+    """Check the options that need no file to be read.
 
     Args:
-        clips: how many there are, or, with `best_of`, how many are kept.
-        clip: the only one to generate.
-        shard: `i/n`, the part to generate: every n-th clip, from the i-th on.
-        best_of: how many there are to choose from.
+        destination: where the audio goes.
+        names: paths that a sidecar names.
+        seconds: length of a clip.
+        latency: of the speakers.
+        one_clip: whether a single clip was asked for.
+        needs_seed: a shard without a seed.
+        has_prime: whether there is a prime.
+        of_a_prime: options that need one, and whether they were given.
 
     Raises:
-        UserError: a number is out of range, or two of them contradict each other.
+        UserError: an option is out of range, or is not given with the one it belongs to.
     """
-    if best_of is not None:
-        if clip is not None or shard is not None:
-            raise UserError("--best-of", "chooses among all clips, so it goes without --clip and --shard")
-        if not 1 <= clips <= best_of <= MAX_CANDIDATES:
-            raise UserError(f"--best-of {best_of}", f"must be from -n, {clips}, to {MAX_CANDIDATES}")
-        return list(range(best_of))
-    if not 1 <= clips <= MAX_CLIPS:
-        raise UserError(f"-n {clips}", f"must be from 1 to {MAX_CLIPS}")
-    if clip is not None:
-        if clips != 1 or shard is not None:
-            raise UserError("--clip", "makes one clip alone, so it goes without -n and --shard")
-        return [clip]
-    if shard is None:
-        return list(range(clips))
-    match = re.fullmatch(r"(\d{1,7})/(\d{1,7})", shard)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UserError(f"--shard {shard}", "must be a part and the number of parts, from 1/4 to 4/4 for example")
-    return list(range(int(match[1]) - 1, clips, int(match[2])))
-
-
-def destination(out: Path | None, audio_format: str | None, speaker_seconds: float | None) -> Destination:
-    """Return where the audio goes.
-
-    Raises:
-        UserError: nowhere, or to a terminal.
-    """
-    if out is None and speaker_seconds is None:
-        raise UserError("Missing option '--out'", "name a file, a folder, or - for standard output", "or pass --play")
-    to_stdout = out == STDOUT
-    if to_stdout and sys.stdout is None:
-        raise UserError("--out -", "standard output is closed", "pipe it into a player, | ffplay - for example")
-    if to_stdout and sys.stdout.isatty():
-        raise UserError(
-            "--out -", "would write audio to the terminal", "pipe it into a player, | ffplay - for example"
-        )
-    return Destination(None if to_stdout else out, to_stdout, audio_format == "raw", speaker_seconds)
-
-
-def check_lengths(seconds: float, latency: float) -> None:
-    """Check the length of clips and of the speakers' buffer."""
+    for path in names:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # a sidecar, which is JSON, could not hold it
+            raise UserError(f"{str(path)!r}", "is not a name in UTF-8", "rename it") from None
     if not (MIN_SECONDS <= seconds <= MAX_SECONDS or seconds == math.inf):
         raise UserError(f"--seconds {seconds}", f"must be from {MIN_SECONDS} to {MAX_SECONDS:.0f}, or inf")
     if not MIN_LATENCY <= latency <= MAX_LATENCY:
         raise UserError(f"--latency {latency}", f"must be from {MIN_LATENCY} to {MAX_LATENCY:.0f} seconds")
-
-
-def check_one_clip(place: Destination, seconds: float, numbers: Sequence[int], best_of: int | None) -> None:
-    """Check that what plays, or never ends, is one clip."""
-    plays = place.is_live or place.speaker_seconds is not None or seconds == math.inf
-    if plays and (len(numbers) != 1 or best_of is not None):
+    plays = destination.is_live or destination.speaker_seconds is not None or seconds == math.inf
+    if plays and not one_clip:
         raise UserError(
             "--play, --out - and --seconds inf", "make one clip", "leave out -n and --best-of, or say --clip"
         )
-
-
-def check_combinations(
-    *,
-    shard: str | None,
-    seed: int | None,
-    best_of: int | None,
-    json_file: Path | None,
-    primes: Sequence[Path],
-    prime_start: float,
-    prime_seconds: float | None,
-    include_prime: bool,
-) -> None:
-    """Check that no option is given without the one it belongs to."""
-    if shard is not None and seed is None:
-        raise UserError(f"--shard {shard}", "needs --seed, the same for every part")
-    if json_file is not None and best_of is None:
-        raise UserError("--json", "is for the ranking of --best-of")
-    of_a_prime = {
-        "--prime-start": prime_start != 0,
-        "--prime-seconds": prime_seconds is not None,
-        "--include-prime": include_prime,
-    }
+    if needs_seed is not None:
+        raise UserError(f"--shard {needs_seed}", "needs --seed, the same for every part")
     for option, is_given in of_a_prime.items():
-        if is_given and not primes:
+        if is_given and not has_prime:
             raise UserError(option, "needs a --prime")
 
 
-def check_json(json_file: Path | None, *, force: bool) -> None:
-    """Check that the ranking may be written."""
+def check_outputs(
+    destination: Destination, files: Sequence[Path], json_file: Path | None, *, ranks: bool, force: bool
+) -> None:
+    """Check that the clips, and the ranking of the best-scoring ones, may be written.
+
+    Raises:
+        UserError: something is in the way.
+    """
     if json_file is not None:
-        check_file_output(json_file, force=force)
-
-
-def check_json_apart(json_file: Path | None, files: Sequence[Path]) -> None:
-    """Check that the ranking does not go where a clip or its sidecar goes."""
+        if not ranks:
+            raise UserError("--json", "is for the ranking of --best-of")
+        check_file_output(json_file, force=force, argument="json_file")
+    if destination.is_live:
+        return
+    check_places(files, force=force)
     taken = {place.resolve() for file in files for place in (file, sidecar_path(file))}
     if json_file is not None and json_file.resolve() in taken:
         raise UserError(f"--json {json_file}", "is where a clip or its sidecar goes", "choose another file")
 
 
-def check_normalise(normalise: Normalise | None, seconds: float, place: Destination) -> None:
+def check_normalise(normalise: Normalise | None, seconds: float, destination: Destination) -> None:
     """Check that clips can be normalised."""
     if normalise is None:
         return
-    if place.is_live:
+    if destination.is_live:
         raise UserError(f"--normalise {normalise}", "needs the whole clip before it plays", "give a file or a folder")
     check_length(seconds, normalise)
     if normalise == "loudness":
         with optional_packages("--normalise loudness"):
             import pyloudnorm  # noqa: F401
-
-
-def clip_files(place: Destination, numbers: Sequence[int], keep: int | None, audio_format: str | None) -> list[Path]:
-    """Return the file that each clip goes to: the path itself, or one in the folder of that path.
-
-    Args:
-        place: where the audio goes. Live audio is called `-`.
-        numbers: of the clips.
-        keep: how many of them are kept; all by default.
-        audio_format: of the files in a folder; WAV by default.
-
-    Raises:
-        UserError: the path has a suffix that is not written, or is one file for several clips.
-    """
-    out = place.path
-    if out is None:
-        if audio_format not in (None, "wav", "raw"):
-            raise UserError(f"--format {audio_format}", "is for files", "--out - takes wav or raw")
-        return [STDOUT for _ in numbers]
-    known = ", ".join(FORMATS)
-    suffix = out.suffix.lower()
-    if audio_format == "raw":
-        raise UserError("--format raw", "is for --out -", "choose wav, flac or ogg for files")
-    if suffix in FORMATS and not out.is_dir():
-        if (keep or len(numbers)) > 1:
-            raise UserError(out, f"is one file and {keep or len(numbers)} clips were asked for", "give a folder")
-        if audio_format is not None and suffix != f".{audio_format}":
-            raise UserError(out, f"is not named as --format {audio_format}", "leave one of them out")
-        return [out for _ in numbers]
-    if suffix in (".mp3", ".aif", ".aiff", ".m4a", ".opus", ".raw"):
-        raise UserError(out, f"{suffix} is not written", f"choose {known}, or a folder")
-    if out.exists() and not out.is_dir():
-        raise UserError(out, "is a file of another kind", f"choose {known}, or a folder")
-    return [out / f"clip-{number:04d}.{audio_format or 'wav'}" for number in numbers]
-
-
-def stored_bits(bits: int, place: Destination, files: Sequence[Path]) -> Bits:
-    """Return the bits of a sample.
-
-    Raises:
-        UserError: no such files are written, or live audio has another number.
-    """
-    if place.is_live and bits != 16:
-        raise UserError(f"--bits {bits}", "is for files", "--out - has 16")
-    for suffix in set() if place.is_live else {file.suffix.lower() for file in files}:
-        choices = list(SUBTYPES[suffix])
-        if bits not in choices:
-            raise UserError(f"--bits {bits}", f"a {suffix} file takes {' or '.join(map(str, choices))}")
-    match bits:
-        case 16 | 24 | 32:
-            return bits
-    raise UserError(f"--bits {bits}", "must be 16, 24 or 32 (float)")
 
 
 def read_primes(

@@ -1,6 +1,6 @@
 """Commands that are imported when they are used (Click's documentation: "Lazily loading subcommands").
 
-Each command is the function of its name in the module of its name. It says errors in terms of its options.
+Each command is the function of its name in the module of its name. Its errors name its options.
 """
 
 from functools import partial
@@ -64,8 +64,13 @@ def load_command(name: str) -> Command:
 
 
 def option_of(command: TyperCommand, argument: str) -> str:
-    """Return the option that stands for an argument of the library: `--sample-rate` for `sample_rate`."""
-    for parameter in command.params:
-        if parameter.name == argument and parameter.opts[0].startswith("-"):
-            return str(parameter.opts[0])
-    return f"--{argument.replace('_', '-')}"
+    """Return the option that stands for an argument of the library: `--sample-rate` for `sample_rate`.
+
+    If the command has none, it is the option of the first other command that does: what to do about an error may take
+    another command. If none does, it is the argument's name.
+    """
+    for candidate in (command, *map(load_command, COMMANDS)):
+        for parameter in candidate.params:
+            if parameter.name == argument and parameter.opts[0].startswith("-"):
+                return str(parameter.opts[0])
+    return argument

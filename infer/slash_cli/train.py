@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from slash_cli.console import optional_packages, stderr, stdout
-from slash_cli.training_progress import training_context
+from slash_cli.console import optional_packages, stderr
+from slash_cli.training_progress import print_outcome, training_context
 from slash_infer.errors import UserError
 
 DEFAULT_PRESET = "slash"
@@ -92,11 +92,7 @@ def train(
         else:
             name = preset or DEFAULT_PRESET
             outcome = loop.train(opened, out, name, configuration, limits=limits, context=context, force=force)
-    best = "" if outcome.best_bits is None else f", best {outcome.best_bits:.3f} bits/sample on held-out recordings"
     if context.workers.is_main:
-        if outcome.stopped_by is None:
-            stdout().print(f"{out}: {outcome.step} steps{best}")
-        else:
-            stdout().print(f"{out}: saved at step {outcome.step}{best}; go on with --resume")
+        print_outcome(outcome)
     if outcome.stopped_by is not None:
         raise typer.Exit(128 + outcome.stopped_by)

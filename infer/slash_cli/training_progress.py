@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from slash_cli.console import duration, optional_packages, progress_bar, stderr
+from slash_cli.console import duration, optional_packages, progress_bar, stderr, stdout
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
     import torch
     from rich.progress import Progress, TaskID
 
-    from slash_train.loop import MakePreviews, TrainContext
+    from slash_train.loop import MakePreviews, Outcome, TrainContext
     from slash_train.metrics import Metrics
 
 
@@ -38,6 +38,16 @@ def training_context(
     with limits_explained(), join_workers(device) as workers, progress_bar(*columns) as progress:
         report = _Report(progress, progress.add_task("", total=1.0)) if workers.is_main else _silent
         yield TrainContext(device, workers, make_previews, report, compile_model=compile_model)
+
+
+def print_outcome(outcome: "Outcome") -> None:
+    """Print how far a run is, how good, and, if it was stopped, how to continue it."""
+    bits = outcome.best_bits
+    best = "" if bits is None else f", best {bits:.3f} bits/sample on held-out recordings"
+    if outcome.stopped_by is None:
+        stdout().print(f"{outcome.run.path}: {outcome.step} steps{best}")
+    else:
+        stdout().print(f"{outcome.run.path}: saved at step {outcome.step}{best}; go on with --resume")
 
 
 def _find_previews() -> "MakePreviews | None":

@@ -14,5 +14,8 @@ EngineName = Literal["auto", "cpu", "cuda", "tensorrt"]
 Normalise = Literal["peak", "loudness"]
 """What a finished clip's level is set by."""
 
+AudioFormat = Literal["wav", "flac", "ogg", "raw"]
+"""Of files; `raw`, PCM without a header, of streams alone."""
+
 Bits = Literal[16, 24, 32]
 """Of a sample in an audio file; 32 is float."""

@@ -3,12 +3,22 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
 _ARGUMENT = re.compile(r"`(\w+)`")
+
+
+class Argument(NamedTuple):
+    """An argument of a function, with what was passed."""
+
+    name: str
+    value: object = None
+
+    def __str__(self) -> str:
+        return f"`{self.name}`" if self.value is None else f"`{self.name}` {self.value}"
 
 
 class UserError(Exception):
@@ -23,7 +33,7 @@ class UserError(Exception):
         remedy: what would help. None where the fault says it, as a range of allowed values does.
     """
 
-    def __init__(self, subject: Path | str | None, fault: str, remedy: str | None = None) -> None:
+    def __init__(self, subject: Argument | Path | str | None, fault: str, remedy: str | None = None) -> None:
         super().__init__(subject, fault, remedy)
         self.subject, self.fault, self.remedy = subject, fault, remedy
 
@@ -34,7 +44,10 @@ class UserError(Exception):
 
     def renamed(self, name_of: Callable[[str], str]) -> Self:
         """Return the same error with every argument under the name that `name_of` gives it."""
-        subject = rename_arguments(self.subject, name_of) if isinstance(self.subject, str) else self.subject
+        subject = self.subject
+        if isinstance(subject, Argument):
+            value = "" if subject.value is None else f" {subject.value}"
+            subject = f"{name_of(subject.name)}{value}"
         remedy = None if self.remedy is None else rename_arguments(self.remedy, name_of)
         return type(self)(subject, rename_arguments(self.fault, name_of), remedy)
 

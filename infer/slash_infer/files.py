@@ -12,20 +12,21 @@ from typing import Any
 from slash_infer.errors import UserError
 
 
-def check_file_output(out: Path, *, force: bool, made_by: str | None = None) -> None:
+def check_file_output(out: Path, *, force: bool, made_by: str | None = None, argument: str = "out") -> None:
     """Check, before any work is done, that the file `out` may be written.
 
     Args:
         out: the file to write.
         force: whether an existing file may be replaced.
         made_by: the command that makes such a JSON file; a file whose `made_by` differs is not replaced.
+        argument: the caller's argument that says where to write, for the error.
 
     Raises:
         UserError: `out` exists and may not be replaced, or its parent is not a directory.
     """
-    _check_place(out, force=force)
+    _check_place(out, argument, force=force)
     if out.exists() and not out.is_file():
-        raise UserError(out, "is not a file, and a file is to be written", "choose another `out`")
+        raise UserError(out, "is not a file, and a file is to be written", f"choose another `{argument}`")
     if made_by is not None and (out.exists() and not _made_by(out, made_by)):
         raise UserError(out, f"was not made by {made_by}, so `force` does not replace it", "move it away yourself")
 
@@ -46,7 +47,7 @@ def check_directory_output(
     Raises:
         UserError: `out` exists and may not be replaced, or its parent is not a directory.
     """
-    _check_place(out, force=force)
+    _check_place(out, "out", force=force)
     if not (out.exists() or out.is_symlink()):
         return
     if out.is_symlink() or not out.is_dir() or not _made_by(out / metadata, made_by):
@@ -56,11 +57,11 @@ def check_directory_output(
             raise UserError(out, f"holds {path}, which is to be read", "choose another `out`")
 
 
-def _check_place(out: Path, *, force: bool) -> None:
+def _check_place(out: Path, argument: str, *, force: bool) -> None:
     if out.parent.exists() and not out.parent.is_dir():
-        raise UserError(out, f"{out.parent} is a file, not a folder", "choose another `out`")
+        raise UserError(out, f"{out.parent} is a file, not a folder", f"choose another `{argument}`")
     if (out.exists() or out.is_symlink()) and not force:
-        raise UserError(out, "already exists", "choose another `out` or pass `force` to replace it")
+        raise UserError(out, "already exists", f"choose another `{argument}` or pass `force` to replace it")
 
 
 def _made_by(metadata: Path, command: str) -> bool:

@@ -39,6 +39,7 @@ def test_a_reader_that_leaves_ends_the_stream(bundle: Bundle) -> None:
     process.stdout.close()
     assert process.wait(timeout=60) == 0
     said = process.stderr.read()
+    process.stderr.close()
     assert b"the reader has closed the pipe" in said and b"Error" not in said
 
 

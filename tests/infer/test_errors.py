@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slash_cli.lazy import COMMANDS, load_command, option_of
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = sorted(
@@ -20,13 +20,16 @@ FLAG = re.compile(r"(?<![\w-])--?[a-z][a-z-]*\b")
 
 def test_an_error_is_one_line_of_what_it_has() -> None:
     assert str(UserError(Path("a.wav"), "is empty", "remove it")) == "a.wav: is empty; remove it"
-    assert str(UserError("`clips` 0", "must be 1 or more")) == "`clips` 0: must be 1 or more"
+    assert str(UserError(Argument("clips", 0), "must be 1 or more")) == "`clips` 0: must be 1 or more"
     assert str(UserError(None, "no engine works", "install one")) == "no engine works; install one"
 
 
-def test_arguments_are_renamed_in_every_part_but_paths() -> None:
-    error = UserError("`seconds` 0", "is less than `step`", "raise `seconds`").renamed(lambda name: f"--{name}")
-    assert str(error) == "--seconds 0: is less than --step; raise --seconds"
+def test_arguments_are_renamed_in_every_part_but_values() -> None:
+    error = UserError(Argument("seconds", 0), "is less than `step`", "raise `seconds`")
+    assert str(error) == "`seconds` 0: is less than `step`; raise `seconds`"
+    assert str(error.renamed(lambda name: f"--{name}")) == "--seconds 0: is less than --step; raise --seconds"
+    odd = UserError(Argument("prime", Path("`out`.wav")), "is not readable").renamed(lambda name: f"--{name}")
+    assert str(odd) == "--prime `out`.wav: is not readable"
     path = UserError(Path("`out`.wav"), "already exists", "pass `force`").renamed(lambda name: f"--{name}")
     assert str(path) == "`out`.wav: already exists; pass --force"
 
@@ -41,6 +44,9 @@ def test_arguments_are_renamed_in_every_part_but_paths() -> None:
         ("prepare", "sample_rate", "--sample-rate"),
         ("bench", "json_file", "--json"),
         ("info", "sample_rate", "--sample-rate"),  # it has none, but another command does
+        ("demo", "overrides", "--set"),
+        ("export", "target", "--target"),
+        ("generate", "surprise", "surprise"),
     ],
 )
 def test_an_argument_stands_for_the_option_of_its_name(command: str, argument: str, option: str) -> None:

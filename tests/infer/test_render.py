@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 from slash_cli.again import again
-from slash_cli.generate_request import clip_numbers
+from slash_cli.clip_files import clip_numbers
+from slash_infer.audio.measures import measure
 from slash_infer.bundle import Bundle
 from slash_infer.clips.best_of import best_of
 from slash_infer.clips.primes import read_prime
@@ -215,7 +216,7 @@ def test_the_prime_is_not_measured(bundle: Bundle, engine: Engine, tmp_path: Pat
 
 
 def test_the_best_of_many_are_kept(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    """Some candidates are frozen to a held tone or to near silence: they come last, and are named."""
+    """Some candidates are frozen to a held tone or to near silence: they come last. What is wrong is named."""
     temperatures = [0.01, 1.0, 0.01, 1.0]
     job = [
         replace(spec, temperature=TemperatureSchedule.constant(temperature))
@@ -226,7 +227,10 @@ def test_the_best_of_many_are_kept(bundle: Bundle, engine: Engine, tmp_path: Pat
     scores = [one.score for one in measures if one]
     assert scores == sorted(scores, reverse=True) and len(scores) == 4
     assert {sidecar.recipe.clip for sidecar in chosen.ranking[:2]} == {1, 3}
-    assert all(one is not None and one.faults for one in measures[2:])
+    for sidecar, one in zip(chosen.ranking, measures, strict=True):
+        clip = sidecar.recipe.clip
+        audio = Sampler(bundle, [clip], seed=9, temperature=temperatures[clip], engine=engine).generate(1.5)[0]
+        assert one is not None and one.faults == measure(to_pcm16(audio) / np.float32(32768), 16_000).faults
     assert {path.name for path in tmp_path.iterdir()} == {"1.wav", "1.json", "3.wav", "3.json"}
     assert Sidecar.read(chosen.kept[0].with_suffix(".json")) == chosen.ranking[0]
     with pytest.raises(UserError, match=r"/proc/1\.wav: cannot be written"):

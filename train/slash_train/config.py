@@ -11,11 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.fields import FieldInfo
 
 from slash_infer.codec import Codec
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 
-Count = Annotated[
-    int, Field(ge=1, le=65536)
-]  # the limit is far beyond any machine's memory: it catches typing errors
+# The limit is far beyond any machine's memory: it catches typing errors.
+Count = Annotated[int, Field(ge=1, le=65536)]
 Layers = Annotated[int, Field(ge=1, le=64)]
 Steps = Annotated[int, Field(ge=1, le=2**40)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
@@ -227,7 +226,7 @@ def _apply(tables: dict[str, Any], override: str) -> None:
     """Set one dotted key of `tables` in place, from text like `training.batch_size=8`."""
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UserError(f"`overrides` {override}", "write it as key=value, for example training.batch_size=8")
+        raise UserError(Argument("overrides", override), "write it as key=value, for example training.batch_size=8")
     _check_key(key)
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -242,7 +241,7 @@ def _apply(tables: dict[str, Any], override: str) -> None:
 def _check_key(key: str) -> None:
     keys = [name for name, _ in _leaf_fields(Preset)]
     if key not in keys:
-        raise UserError(f"`overrides` {key}", "no such key", _nearest(key, keys))
+        raise UserError(Argument("overrides", key), "no such key", _nearest(key, keys))
 
 
 def _leaf_fields(model: type[BaseModel], prefix: str = "") -> list[tuple[str, FieldInfo]]:

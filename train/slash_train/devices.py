@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 
 
 def choose_device(name: str) -> torch.device:
@@ -22,7 +22,7 @@ def choose_device(name: str) -> torch.device:
         chosen = "cuda" if torch.cuda.is_available() else "cpu"
     if "LOCAL_RANK" in os.environ and chosen.startswith("cuda"):
         if chosen != "cuda" and os.environ.get("LOCAL_WORLD_SIZE") != "1":
-            raise UserError(f"`device` {asked}", "would put every process on one GPU", "use cuda")
+            raise UserError(Argument("device", asked), "would put every process on one GPU", "use cuda")
         chosen = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(chosen)
@@ -31,7 +31,7 @@ def choose_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"`device` {asked}", f"cannot be used ({reason})", "use cpu or auto") from None
+        raise UserError(Argument("device", asked), f"cannot be used ({reason})", "use cpu or auto") from None
     return device
 
 
@@ -47,7 +47,7 @@ def limits_explained() -> Iterator[None]:
         raise _out_of_memory(error) from None
     except torch._dynamo.exc.TorchDynamoException as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError("`compile_model`", f"failed ({reason})", "leave it out") from None
+        raise UserError(Argument("compile_model"), f"failed ({reason})", "leave it out") from None
     except RuntimeError as error:
         if "can't allocate memory" not in str(error):  # the words of PyTorch's CPU allocator
             raise

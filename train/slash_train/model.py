@@ -6,7 +6,6 @@ frames of FS(k) samples; the sample tier has FS(0) = 1. A window of codes is int
 of history, then the T codes to predict.
 """
 
-from contextlib import nullcontext
 from functools import reduce
 from typing import cast
 
@@ -62,11 +61,21 @@ class Recurrence(nn.Module):
 
 
 def _run_rnn(rnn: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    # On a GPU, autocast gives cuDNN's RNNs float16, not the bfloat16 asked for, and small gradients underflow in it.
-    # On a CPU without AVX-512, oneDNN has no bfloat16 RNNs.
-    full = inputs.is_cuda or not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    with torch.autocast(inputs.device.type, enabled=False) if full else nullcontext():
-        return _call_rnn(rnn, inputs.to(state.dtype) if full else inputs, state)
+    if not _autocast_leaves_rnns_out(inputs.device):
+        return _call_rnn(rnn, inputs, state)
+    with torch.autocast(inputs.device.type, enabled=False):
+        return _call_rnn(rnn, inputs.to(state.dtype), state)
+
+
+def _autocast_leaves_rnns_out(device: torch.device) -> bool:
+    """Return whether RNNs run in float32 on a device, whatever the precision of the products.
+
+    On a GPU, autocast gives cuDNN's RNNs float16, not the bfloat16 asked for, and small gradients underflow in it. On
+    a CPU without AVX-512, oneDNN has no bfloat16 RNNs.
+    """
+    return device.type == "cuda" or (
+        device.type == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    )
 
 
 def _call_rnn(rnn: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slash_infer.codec import to_pcm16
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
 from slash_train.corpus import MADE_BY, MANIFEST, SAMPLES, CorpusManifest, Recording
 from slash_train.recordings import Channel, SourceStats, decode, find_recordings
@@ -59,9 +59,11 @@ def prepare(
             silent, or `out` exists.
     """
     if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
-        raise UserError(f"`valid` {valid} `test` {test}", "each must be at least 0 and both together under 1")
+        raise UserError(
+            Argument("valid", f"{valid} `test` {test}"), "each must be at least 0 and both together under 1"
+        )
     if not 1000 <= sample_rate <= 192_000:
-        raise UserError(f"`sample_rate` {sample_rate}", "must be from 1000 to 192000 Hz")
+        raise UserError(Argument("sample_rate", sample_rate), "must be from 1000 to 192000 Hz")
     paths = find_recordings(sources)
     check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=paths)
     with atomic_directory(out) as folder:

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slash_infer.choices import Normalise
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 
 HIGHEST_PEAK = 10 ** (-1 / 20)  # of full scale: -1 dB
 LOUDNESS = -16.0  # LUFS, as is usual for listening on phones and computers
@@ -38,4 +38,6 @@ def check_length(seconds: float, how: Normalise) -> None:
     """
     shortest = SHORTEST if how == "loudness" else 0.0
     if not shortest <= seconds <= LONGEST:
-        raise UserError(f"`normalise` {how}", f"takes clips of {shortest:g} to {LONGEST:g} seconds, not {seconds:g}")
+        raise UserError(
+            Argument("normalise", how), f"takes clips of {shortest:g} to {LONGEST:g} seconds, not {seconds:g}"
+        )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from slash_infer.audio.sinks import Sink
-from slash_infer.errors import UserError, first_line
+from slash_infer.errors import Argument, UserError, first_line
 
 Float32 = npt.NDArray[np.float32]
 
@@ -81,7 +81,9 @@ class Speakers(Sink):
         try:
             import sounddevice
         except OSError as error:  # from sounddevice, when PortAudio is missing
-            raise UserError("`play`", first_line(error), "on Debian and Ubuntu: apt install libportaudio2") from None
+            raise UserError(
+                Argument("play"), first_line(error), "on Debian and Ubuntu: apt install libportaudio2"
+            ) from None
         self._ring = Ring(max(1, round(buffer_seconds * sample_rate)))
         try:
             self._stream = sounddevice.OutputStream(
@@ -89,7 +91,7 @@ class Speakers(Sink):
             )
         except (sounddevice.PortAudioError, ValueError) as error:
             raise UserError(
-                "`play`", f"nothing here plays {sample_rate} Hz ({first_line(error)})", "use `out`"
+                Argument("play"), f"nothing here plays {sample_rate} Hz ({first_line(error)})", "use `out`"
             ) from None
 
     def __enter__(self) -> Self:

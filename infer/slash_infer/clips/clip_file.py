@@ -12,6 +12,7 @@ from slash_infer.audio.audio_files import AudioFile, Tags, audio_file
 from slash_infer.audio.normalisation import normalise
 from slash_infer.audio.sinks import Sink
 from slash_infer.clips.sidecar import ClipRecipe, Sidecar, sidecar_path
+from slash_infer.errors import UserError
 
 Float32 = npt.NDArray[np.float32]
 
@@ -74,15 +75,37 @@ def clip_file(path: Path, recipe: ClipRecipe, sample_rate: int, tags: Tags) -> I
 def sidecar_beside(clip: Path) -> Iterator[Callable[[Sidecar], None]]:
     """Write a sidecar while the body puts the clip in place. The body calls what is yielded just before it does.
 
-    A new clip appears after its sidecar, so no clip is ever without one. A clip that replaces another appears before
-    its sidecar: if the process is killed in between, the old sidecar makes the job generate the clip again.
+    A new clip appears after its sidecar, so it is never without one. A longer version of a clip that was cut short
+    appears before its sidecar: if the process is killed in between, the old sidecar makes the job generate it again.
+    Where another clip is replaced, its sidecar goes first, since it is untrue as soon as the new clip is there.
     """
     path, replaces, pending = sidecar_path(clip), clip.exists(), list[Sidecar]()
+    before = path.read_bytes() if replaces and path.exists() else None
+
+    def describe(sidecar: Sidecar) -> None:
+        if not replaces:
+            sidecar.write(path)
+            return
+        pending.append(sidecar)
+        if before is not None and not _is_cut_short(path, sidecar):
+            path.unlink()
+
     try:
-        yield pending.append if replaces else lambda sidecar: sidecar.write(path)
+        yield describe
         for sidecar in pending:
             sidecar.write(path)
     except BaseException:
         if not clip.exists():
             path.unlink(missing_ok=True)
+        elif before is not None and not path.exists():
+            path.write_bytes(before)
         raise
+
+
+def _is_cut_short(path: Path, longer: Sidecar) -> bool:
+    """Return whether the sidecar at `path` describes a clip that was cut short, with the recipe of `longer`."""
+    try:
+        sidecar = Sidecar.read(path)
+    except UserError:
+        return False
+    return sidecar.recipe == longer.recipe and not sidecar.outcome.complete

@@ -12,7 +12,7 @@ import soxr
 
 from slash_infer.bundle import Manifest
 from slash_infer.clips.sidecar import PrimeSource
-from slash_infer.errors import UserError, first_line
+from slash_infer.errors import Argument, UserError, first_line
 
 LONGEST = 600.0  # seconds
 
@@ -40,14 +40,16 @@ def read_prime(path: Path, manifest: Manifest, start: float = 0.0, seconds: floa
     Raises:
         UserError: it is not readable audio, or is not that long.
     """
-    subject = f"`prime` {path}"
+    subject = Argument("prime", path)
     try:
         with soundfile.SoundFile(path) as file:
             length = file.frames / file.samplerate
             rest = length - start
             if not (start >= 0 and rest > 0):
                 raise UserError(
-                    f"`prime_start` {start:g}", f"{path} is {length:.2f} s long", "choose from 0 to less than that"
+                    Argument("prime_start", f"{start:g}"),
+                    f"{path} is {length:.2f} s long",
+                    "choose from 0 to less than that",
                 )
             wanted = rest if seconds is None else seconds
             if not 0 < wanted <= min(rest + 1 / file.samplerate, LONGEST):

@@ -13,7 +13,7 @@ def pump(
     sinks: Sequence[Sequence[Sink]],
     seconds: float = math.inf,
     *,
-    primes: Sequence[Float32 | None] = (),
+    primes: Sequence[Float32 | None] | None = None,
     block_seconds: float = LIVE_BLOCK_SECONDS,
     stop: Callable[[], object] = lambda: False,
 ) -> None:
@@ -23,11 +23,11 @@ def pump(
         sampler: already primed.
         sinks: those of each clip.
         seconds: length of each clip.
-        primes: what the sinks of each clip get before the first generated sample, [T] in [-1, 1]; nothing by default.
+        primes: what the sinks of each clip get before the first generated sample, [T] in [-1, 1], or None.
         block_seconds: length of a block.
         stop: called after every block; ends the clips where they are when it returns something true.
     """
-    for clip_sinks, prime in zip(sinks, primes, strict=False):
+    for clip_sinks, prime in zip(sinks, primes or [None] * len(sinks), strict=True):
         for sink in clip_sinks:
             if prime is not None:
                 sink.write(prime)

@@ -15,7 +15,7 @@ from slash_infer.clips.clip_file import clip_file
 from slash_infer.clips.pump import pump
 from slash_infer.clips.sidecar import ClipOutcome, ClipRecipe, Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions, recipe_of
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import BLOCK_SECONDS, LIVE_BLOCK_SECONDS, Sampler
 
@@ -99,10 +99,7 @@ def render(
             rendered.stopped = True
             break
         batch = specs[first : first + BATCH]
-        sidecars = _render_batch(bundle, engine, batch, options, () if first else also, again, stop, advance)
-        rendered.clips += [(spec.file, sidecar) for spec, sidecar in zip(batch, sidecars, strict=True)]
-        rendered.stopped = not all(sidecar.outcome.complete for sidecar in sidecars)
-    rendered.seconds = sum(sidecar.outcome.seconds for _, sidecar in rendered.clips)
+        rendered.add(_render_batch(bundle, engine, batch, options, () if first else also, again, stop, advance))
     rendered.wall_seconds = time.perf_counter() - start
     return rendered
 
@@ -139,8 +136,8 @@ def _render_batch(
     again: Again,
     stop: Callable[[], object],
     advance: Advance,
-) -> list[Sidecar]:
-    """Render some clips side by side; return their sidecars."""
+) -> Rendered:
+    """Render some clips side by side."""
     rate, start = bundle.manifest.sample_rate, time.perf_counter()
     recipes = [recipe_of(spec, options, bundle, engine) for spec in specs]
     primes = [spec.prime.samples if spec.prime and options.include_prime else None for spec in specs]
@@ -168,10 +165,10 @@ def _render_batch(
             stop=after_block,
         )
         complete = options.seconds < math.inf and sampler.seconds * rate >= round(options.seconds * rate)
-        sidecars = []
+        rendered = Rendered(seconds=sampler.seconds * len(specs), stopped=not complete)
         for spec, recipe, file, bits in zip(specs, recipes, files, sampler.bits.tolist(), strict=True):
             if not complete and sampler.seconds <= spec.existing_seconds:
-                sidecars.append(Sidecar.read(sidecar_path(spec.file)))  # the file keeps what it has
+                rendered.clips.append((spec.file, Sidecar.read(sidecar_path(spec.file))))  # the longer one stays
                 continue
             outcome = ClipOutcome(
                 seconds=sampler.seconds,
@@ -184,21 +181,20 @@ def _render_batch(
                 realtime_batch=round(realtime, 4),
                 again=again(spec, sampler.seconds),
             )
-            sidecars.append(
-                Sidecar(
-                    sample_rate=rate,
-                    recipe=recipe,
-                    outcome=outcome,
-                    prime=spec.prime and spec.prime.source,
-                    provenance=bundle.manifest.provenance,
-                )
+            sidecar = Sidecar(
+                sample_rate=rate,
+                recipe=recipe,
+                outcome=outcome,
+                prime=spec.prime and spec.prime.source,
+                provenance=bundle.manifest.provenance,
             )
-            file.finish(sidecars[-1])
-    return sidecars
+            file.finish(sidecar)
+            rendered.clips.append((spec.file, sidecar))
+    return rendered
 
 
 def _check_length(bundle: Bundle, specs: Sequence[ClipSpec], options: RenderOptions) -> None:
-    rate, subject = bundle.manifest.sample_rate, f"`seconds` {options.seconds:g}"
+    rate, subject = bundle.manifest.sample_rate, Argument("seconds", f"{options.seconds:g}")
     if not options.seconds * rate >= 1:
         raise UserError(subject, f"is less than a sample, of which there are {rate} a second")
     longest = _longest(specs, options, rate)

@@ -47,20 +47,24 @@ def unfinished(
         if not _is_clip(spec.file):
             missing.append(spec)
             continue
-        sidecar = Sidecar.read(sidecar_path(spec.file))
-        difference = sidecar.recipe.difference(recipe_of(spec, options, bundle, engine)) or _other_length(
+        try:
+            sidecar = Sidecar.read(sidecar_path(spec.file))
+        except UserError:
+            if not force:
+                raise
+            missing.append(spec)
+            continue
+        difference = sidecar.recipe.difference(recipe_of(spec, options, bundle, engine)) or _wrong_length(
             sidecar.outcome, options.seconds, bundle.manifest.sample_rate
         )
-        begun = replace(spec, existing_seconds=sidecar.outcome.seconds)
-        if force:
-            missing.append(spec if difference else begun)
-            continue
-        if difference is not None:
+        if difference is not None and not force:
             raise UserError(
                 spec.file, f"already exists, with another {difference}", "choose another `out` or pass `force`"
             )
-        if not sidecar.outcome.complete:
-            missing.append(begun)
+        if difference is not None:
+            missing.append(spec)
+        elif force or not sidecar.outcome.complete:
+            missing.append(replace(spec, existing_seconds=sidecar.outcome.seconds))
     return missing
 
 
@@ -68,8 +72,8 @@ def _is_clip(file: Path) -> bool:
     return file.is_file() and sidecar_path(file).is_file()
 
 
-def _other_length(outcome: ClipOutcome, seconds: float, sample_rate: int) -> str | None:
-    """Return in what a clip's length does not fit the one wanted, or None. A clip cut short may be shorter."""
+def _wrong_length(outcome: ClipOutcome, seconds: float, sample_rate: int) -> str | None:
+    """Return what is wrong with a clip's length, or None. A clip cut short may be shorter."""
     wanted = seconds if seconds == inf else round(seconds * sample_rate) / sample_rate
     fits = outcome.seconds == wanted if outcome.complete else outcome.seconds < wanted
     if not fits:

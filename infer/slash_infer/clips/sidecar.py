@@ -12,7 +12,8 @@ from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json, write_json
 
 MADE_BY: Literal["slash generate"] = "slash generate"
-REMEDY = "generate the clip again, or move both files away"
+SCHEMA_VERSION: Literal[2] = 2
+REMEDY = "make the clip again or move both files away"
 
 
 class _Record(BaseModel):
@@ -82,7 +83,7 @@ class Sidecar(_Record):
     """The contents of a clip's sidecar."""
 
     made_by: Literal["slash generate"] = MADE_BY
-    schema_version: Literal[2] = 2
+    schema_version: Literal[2] = SCHEMA_VERSION
     sample_rate: int
     recipe: ClipRecipe
     outcome: ClipOutcome
@@ -107,6 +108,8 @@ class Sidecar(_Record):
             UserError: it is missing, damaged, or something else.
         """
         content = read_json(path, "a clip's sidecar", REMEDY)
+        if content.get("made_by") == MADE_BY and content.get("schema_version") != SCHEMA_VERSION:
+            raise UserError(path, "was written by another version of Slash", REMEDY)
         try:
             return cls.model_validate(content)
         except ValidationError as error:

@@ -63,7 +63,7 @@ class Gpu(Runtime[GpuArray]):
         return 1  # a GPU runs the whole batch
 
     @override
-    def batch_multiple(self, precision: Precision) -> int:
+    def batch_multiple(self, precision: Precision, width: int) -> int:
         return 1  # no multiple helps: the libraries choose kernels by batch size, and these round differently
 
     @override

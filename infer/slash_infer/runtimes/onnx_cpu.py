@@ -49,13 +49,16 @@ class OnnxCpu(Runtime[Array]):
         return 1 if width >= WIDE else max(1, min(self._cores, clips // CLIPS_PER_THREAD))
 
     @override
-    def batch_multiple(self, precision: Precision) -> int:
-        return 2  # a single row, and in int8 the last of an odd number of rows, is multiplied by another kernel
+    def batch_multiple(self, precision: Precision, width: int) -> int:
+        # In int8, MatMulNBits takes rows in pairs and rounds the last of an odd number differently. In any precision,
+        # ReduceSum adds in another order if there is a single row, or fewer rows than threads (docs/performance.md).
+        threads = self._threads_inside(width)
+        return max(2, threads + threads % 2)
 
     @override
     def load(self, content: bytes, name: str, width: int) -> OnnxGraph:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = self._cores if width >= WIDE else 1
+        options.intra_op_num_threads = self._threads_inside(width)
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.force_spinning_stop", "1")  # between runs Python needs the core
         return OnnxGraph(self._open_session(content, name, options, ["CPUExecutionProvider"]), "cpu", _address)
@@ -94,6 +97,10 @@ class OnnxCpu(Runtime[Array]):
     @override
     def capture(self, work: Sequence[Launch]) -> Launch:
         return in_order(work)
+
+    def _threads_inside(self, width: int) -> int:
+        """Return how many threads ONNX Runtime uses inside an operator."""
+        return self._cores if width >= WIDE else 1
 
 
 def _address(array: Array) -> int:

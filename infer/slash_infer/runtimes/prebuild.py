@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from slash_infer.bundle import Bundle
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.plan_cache import PlanCache
 from slash_infer.runtimes.protocol import Unavailable, cuda_packages
 from slash_infer.runtimes.tensorrt_compiler import PLAN_PRECISIONS, TARGETS, Compiler
@@ -47,16 +47,20 @@ def make_builder(target: str | None = None) -> Builder:
         UserError: the target is unknown, TensorRT is not installed, or there is no GPU to build for.
     """
     if target is not None and target not in TARGETS:
-        raise UserError(f"`target` {target}", f"must be one of {', '.join(TARGETS)}, a GPU's compute capability")
+        raise UserError(
+            Argument("target", target), f"must be one of {', '.join(TARGETS)}, a GPU's compute capability"
+        )
     try:
         compiler = Compiler()
         if target is not None and not compiler.builds_for_others:
             raise UserError(
-                "`target`", "tensorrt builds for the GPU at hand alone", "install tensorrt-rtx in its place"
+                Argument("target"), "tensorrt builds for the GPU at hand alone", "install tensorrt-rtx in its place"
             )
         return Builder(compiler, _gpu_here() if target is None else ("any", target, "any"), target)
     except Unavailable as reason:
-        remedy = None if target else f"for another machine's GPU give `target` {' or '.join(TARGETS)}"
+        remedy = (
+            None if target else f"for another machine's GPU, run slash build with `target` {' or '.join(TARGETS)}"
+        )
         raise UserError("no plan can be built", f"{reason}", remedy) from None
 
 

@@ -72,10 +72,15 @@ class Runtime(Protocol[A]):
     def threads(self, clips: int, width: int) -> int:
         """Return how many threads should share a batch of `clips` clips of a model of this width (D)."""
 
-    def batch_multiple(self, precision: Precision) -> int:
+    def batch_multiple(self, precision: Precision, width: int) -> int:
         """Return the number that a batch size must be a multiple of for results to be batch invariant.
 
-        In such a batch every clip comes out identical, to the last bit, whatever the other rows hold.
+        In such a batch every clip comes out identical, to the last bit, whatever the size of the batch and the other
+        rows. 1 where no multiple helps, as on a GPU, whose libraries choose kernels by the size of the batch.
+
+        Args:
+            precision: of the graphs.
+            width: D of the model.
         """
 
     def load(self, content: bytes, name: str, width: int) -> Graph[A]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Runtime, Unavailable, cuda_packages
 
@@ -30,7 +30,7 @@ def runtime_named(name: str) -> Runtime[Any]:
     try:
         return RUNTIMES[name]()
     except Unavailable as reason:
-        raise UserError(f"`engine` {name}", f"{reason}", "`engine` cpu works everywhere") from None
+        raise UserError(Argument("engine", name), f"{reason}", "`engine` cpu works everywhere") from None
 
 
 def _tensorrt() -> Runtime[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from slash_infer.errors import UserError, first_line
+from slash_infer.errors import Argument, UserError, first_line
 from slash_infer.runtimes.gpu import Gpu, GpuArray
 from slash_infer.runtimes.plan_cache import PlanCache
 from slash_infer.runtimes.protocol import Graph, Launch, TensorType, Unavailable
@@ -78,7 +78,7 @@ class _PlanGraph(Graph[GpuArray]):
         context.set_device_memory(self._workspace.address, self._engine.device_memory_size_v2)
         for name, array in arrays.items():
             if name in self.inputs and not context.set_input_shape(name, array.shape):
-                raise UserError("`clips`", f"a plan takes {BATCHES[0]} to {BATCHES[2]} clips side by side")
+                raise UserError(Argument("clips"), f"a plan takes {BATCHES[0]} to {BATCHES[2]} clips side by side")
             context.set_tensor_address(name, array.address)
         stream = self._runtime.handle
         if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(stream):

@@ -19,9 +19,10 @@ PREFILL_STEPS = 1024  # of the top tier on the device at once: a prime may be lo
 class Batch:
     """A batch of clips in their initial state, shared out among runners, each on a thread of its own.
 
-    A runtime may multiply a single row with another kernel than several, which rounds differently. A batch-invariant
-    batch is padded to a multiple of `Runtime.batch_multiple`, so that a clip comes out the same, to the last bit, in
-    any batch. Padding rows repeat the first clip; nothing that a method returns contains them.
+    A runtime may use other kernels for few rows, which round differently. A batch-invariant batch is padded to a
+    multiple of `Runtime.batch_multiple`, so that a clip comes out the same, to the last bit, in any batch (on a GPU,
+    where no multiple helps, up to rounding). Padding rows repeat the first clip, and are in nothing that a method
+    returns.
 
     Args:
         engine: what runs the graphs.
@@ -31,7 +32,7 @@ class Batch:
 
     def __init__(self, engine: Engine, clips: int, *, batch_invariant: bool = True) -> None:
         self._engine, self.clips = engine, clips
-        multiple = engine.runtime.batch_multiple(engine.precision) if batch_invariant else 1
+        multiple = engine.batch_multiple if batch_invariant else 1
         self.rows = -(-clips // multiple) * multiple
         """Clips and padding rows."""
         clip_index = np.pad(np.arange(clips), (0, self.rows - clips))  # of each row
@@ -109,9 +110,8 @@ def _prefill(runner: BatchRunner, initial: GenerationState, codes: Sequence[Int3
         row[len(row) - len(row_codes) :] = row_codes
     first_steps = total - steps
     for begin, end in pairwise([*sorted({0, *first_steps.tolist()}), total]):
-        if begin:
-            state = runner.state()
-            state.reset(first_steps == begin, initial)
-            runner.set_state(state)
+        state = runner.state()
+        state.reset(first_steps == begin, initial)
+        runner.set_state(state)
         for first in range(begin, end, steps_at_once):
             runner.prefill(padded[:, first * hop : min(first + steps_at_once, end) * hop])

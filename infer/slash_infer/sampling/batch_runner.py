@@ -143,7 +143,7 @@ class BatchRunner:
         return by_call.transpose(2, 0, 1, 3).reshape(self.clips, -1)
 
     def _step(self, direction: int, *, given: bool) -> Sequence[Launch]:
-        """Prepare one step of the top tier and every step of the tiers below that it leads to.
+        """Prepare one step of the top tier, and all steps of the lower tiers within it.
 
         Args:
             direction: 0 reads the second tape and writes the first, 1 the other way round.
@@ -164,9 +164,8 @@ class BatchRunner:
         manifest, copy = self._manifest, self._runtime.copy_columns
         tier, graph, tape = manifest.frame_tiers[k - 1], self._graphs.frame_tiers[k - 1], self._tapes[direction]
         frame, conditioning_out = self._frames[k - 1], self._conditioning_out[k - 1]
-        steps_before = (
-            direction * (self.hop // tier.hop) + at // tier.hop
-        )  # of this tier, counted over both directions
+        # Steps of this tier before this one, counted over both directions.
+        steps_before = direction * (self.hop // tier.hop) + at // tier.hop
         read, written = self._rnn_states[k - 1][steps_before % 2], self._rnn_states[k - 1][(steps_before + 1) % 2]
         arrays = {**read, **{f"{name}_out": array for name, array in written.items()}}
         if k < len(manifest.frame_tiers):

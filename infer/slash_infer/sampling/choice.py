@@ -5,7 +5,7 @@ from typing import Any
 
 from slash_infer.bundle import Bundle
 from slash_infer.choices import EngineName, PrecisionName
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.protocol import Runtime, Unavailable
 from slash_infer.runtimes.registry import find_runtimes, runtime_named
 from slash_infer.sampling.engine import Engine
@@ -59,7 +59,7 @@ def _open(bundle: Bundle, runtime: Runtime[Any], precision: PrecisionName) -> Ch
         return Chosen(Engine(bundle, runtime, fastest), why)
     if precision not in runtime.precisions:
         raise UserError(
-            f"`precision` {precision}",
+            Argument("precision", precision),
             f"the engine {runtime.name} has no {precision}",
             f"choose {' or '.join(runtime.precisions)}, or another `engine`",
         )

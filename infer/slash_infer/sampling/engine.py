@@ -1,6 +1,5 @@
 """A bundle opened on a runtime: its graphs, the state that clips begin in, and runners to step batches with."""
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +11,7 @@ from slash_infer.sampling.batch_runner import BatchRunner
 from slash_infer.sampling.generation_state import GenerationState
 from slash_infer.sampling.graphs import open_graphs
 
-IDLE_RUNNERS = 8  # kept for reuse, since preparing one takes time; the least recently used is dropped
+IDLE_RUNNERS = 16  # kept for reuse, since preparing one takes time; the least recently released is dropped first
 
 
 class Engine:
@@ -33,12 +32,17 @@ class Engine:
         self.precision = precision
         self.graphs = open_graphs(bundle, runtime, precision)
         self._initial = [bundle.initial_state(tier) for tier in self.manifest.frame_tiers]
-        self._idle: deque[BatchRunner] = deque(maxlen=IDLE_RUNNERS)
+        self._idle: dict[int, BatchRunner] = {}  # by identity, in the order of their release
 
     @property
     def description(self) -> str:
         """Runtime, device and precision, for people and sidecars."""
         return f"{self.runtime.description}, {self.precision}"
+
+    @property
+    def batch_multiple(self) -> int:
+        """Rows that a batch must be a multiple of for its clips to come out as in any other."""
+        return self.runtime.batch_multiple(self.precision, self.manifest.width)
 
     def initial_state(self, clips: int) -> GenerationState:
         """Return the state in which `clips` clips begin: a history of silence and the learned initial RNN states."""
@@ -54,14 +58,14 @@ class Engine:
     def runner(self, clips: int) -> BatchRunner:
         """Return a runner for `clips` clips in their initial state."""
         state = self.initial_state(clips)
-        for _ in range(len(self._idle)):
-            runner = self._idle.popleft()
-            if runner.clips == clips:
+        for key, runner in reversed(list(self._idle.items())):
+            if runner.clips == clips and self._idle.pop(key, None) is runner:
                 runner.set_state(state)
                 return runner
-            self._idle.append(runner)
         return BatchRunner(self.runtime, self.manifest, self.graphs, state)
 
     def release(self, runners: Iterable[BatchRunner]) -> None:
         """Take back runners that are no longer used, for `runner` to hand out again."""
-        self._idle.extend(runners)
+        self._idle |= {id(runner): runner for runner in runners}
+        for key in list(self._idle)[:-IDLE_RUNNERS]:
+            self._idle.pop(key, None)

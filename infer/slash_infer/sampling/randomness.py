@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 
 UNIFORM_BITS = 22  # with these and the half step, u * total < total and u > 2**-24 hold in float32
 MAX_KEY = 2**64 - 1
@@ -55,4 +55,4 @@ def check_keys(seed: int, *clips: int) -> None:
     """
     for what, key in (("seed", seed), *(("clip", clip) for clip in clips)):
         if not 0 <= key <= MAX_KEY:
-            raise UserError(f"`{what}` {key}", f"must be from 0 to {MAX_KEY}", "choose one in that range")
+            raise UserError(Argument(what, key), f"must be from 0 to {MAX_KEY}", "choose one in that range")

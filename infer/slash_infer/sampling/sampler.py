@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from slash_infer.bundle import Bundle
 from slash_infer.choices import EngineName, PrecisionName
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import Engine
@@ -43,8 +43,9 @@ class Sampler:
         engine: what runs the graphs: `auto`, `cpu`, `cuda` or `tensorrt`; or an open engine, to share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to
-            what the runtime needs for it: on the CPU, to an even number of rows. One clip without padding is faster;
-            use it for live audio that need not be generated again.
+            what the runtime needs for it: on the CPU, to an even number of rows or, in models of width 512 and more,
+            to a multiple of the threads. One clip without padding is faster; use it for live audio that need not be
+            generated again. On a GPU no padding helps, and clips are the same up to rounding.
 
     Raises:
         UserError: a value is out of range, or the engine is not available or cannot open the bundle.
@@ -65,7 +66,7 @@ class Sampler:
         self.engine = engine if isinstance(engine, Engine) else open_engine(bundle, engine, precision).engine
         self.seed, self.clips = seed, [*range(clips)] if isinstance(clips, int) else [int(clip) for clip in clips]
         if not self.clips:
-            raise UserError(f"`clips` {clips}", "must be 1 or more")
+            raise UserError(Argument("clips", clips), "must be 1 or more")
         self._uniforms = Uniforms(seed, self.clips)
         self._schedules = schedules(temperature, len(self.clips))
         self.batch_invariant = batch_invariant
@@ -124,19 +125,19 @@ class Sampler:
             UserError: generation has begun, there is not one array for each clip, or a sample is not finite.
         """
         if self._generated:
-            raise UserError("`audio`", "the clips have begun", "prime a new Sampler")
+            raise UserError(Argument("audio"), "the clips have begun", "prime a new Sampler")
         alike = isinstance(audio, np.ndarray) and audio.ndim == 1
         each = [np.asarray(audio)] * len(self.clips) if alike else [np.asarray(one) for one in audio]
         if len(each) != len(self.clips) or any(one.ndim != 1 for one in each):
             raise UserError(
-                "`audio`", f"must be one array of samples for all clips, or one for each of {len(self.clips)}"
+                Argument("audio"), f"must be one array of samples for all clips, or one for each of {len(self.clips)}"
             )
         if any(one.dtype.kind != "f" for one in each):
             raise UserError(
-                "`audio`", "must be real samples in [-1, 1]", "divide those of integers by their full scale"
+                Argument("audio"), "must be real samples in [-1, 1]", "divide those of integers by their full scale"
             )
         if not all(np.isfinite(one).all() for one in each):
-            raise UserError("`audio`", "holds samples that are not finite", "repair it")
+            raise UserError(Argument("audio"), "holds samples that are not finite", "repair it")
         self._batch.prefill([self._manifest.codec.encode(one) for one in each])
 
     def codes(self, count: int) -> Int32:

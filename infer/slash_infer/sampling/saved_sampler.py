@@ -89,8 +89,8 @@ class SavedSampler:
         """
         remedy = "save it again"
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays: dict[str, npt.NDArray[Any]] = {name: file[name] for name in file.files}
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                arrays: dict[str, npt.NDArray[Any]] = {name: saved[name] for name in saved.files}
             metadata = _Metadata.model_validate(json.loads(str(arrays[METADATA])))
             temperature = [TemperatureSchedule(points) for points in metadata.temperature]
         except ValidationError as error:

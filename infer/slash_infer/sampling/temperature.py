@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 
 LOWEST, HIGHEST = 0.01, 100.0
 
@@ -28,11 +28,11 @@ class TemperatureSchedule:
 
     def __post_init__(self) -> None:
         if not self.points or not all(LOWEST <= value <= HIGHEST for _, value in self.points):
-            raise UserError(f"`temperature` {self}", f"must be from {LOWEST:g} to {HIGHEST:g}")
+            raise UserError(Argument("temperature", self), f"must be from {LOWEST:g} to {HIGHEST:g}")
         times = [time for time, _ in self.points]
         if not all(0 <= time < math.inf for time in times) or any(np.diff(times) <= 0):
             raise UserError(
-                f"`temperature` {self}", "its times must be seconds from 0 on, each later than the one before"
+                Argument("temperature", self), "its times must be seconds from 0 on, each later than the one before"
             )
 
     @classmethod
@@ -74,7 +74,7 @@ def parse(text: str) -> list[TemperatureSchedule]:
         return [TemperatureSchedule(tuple((float(time), float(value)) for time, value in pairs))]
     except ValueError:
         raise UserError(
-            f"`temperature` {text!r}",
+            Argument("temperature", f"{text!r}"),
             f"must be a number from {LOWEST:g} to {HIGHEST:g}, several such as 0.9,1, or one over time such as "
             "0:0.9,5:1.05 (seconds:temperature)",
         ) from None
@@ -89,6 +89,8 @@ def schedules(temperature: Temperature | Sequence[Temperature], clips: int) -> l
     each = list(temperature) if isinstance(temperature, Sequence) else [temperature] * clips
     if len(each) != clips:
         raise UserError(
-            "`temperature`", f"{len(each)} temperatures for {clips} clips", "give one for all, or one for each"
+            Argument("temperature"),
+            f"{len(each)} temperatures for {clips} clips",
+            "give one for all, or one for each",
         )
     return [one if isinstance(one, TemperatureSchedule) else TemperatureSchedule.constant(float(one)) for one in each]

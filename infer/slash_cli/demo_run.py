@@ -9,9 +9,11 @@ from slash_cli.again import again
 from slash_cli.bench import measure_and_print
 from slash_cli.console import stdout
 from slash_cli.engine_options import choose_engine
+from slash_cli.gallery import print_gallery
+from slash_cli.generate_jobs import print_rendered
 from slash_cli.info import print_bundle
 from slash_cli.prepare import print_corpus
-from slash_cli.training_progress import training_context
+from slash_cli.training_progress import print_outcome, training_context
 from slash_export.bundle_writer import export
 from slash_infer.audio.spectrogram import draw_spectrogram
 from slash_infer.bundle import Bundle
@@ -21,6 +23,7 @@ from slash_infer.files import atomic_directory, check_directory_output, write_js
 from slash_infer.gallery.find import find_sections
 from slash_infer.gallery.page import make_gallery
 from slash_infer.sampling.engine import Engine
+from slash_infer.signals import stop_signals
 from slash_train import loop
 from slash_train.config import Preset, load_preset
 from slash_train.corpus import Corpus
@@ -35,7 +38,7 @@ CLIPS, CLIP_SECONDS, SEED = 4, 5.0, 1
 METADATA, MADE_BY = "demo.json", "slash demo"
 
 
-def walk(out: Path, *, minutes: float, preset: str, force: bool) -> None:
+def run_demo(out: Path, *, minutes: float, preset: str, force: bool) -> None:
     """Record, prepare, train, export and generate, in a folder.
 
     Args:
@@ -64,7 +67,9 @@ def walk(out: Path, *, minutes: float, preset: str, force: bool) -> None:
     take = out / "recordings" / "take-1.wav"
     draw_spectrogram(take, take.with_suffix(".png"), f"{take.stem}: recorded")
     one, *_ = measure_and_print(bundle, [1, 8], seconds=1.0, engine=engine)
-    make_gallery(find_sections([out / "clips", run.path]), out / "page", "Slash demo", lambda: None)
+    sections = find_sections([out / "clips", run.path])
+    make_gallery(sections, out / "page", "Slash demo", lambda: None)
+    print_gallery(out / "page", sum(len(row.clips) for section in sections for row in section.rows))
     say(f"Listen:  {out / 'clips'}/*.wav, each with its spectrogram beside it, or all on {out / 'page'}/index.html")
     learned = bundle.manifest.provenance.valid_bits
     say(f"Learned: {learned:.3f} bits/sample on takes it never heard (8 know nothing)")
@@ -81,16 +86,25 @@ def _train(out: Path, preset: str, configuration: Preset, minutes: float) -> Run
     corpus, limits = Corpus(out / "corpus"), loop.Limits(minutes=minutes)
     with training_context(choose_device("auto"), previews=True) as context:
         outcome = loop.train(corpus, out / "run", preset, configuration, limits=limits, context=context)
+    print_outcome(outcome)
     if outcome.stopped_by is not None:
-        stdout().print(f"{out / 'run'}: saved at step {outcome.step}")
         raise typer.Exit(128 + outcome.stopped_by)
     return outcome.run
 
 
 def _generate(folder: Path, bundle: Bundle, engine: Engine) -> None:
-    """Render clips with their spectrograms."""
+    """Render clips with their spectrograms.
+
+    Raises:
+        Exit: a signal stopped it; the clips are shorter.
+    """
     options = RenderOptions(seconds=CLIP_SECONDS, seed=SEED)
     specs = [ClipSpec(folder / f"clip-{i:04d}.wav", i) for i in range(CLIPS)]
-    render(bundle, engine, specs, options, again=partial(again, str(bundle.path), engine, options))
+    command = partial(again, str(bundle.path), engine, options)
+    with stop_signals() as signals:
+        rendered = render(bundle, engine, specs, options, again=command, stop=lambda: signals)
+    print_rendered(folder, rendered, SEED)
+    if signals:
+        raise typer.Exit(128 + signals[0])
     for wav in (spec.file for spec in specs):
         draw_spectrogram(wav, wav.with_suffix(".png"), f"{wav.stem}: generated")
