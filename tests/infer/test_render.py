@@ -15,10 +15,11 @@ from slash_cli.clip_files import clip_numbers
 from slash_infer.audio.measures import measure
 from slash_infer.bundle import Bundle
 from slash_infer.clips.best_of import best_of
+from slash_infer.clips.clip_file import sidecar_beside
 from slash_infer.clips.primes import read_prime
 from slash_infer.clips.render import BATCH, render
 from slash_infer.clips.resume import unfinished
-from slash_infer.clips.sidecar import Sidecar
+from slash_infer.clips.sidecar import Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import UserError
@@ -138,6 +139,37 @@ def test_what_a_killed_process_left_is_no_hindrance(bundle: Bundle, engine: Engi
         unfinished(bundle, engine, job, OPTIONS, force=False)
 
 
+def test_a_clip_of_another_version_is_replaced_by_force_alone(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    job = specs(tmp_path, range(1))
+    render(bundle, engine, job, OPTIONS)
+    path = sidecar_path(job[0].file)
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    with pytest.raises(UserError, match=r"0\.json: was written by another version of Slash; make the clip again"):
+        unfinished(bundle, engine, job, OPTIONS, force=False)
+    assert unfinished(bundle, engine, job, OPTIONS, force=True) == job
+    render(bundle, engine, job, OPTIONS)
+    assert unfinished(bundle, engine, job, OPTIONS, force=False) == []
+
+
+def test_no_sidecar_stands_beside_another_clip(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    """It goes before the other clip is there, and comes back when that cannot be put in place."""
+    (spec,) = specs(tmp_path, range(1))
+    render(bundle, engine, [spec], OPTIONS)
+    before = Sidecar.read(sidecar_path(spec.file))
+    render(bundle, engine, specs(tmp_path / "other", range(1, 2)), OPTIONS)
+    other = Sidecar.read(tmp_path / "other" / "1.json")
+
+    def put_in_place() -> None:
+        with sidecar_beside(spec.file) as describe:
+            describe(other)
+            assert not sidecar_path(spec.file).exists()
+            raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        put_in_place()
+    assert Sidecar.read(sidecar_path(spec.file)) == before
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_shards_add_up_to_the_whole_job(bundle: Bundle, tmp_path: Path, precision: str) -> None:
     engine = Engine(bundle, OnnxCpu(), precision)  # type: ignore[arg-type]
@@ -165,8 +197,9 @@ def test_a_forced_job_that_is_stopped_leaves_the_longer_clip(bundle: Bundle, eng
     render(bundle, engine, job, options)
     before = contents(tmp_path)
     forced = unfinished(bundle, engine, job, options, force=True)
-    render(bundle, engine, forced, options, stop=itertools.count().__next__)
+    rendered = render(bundle, engine, forced, options, stop=itertools.count().__next__)
     assert contents(tmp_path) == before
+    assert rendered.stopped and rendered.seconds < 0.6  # of what was generated, not of what is there
     render(bundle, engine, forced, options)
     assert contents(tmp_path)["0.wav"] == before["0.wav"] and contents(tmp_path)["0.json"] != before["0.json"]
 

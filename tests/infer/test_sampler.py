@@ -213,6 +213,15 @@ def test_primes_do_not_show_in_other_clips(bundle: Bundle, engine: Engine) -> No
     assert np.array_equal(made[3], unprimed[3]) and not np.array_equal(made[0], unprimed[0])
 
 
+def test_a_second_prime_takes_the_place_of_the_first(bundle: Bundle, engine: Engine) -> None:
+    riffs = [improvise(0.2, [8, i])[::3][: 3000 - 500 * i] for i in range(2)]
+    twice, once = Sampler(bundle, 2, engine=engine), Sampler(bundle, 2, engine=engine)
+    twice.prime(improvise(0.3, [9])[::3])
+    for sampler in (twice, once):
+        sampler.prime(riffs)
+    assert np.array_equal(twice.codes(500), once.codes(500))
+
+
 def test_long_primes_are_fed_piece_by_piece(bundle: Bundle, engine: Engine) -> None:
     riffs = [improvise(0.5, [7, i])[::3][: 8000 - 999 * i] for i in range(3)]
     uniform = Uniforms(0, range(3)).next(512)
