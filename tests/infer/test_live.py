@@ -67,19 +67,19 @@ def test_a_ring_hands_on_all_samples_in_order() -> None:
     samples = rng.standard_normal(20_000).astype(np.float32)
     heard: list[npt.NDArray[np.float32]] = []
 
-    def listen() -> None:
+    def read() -> None:
         while sum(len(block) for block in heard) < 30_000:
             out = np.full(rng.integers(1, 400), np.nan, np.float32)
             ring.read_into(out)
             heard.append(out)
             time.sleep(0.0001)
 
-    listener = threading.Thread(target=listen)
-    listener.start()
+    reader = threading.Thread(target=read)
+    reader.start()
     for block in np.split(samples, 25):
         ring.write(block)
     ring.drain()
-    listener.join()
+    reader.join()
     played = np.concatenate(heard)
     assert np.array_equal(played[played != 0], samples)
     assert not np.isnan(played).any()
