@@ -20,7 +20,8 @@ from learning import HELD_OUT, minutes, score
 from slash_infer.codec import Codec
 from slash_infer.files import write_json
 from slash_infer.machine import describe_machine
-from slash_train.corpus import Corpus, Split
+from slash_train.choices import Split
+from slash_train.corpus import Corpus
 from slash_train.run import Run
 
 SMOOTHING = (1.0, 0.3, 0.1, 0.03, 0.01)

@@ -15,8 +15,9 @@ from baseline import BaselineTrainer
 from torch import nn
 
 from slash_infer.machine import describe_machine
+from slash_train.choices import Split
 from slash_train.config import Preset
-from slash_train.corpus import SPLITS, Corpus, Split
+from slash_train.corpus import SPLITS, Corpus
 from slash_train.evaluate import ModelScorer, bits_per_sample
 from slash_train.loader import Loader
 from slash_train.model import SampleRNN

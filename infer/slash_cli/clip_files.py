@@ -86,12 +86,12 @@ def find_destination(
 
 
 def clip_files(
-    place: Destination, numbers: Sequence[int], keep: int | None, audio_format: AudioFormat | None
+    destination: Destination, numbers: Sequence[int], keep: int | None, audio_format: AudioFormat | None
 ) -> list[Path]:
     """Return the file that each clip goes to: the path itself, or one in the folder of that path.
 
     Args:
-        place: where the audio goes. Live audio is called `-`.
+        destination: where the audio goes. Live audio is called `-`.
         numbers: of the clips.
         keep: how many of them are kept; all by default.
         audio_format: of the files in a folder; WAV by default.
@@ -99,7 +99,7 @@ def clip_files(
     Raises:
         UserError: the path has a suffix that is not written, or is one file for several clips.
     """
-    out = place.path
+    out = destination.path
     if out is None:
         if audio_format not in (None, "wav", "raw"):
             raise UserError(f"--format {audio_format}", "is for files", "--out - takes wav or raw")
@@ -121,15 +121,17 @@ def clip_files(
     return [out / f"clip-{number:04d}.{audio_format or 'wav'}" for number in numbers]
 
 
-def stored_bits(bits: int, place: Destination, files: Sequence[Path]) -> Bits:
+def stored_bits(bits: int, destination: Destination, files: Sequence[Path]) -> Bits:
     """Return the bits of a sample.
 
     Raises:
         UserError: no such files are written, or live audio has another number.
     """
-    if place.is_live and bits != 16:
-        raise UserError(f"--bits {bits}", "is for files", "--out - has 16")
-    for suffix in set() if place.is_live else {file.suffix.lower() for file in files}:
+    if destination.is_live:
+        if bits != 16:
+            raise UserError(f"--bits {bits}", "is for files", "--out - has 16")
+        return 16
+    for suffix in {file.suffix.lower() for file in files}:
         choices = list(SUBTYPES[suffix])
         if bits not in choices:
             raise UserError(f"--bits {bits}", f"a {suffix} file takes {' or '.join(map(str, choices))}")

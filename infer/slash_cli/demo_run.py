@@ -20,7 +20,7 @@ from slash_infer.bundle import Bundle
 from slash_infer.clips.render import render
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import atomic_directory, check_directory_output, write_json
-from slash_infer.gallery.find import find_sections
+from slash_infer.gallery.find import count_clips, find_sections
 from slash_infer.gallery.page import make_gallery
 from slash_infer.sampling.engine import Engine
 from slash_infer.signals import stop_signals
@@ -69,7 +69,7 @@ def run_demo(out: Path, *, minutes: float, preset: str, force: bool) -> None:
     one, *_ = measure_and_print(bundle, [1, 8], seconds=1.0, engine=engine)
     sections = find_sections([out / "clips", run.path])
     make_gallery(sections, out / "page", "Slash demo", lambda: None)
-    print_gallery(out / "page", sum(len(row.clips) for section in sections for row in section.rows))
+    print_gallery(out / "page", count_clips(sections))
     say(f"Listen:  {out / 'clips'}/*.wav, each with its spectrogram beside it, or all on {out / 'page'}/index.html")
     learned = bundle.manifest.provenance.valid_bits
     say(f"Learned: {learned:.3f} bits/sample on takes it never heard (8 know nothing)")

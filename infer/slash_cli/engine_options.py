@@ -1,6 +1,5 @@
 """`--engine` and `--precision`, as the commands that run a bundle take them."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,5 +30,5 @@ def choose_engine(bundle: "Bundle", engine: EngineName = "auto", precision: Prec
 
 def print_choice(chosen: "Chosen") -> None:
     """Print on stderr what runs a bundle, and why."""
-    why = rename_arguments(chosen.why, partial(option_of, load_command("generate")))
+    why = rename_arguments(chosen.why, lambda argument: option_of(load_command("generate"), argument))
     stderr().print(f"{chosen.engine.description}: {why}")

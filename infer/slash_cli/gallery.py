@@ -24,7 +24,7 @@ def gallery(
     slash gallery run clips --out page --title "Two guitars"
     """
     with optional_packages("gallery"):
-        from slash_infer.gallery.find import GALLERY_METADATA, find_sections
+        from slash_infer.gallery.find import GALLERY_METADATA, count_clips, find_sections
         from slash_infer.gallery.page import MADE_BY, make_gallery
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
@@ -38,7 +38,7 @@ def gallery(
     if left_out:
         files = "file that has" if left_out == 1 else "files that have"
         stderr().print(f"left out {left_out} audio {files} no sidecar of slash generate")
-    clips = sum(len(row.clips) for section in sections for row in section.rows)
+    clips = count_clips(sections)
     with progress_bar(TextColumn("drawing"), BarColumn(), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=clips)
         make_gallery(sections, out, title, advance=lambda: progress.update(task, advance=1))

@@ -5,6 +5,7 @@ Each command is the function of its name in the module of its name. Its errors n
 
 from functools import partial
 from importlib import import_module
+from itertools import chain
 from typing import Any
 
 import typer
@@ -69,7 +70,7 @@ def option_of(command: TyperCommand, argument: str) -> str:
     If the command has none, it is the option of the first other command that does: what to do about an error may take
     another command. If none does, it is the argument's name.
     """
-    for candidate in (command, *map(load_command, COMMANDS)):
+    for candidate in chain([command], map(load_command, COMMANDS)):
         for parameter in candidate.params:
             if parameter.name == argument and parameter.opts[0].startswith("-"):
                 return str(parameter.opts[0])

@@ -18,7 +18,11 @@ class Argument(NamedTuple):
     value: object = None
 
     def __str__(self) -> str:
-        return f"`{self.name}`" if self.value is None else f"`{self.name}` {self.value}"
+        return self.under(f"`{self.name}`")
+
+    def under(self, name: str) -> str:
+        """Return the argument in words, under a name that may be another."""
+        return name if self.value is None else f"{name} {self.value}"
 
 
 class UserError(Exception):
@@ -46,8 +50,7 @@ class UserError(Exception):
         """Return the same error with every argument under the name that `name_of` gives it."""
         subject = self.subject
         if isinstance(subject, Argument):
-            value = "" if subject.value is None else f" {subject.value}"
-            subject = f"{name_of(subject.name)}{value}"
+            subject = subject.under(name_of(subject.name))
         remedy = None if self.remedy is None else rename_arguments(self.remedy, name_of)
         return type(self)(subject, rename_arguments(self.fault, name_of), remedy)
 

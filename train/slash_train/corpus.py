@@ -7,7 +7,7 @@ is mono at the corpus's sample rate and not yet quantised: one corpus serves eve
 import hashlib
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json
+from slash_train.choices import Channel, Split
 
-Split = Literal["train", "valid", "test"]
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+SPLITS: tuple[Split, ...] = get_args(Split)
 MANIFEST = "corpus.json"
 MADE_BY: Literal["slash prepare"] = "slash prepare"
 SAMPLES = "samples.npy"
@@ -63,7 +63,7 @@ class CorpusManifest(BaseModel):
     made_by: Literal["slash prepare"] = MADE_BY
     schema_version: Literal[1] = 1
     sample_rate: int = Field(ge=1000, le=192_000)
-    channel: Literal["mix", "left", "right"]
+    channel: Channel
     gain_db: float
     """Gain applied to every recording alike."""
     recordings: tuple[Recording, ...]

@@ -13,7 +13,8 @@ from torch.nn import functional
 from typing_extensions import override
 
 from slash_infer.codec import Codec
-from slash_train.corpus import Corpus, Split
+from slash_train.choices import Split
+from slash_train.corpus import Corpus
 from slash_train.model import SampleRNN, State
 from slash_train.streams import NO_TARGET, Clip, Window, WindowReader, cut_clips, read_once
 from slash_train.workers import Workers

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
+from slash_train.choices import Channel
 from slash_train.corpus import MADE_BY, MANIFEST, SAMPLES, CorpusManifest, Recording
-from slash_train.recordings import Channel, SourceStats, decode, find_recordings
+from slash_train.recordings import SourceStats, decode, find_recordings
 from slash_train.splits import divide
 
 TARGET_PEAK = 10 ** (-1 / 20)  # the loudest sample of the corpus ends up at -1 dBFS

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,7 @@ import soundfile
 import soxr
 
 from slash_infer.errors import UserError
-
-Channel = Literal["mix", "left", "right"]
+from slash_train.choices import Channel
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 BLOCK_FRAMES = 1 << 16  # decoded at a time, which bounds the memory however long the file is

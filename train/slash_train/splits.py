@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
-from slash_train.corpus import SPLITS, Region, Split
+from slash_train.choices import Split
+from slash_train.corpus import SPLITS, Region
 
 
 def divide(names: Sequence[str], lengths: Sequence[int], valid: float, test: float) -> list[list[Region]]:

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict
 
 from slash_infer.codec import Codec
 from slash_infer.errors import UserError
+from slash_train.choices import Split
 from slash_train.config import Preset
-from slash_train.corpus import Corpus, Split
+from slash_train.corpus import Corpus
 
 NO_TARGET = -100  # PyTorch's cross-entropy ignores this target
 

@@ -75,6 +75,11 @@ def find_sections(folders: Sequence[Path]) -> list[Section]:
     return [_section(folder, name) for folder, name in zip(folders, _names(places), strict=True)]
 
 
+def count_clips(sections: Sequence[Section]) -> int:
+    """Return how many clips there are in all sections."""
+    return sum(len(row.clips) for section in sections for row in section.rows)
+
+
 def _section(folder: Path, name: str) -> Section:
     audio = list(_audio_files(folder))
     clips = [
