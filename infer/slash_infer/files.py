@@ -3,13 +3,17 @@
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from slash_infer.errors import UserError
+
+JSON_LIMIT = 64 << 20
+"""Bytes of the largest JSON file that is read: a corpus of a hundred thousand recordings has a third of it."""
 
 
 def check_file_output(out: Path, *, force: bool, made_by: str | None = None, argument: str = "out") -> None:
@@ -148,6 +152,34 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def open_plain_file(path: Path, what: str, remedy: str, *, limit: int) -> BinaryIO:
+    """Open a plain file for reading, without waiting for a pipe or a device that stands in its place.
+
+    Args:
+        path: the file.
+        what: what the file should be, for messages: "a corpus", for example.
+        remedy: what to do if it is something else, for messages.
+        limit: the most bytes that it may have.
+
+    Raises:
+        UserError: it is not a plain file, or it is larger than `limit`.
+        OSError: it cannot be opened.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(path, f"cannot be read as {what} (not a plain file)", remedy)
+        if status.st_size > limit:
+            raise UserError(
+                path, f"cannot be read as {what} ({status.st_size:,} bytes, and {limit:,} are the most)", remedy
+            )
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
 def read_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -160,7 +192,8 @@ def read_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
         UserError: the file is missing, unreadable, or not a JSON object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with open_plain_file(path, what, remedy, limit=JSON_LIMIT) as file:
+            content = json.loads(file.read().decode("utf-8"))
     except FileNotFoundError:
         raise UserError(path.parent, f"is not {what} (it has no {path.name})", remedy) from None
     except (OSError, ValueError, RecursionError) as error:
