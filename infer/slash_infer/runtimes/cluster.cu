@@ -435,7 +435,7 @@ FUNCTION void run_sample_tier(const Call &call) {
 
 #else
 
-constexpr int power_of_two_in(int n, int most) { return n % 2 || most == 1 ? 1 : 2 * power_of_two_in(n / 2, most / 2); }
+DEVICE constexpr int power_of_two_in(int n, int most) { return n % 2 || most == 1 ? 1 : 2 * power_of_two_in(n / 2, most / 2); }
 constexpr int COLUMNS = WIDTH / 16;                              // tiles
 constexpr int COLUMN_WARPS = power_of_two_in(COLUMNS, WARPS), ROW_WARPS = WARPS / COLUMN_WARPS;
 constexpr int UNITS = WIDTH / CLUSTER, LOGIT_ROWS = LOGITS / CLUSTER;  // of a block

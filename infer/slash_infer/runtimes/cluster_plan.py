@@ -220,6 +220,8 @@ class _Planner:
             raise DoesNotFit(f"the kernel has {MAX_TIERS} frame tiers, and the model {len(tiers)}")
         if sample is not None and not sample.hidden:
             raise DoesNotFit("the kernel needs a hidden layer after the table")
+        if clips > min(8, threads // 64):
+            raise DoesNotFit(f"{clips} clips are more than a cluster has warps for")
         self.tiers, self.sample, self.levels = tiers, sample, levels
         self.cluster, self.frame_blocks, self.clips, self.threads = cluster, frame_blocks, clips, threads
         self.warps, self.shared_bytes, self.row_tiles = threads // 32, shared_bytes, row_tiles
