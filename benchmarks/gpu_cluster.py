@@ -32,15 +32,17 @@ JOBS = [
     "tiny:cluster=1,frames=8,threads=256",
     "slash:cluster=16,frames=112,profile",
     "live:cluster=4,frames=64,profile",
-    "live:cluster=8,frames=64",
-    "live:cluster=2,frames=64",
-    "slash:cluster=16,frames=112,threads=256",
+    "slash:cluster=16,frames=112,threads=256,profile",
     "slash:cluster=16,frames=112,clips=8,profile",
+    "live:cluster=8,frames=64",
+    "live:cluster=4,frames=32",
+    "live:cluster=2,frames=64",
+    "slash:cluster=16,frames=112,rows=1",
     "paper-3tier:cluster=16,frames=112",
     "studio:cluster=16,frames=112",
     "frame-rnn:cluster=1,frames=112",
 ]
-JOB_SECONDS = 60
+JOB_SECONDS = 40
 CHECKED_SAMPLES = 192
 TIMED_SECONDS = 1.0  # of audio
 REPEATS = 3
@@ -260,6 +262,8 @@ def run_job(name, options):
             break
         print(f"only {most} clusters of {cluster} fit: fewer frame blocks", flush=True)
         frames = (most - 1) * cluster
+        if frames < cluster:
+            raise RuntimeError(f"{most} clusters of {cluster} are too few")
     result |= {
         "resident_MB": sum(plan.resident_bytes) / 1e6,
         "streamed_MB": sum(plan.streamed_bytes) / 1e6,
@@ -503,7 +507,7 @@ def parse(job):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--seconds", type=float, default=170, help="for all jobs; later jobs are dropped")
+    parser.add_argument("--seconds", type=float, default=150, help="for all jobs; later jobs are dropped")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("jobs", nargs="*", default=JOBS)
     args = parser.parse_args()
