@@ -197,7 +197,7 @@ def _identity(device: Device) -> tuple[str, str, str]:
     capability = device.compute_capability
     try:
         driver_version = ".".join(map(str, system.get_kernel_mode_driver_version()))
-    except nvml.NvmlError as error:
+    except (DynamicLibNotFoundError, nvml.NvmlError) as error:
         raise Unavailable(f"no NVIDIA GPU can be used (its driver's version is unknown: {error})") from error
     return device.name, f"{capability.major}.{capability.minor}", driver_version
 
