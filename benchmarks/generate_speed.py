@@ -21,6 +21,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from device import describe_device
 from eager_generation import EagerGeneration
 
 from slash_export.bundle_writer import write_unchecked
@@ -88,7 +89,7 @@ def main(
     if json_file is not None:
         content: dict[str, Any] = {
             "machine": asdict(describe_machine()),
-            "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+            "device": describe_device(device),
             "preset": preset,
             "model": configuration.model.model_dump(mode="json"),
             "sample_rate": sample_rate,

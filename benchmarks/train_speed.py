@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from baseline import BaselineTrainer
+from device import describe_device
 from plain_layers import use_plain_layers
 
 from slash_infer.files import write_json
@@ -71,7 +72,7 @@ def main(
     if json_file is not None:
         content: dict[str, Any] = {
             "machine": asdict(describe_machine()),
-            "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
+            "device": describe_device(place.type),
             "threads": torch.get_num_threads(),
             "preset": preset,
             "model": configuration.model.model_dump(mode="json"),

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("slash-audio", "numpy", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "tensorrt-rtx")
+PACKAGES = (
+    *("slash-audio", "numpy", "onnxruntime", "onnxruntime-gpu", "torch"),
+    *("tensorrt", "tensorrt-rtx", "cuda-core", "cuda-bindings"),
+)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from slash_infer.bundle import Bundle
 from slash_infer.clips.best_of import best_of
 from slash_infer.clips.clip_file import sidecar_beside
 from slash_infer.clips.primes import read_prime
-from slash_infer.clips.render import BATCH, render
+from slash_infer.clips.render import render
 from slash_infer.clips.resume import unfinished
 from slash_infer.clips.sidecar import Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions
@@ -47,7 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
 def test_files_hold_what_the_sampler_makes(bundle: Bundle, engine: Engine, tmp_path: Path, suffix: str) -> None:
-    job = specs(tmp_path, range(BATCH + 2), suffix, temperature=TemperatureSchedule.constant(0.9))
+    job = specs(tmp_path, range(OnnxCpu.clips_together + 2), suffix, temperature=TemperatureSchedule.constant(0.9))
     rendered = render(bundle, engine, job, OPTIONS)
     sampler = Sampler(bundle, [17], seed=9, temperature=0.9, engine=engine)
     expected = sampler.generate(0.05)[0]
@@ -57,7 +57,7 @@ def test_files_hold_what_the_sampler_makes(bundle: Bundle, engine: Engine, tmp_p
     assert (recipe.seed, recipe.clip, recipe.temperature, outcome.seconds) == (9, 17, 0.9, 0.05)
     assert outcome.complete and outcome.bits_per_sample == round(float(sampler.bits[0]), 4)
     assert rendered.seconds == pytest.approx(0.9)
-    assert (rendered.together, rendered.stopped) == (BATCH, False)
+    assert (rendered.together, rendered.stopped) == (OnnxCpu.clips_together, False)
     assert len(contents(tmp_path)) == 2 * len(job)
 
 
@@ -84,18 +84,18 @@ def test_normalised_files_are_as_loud_as_asked(bundle: Bundle, engine: Engine, t
 def test_a_stopped_job_leaves_shorter_files_and_goes_on(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     """Stopped in the second batch. Called again: finished clips are not touched, those cut short are made whole."""
     whole, begun = tmp_path / "whole", tmp_path / "begun"
-    options, clips = replace(OPTIONS, seconds=0.6), range(BATCH + 3)
+    options, clips = replace(OPTIONS, seconds=0.6), range(OnnxCpu.clips_together + 3)
     render(bundle, engine, specs(whole, clips), options)
     asked = itertools.count()
     rendered = render(bundle, engine, specs(begun, clips), options, stop=lambda: next(asked) == 6)
     assert rendered.stopped and len(rendered.clips) == len(clips)
-    short = heard(begun / f"{BATCH}.wav")
-    assert np.array_equal(short, heard(whole / f"{BATCH}.wav")[: len(short)]) and len(short) == 8000
-    outcome = Sidecar.read(begun / f"{BATCH}.json").outcome
+    short = heard(begun / f"{OnnxCpu.clips_together}.wav")
+    assert np.array_equal(short, heard(whole / f"{OnnxCpu.clips_together}.wav")[: len(short)]) and len(short) == 8000
+    outcome = Sidecar.read(begun / f"{OnnxCpu.clips_together}.json").outcome
     assert (outcome.complete, outcome.seconds) == (False, 0.5)
     before = {path: path.stat().st_mtime_ns for path in begun.iterdir()}
     left = unfinished(bundle, engine, specs(begun, clips), options, force=False)
-    assert [spec.clip for spec in left] == list(range(BATCH, BATCH + 3))
+    assert [spec.clip for spec in left] == list(range(OnnxCpu.clips_together, OnnxCpu.clips_together + 3))
     cut_short_again = render(bundle, engine, left, options, stop=itertools.count().__next__)
     assert cut_short_again.stopped and {path: path.stat().st_mtime_ns for path in begun.iterdir()} == before
     render(bundle, engine, left, options)
@@ -231,10 +231,12 @@ def test_a_clip_that_cannot_be_written_takes_nothing_with_it(bundle: Bundle, eng
 
 
 def test_candidates_that_were_cut_short_come_last(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    job, asked = specs(tmp_path, range(BATCH + 4)), itertools.count()
-    chosen = best_of(bundle, engine, job, replace(OPTIONS, seconds=0.6), BATCH, stop=lambda: next(asked) == 5)
-    assert chosen.rendered.stopped and len(chosen.ranking) == BATCH + 4
-    assert [sidecar.outcome.complete for sidecar in chosen.ranking] == [True] * BATCH + [False] * 4
+    job, asked = specs(tmp_path, range(OnnxCpu.clips_together + 4)), itertools.count()
+    chosen = best_of(
+        bundle, engine, job, replace(OPTIONS, seconds=0.6), OnnxCpu.clips_together, stop=lambda: next(asked) == 5
+    )
+    assert chosen.rendered.stopped and len(chosen.ranking) == OnnxCpu.clips_together + 4
+    assert [sidecar.outcome.complete for sidecar in chosen.ranking] == [True] * OnnxCpu.clips_together + [False] * 4
 
 
 def test_the_prime_is_not_measured(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:

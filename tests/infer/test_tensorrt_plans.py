@@ -74,7 +74,7 @@ def test_a_plan_is_built_once(bundle: Bundle) -> None:
 
 def test_a_plan_for_another_driver_or_a_damaged_one_is_not_taken() -> None:
     cache = PlanCache()
-    key = PlanKey("0" * 64, "tensorrt_rtx", "1.7", "NVIDIA H200", "9.0", "580.1", recipe=1, batches=(1, 8, 1024))
+    key = PlanKey("0" * 64, "tensorrt_rtx", "1.7", "NVIDIA H200", "9.0", "580.1", recipe=1, batches=((1, 8, 1024),))
     cache.keep(key, b"a plan")
     assert cache.find(key) == b"a plan"
     for change in (

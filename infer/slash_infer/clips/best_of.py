@@ -11,7 +11,7 @@ import soundfile
 from slash_infer.audio.measures import measure
 from slash_infer.bundle import Bundle
 from slash_infer.clips.clip_file import sidecar_beside
-from slash_infer.clips.render import BATCH, Advance, Again, Rendered, render
+from slash_infer.clips.render import Advance, Again, Rendered, render
 from slash_infer.clips.sidecar import Sidecar
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.errors import UserError
@@ -58,9 +58,10 @@ def best_of(
     """
     with tempfile.TemporaryDirectory(prefix="slash-candidates-") as folder:
         drafts = {spec.clip: replace(spec, file=Path(folder, str(spec.clip), spec.file.name)) for spec in candidates}
-        rendered, ranking = Rendered(together=min(BATCH, len(candidates))), list[Sidecar]()
-        for first in range(0, len(candidates), BATCH):
-            batch = [drafts[spec.clip] for spec in candidates[first : first + BATCH]]
+        together = engine.runtime.clips_together
+        rendered, ranking = Rendered(together=min(together, len(candidates))), list[Sidecar]()
+        for first in range(0, len(candidates), together):
+            batch = [drafts[spec.clip] for spec in candidates[first : first + together]]
             part = render(bundle, engine, batch, options, again=again, stop=stop, advance=advance)
             rendered.add(part)
             ranking += [measured(file, sidecar) for file, sidecar in part.clips]

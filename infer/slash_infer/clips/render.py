@@ -19,8 +19,6 @@ from slash_infer.errors import Argument, UserError
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import BLOCK_SECONDS, LIVE_BLOCK_SECONDS, Sampler
 
-BATCH = 16  # clips rendered side by side: enough to keep a processor busy, few enough to hear the first ones soon
-
 Advance = Callable[[float, float], None]
 """Called with the seconds of audio just generated, over the batch, and the x realtime of the batch so far."""
 
@@ -92,13 +90,14 @@ def render(
         UserError: a file cannot be written, for example because the disk is full, or cannot hold that many samples.
     """
     _check_length(bundle, specs, options)
-    rendered = Rendered(together=min(BATCH, len(specs)))
+    together = engine.runtime.clips_together
+    rendered = Rendered(together=min(together, len(specs)))
     start = time.perf_counter()
-    for first in range(0, len(specs), BATCH):
+    for first in range(0, len(specs), together):
         if stop():
             rendered.stopped = True
             break
-        batch = specs[first : first + BATCH]
+        batch = specs[first : first + together]
         rendered.add(_render_batch(bundle, engine, batch, options, () if first else also, again, stop, advance))
     rendered.wall_seconds = time.perf_counter() - start
     return rendered

@@ -1,28 +1,43 @@
 """An NVIDIA GPU without PyTorch: its memory, one stream, and CUDA graphs, through cuda-core and CUDA's driver API."""
 
+import gc
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cuda.bindings import driver
+from cuda.bindings import driver, nvml
 from cuda.core import Device, system
 from cuda.pathfinder import DynamicLibNotFoundError
 from typing_extensions import override
 
 from slash_infer.bundle import Precision
-from slash_infer.errors import first_line
-from slash_infer.runtimes.protocol import Launch, Runtime, Unavailable
+from slash_infer.runtimes.protocol import Launch, Runtime, Unavailable, in_order
+
+
+class _Memory:
+    """Owns a buffer. When it is dropped, by whichever thread, the buffer is kept until the runtime frees it.
+
+    A buffer that is freed while its stream is captured spoils the capture.
+    """
+
+    def __init__(self, buffer: Any, dropped: deque[Any]) -> None:
+        self._buffer, self._dropped = buffer, dropped
+
+    def __del__(self) -> None:
+        self._dropped.append(self._buffer)
 
 
 @dataclass(frozen=True)
 class GpuArray:
     """A row-major array in the GPU's memory."""
 
-    memory: Any
-    """The buffer that holds it, kept alive."""
+    memory: _Memory
+    """What holds it, kept alive."""
     address: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -45,18 +60,29 @@ class GpuArray:
 class Gpu(Runtime[GpuArray]):
     """The first GPU with a stream: everything that the runtimes on it share.
 
+    It may be used from any thread. Threads take turns, since all work is queued on the one stream.
+
     Raises:
         Unavailable: there is no GPU, or no driver for it.
     """
 
+    clips_together = 256
+
     def __init__(self) -> None:
-        with _or_unavailable():
-            self.device = Device(0)
-            self.device.set_current()
-            self.stream = self.device.create_stream()
-            self.handle = int(self.stream.handle)
-            self.identity = _identity(self.device)
-            """Name, compute capability such as 9.0, and driver version such as 580.159.4."""
+        self.device, self._context = _first_gpu()
+        self.identity = _identity(self.device)
+        """Name, compute capability such as 9.0, and driver version such as 580.159.4."""
+        self.stream = self.device.create_stream()
+        self.handle = int(self.stream.handle)
+        self._lock = RLock()
+        self._dropped: deque[Any] = deque()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Let no other thread queue work meanwhile, and make the GPU's context the thread's current one."""
+        with self._lock:
+            _check(driver.cuCtxSetCurrent(self._context))
+            yield
 
     @override
     def threads(self, clips: int, width: int) -> int:
@@ -69,10 +95,11 @@ class Gpu(Runtime[GpuArray]):
     @override
     def array(self, shape: Sequence[int], dtype: npt.DTypeLike) -> GpuArray:
         kind = np.dtype(dtype)
-        buffer = self.device.allocate(max(1, int(np.prod(shape)) * kind.itemsize), stream=self.stream)
-        array = GpuArray(buffer, int(buffer.handle), tuple(shape), kind)
-        buffer.fill(0, stream=self.stream)
-        return array
+        with self.turn():
+            self._free_dropped()
+            buffer = self.device.allocate(max(1, int(np.prod(shape)) * kind.itemsize), stream=self.stream)
+            buffer.fill(0, stream=self.stream)
+        return GpuArray(_Memory(buffer, self._dropped), int(buffer.handle), tuple(shape), kind)
 
     @override
     def part(self, array: GpuArray, index: int, shape: Sequence[int]) -> GpuArray:
@@ -83,14 +110,16 @@ class Gpu(Runtime[GpuArray]):
         held = np.ascontiguousarray(values, array.dtype)
         if held.shape != array.shape:
             raise ValueError(f"{held.shape} does not fit {array.shape}")
-        _check(driver.cuMemcpyHtoDAsync(array.address, held.ctypes.data, array.bytes, self.handle))
-        self.stream.sync()  # before `held` is freed
+        with self.turn():
+            _check(driver.cuMemcpyHtoDAsync(array.address, held.ctypes.data, array.bytes, self.handle))
+            self.stream.sync()  # before `held` is freed
 
     @override
     def get(self, array: GpuArray) -> npt.NDArray[Any]:
         values = np.empty(array.shape, array.dtype)
-        _check(driver.cuMemcpyDtoHAsync(values.ctypes.data, array.address, array.bytes, self.handle))
-        self.stream.sync()
+        with self.turn():
+            _check(driver.cuMemcpyDtoHAsync(values.ctypes.data, array.address, array.bytes, self.handle))
+            self.stream.sync()
         return values
 
     @override
@@ -101,27 +130,45 @@ class Gpu(Runtime[GpuArray]):
         plan.srcDevice, plan.srcXInBytes, plan.srcPitch = source.address, column * item, source.row_bytes
         plan.dstDevice, plan.dstXInBytes, plan.dstPitch = to.address, to_column * item, to.row_bytes
         plan.WidthInBytes, plan.Height = columns * item, to.shape[0]
+        held = plan, to, source  # a plan has addresses alone
 
         def copy() -> None:
-            _check(driver.cuMemcpy2DAsync(plan, self.handle))
+            with self.turn():
+                _check(driver.cuMemcpy2DAsync(held[0], self.handle))
 
         return copy
 
     @override
     def copy_row(self, to: GpuArray, to_row: int, source: GpuArray, row: int) -> None:
-        _check(driver.cuMemcpyDtoDAsync(to.row(to_row), source.row(row), to.row_bytes, self.handle))
+        with self.turn():
+            _check(driver.cuMemcpyDtoDAsync(to.row(to_row), source.row(row), to.row_bytes, self.handle))
 
     @override
     def capture(self, work: Sequence[Launch]) -> Launch:
-        for launch in work:  # once outside the graph: first runs compile and allocate
-            launch()
-        self.stream.sync()
-        builder = self.stream.create_graph_builder()
-        builder.begin_building()
-        for launch in work:
-            launch()
-        graph = builder.end_building().complete()
-        return lambda: graph.launch(self.stream)
+        with self.turn(), _no_garbage_collection():
+            self._free_dropped()
+            in_order(work)()  # once outside the graph: first runs compile and allocate
+            self.stream.sync()
+            builder = self.stream.create_graph_builder()
+            builder.begin_building()
+            in_order(work)()
+            graph = builder.end_building().complete()
+        return _Replay(self, graph, work)
+
+    def _free_dropped(self) -> None:
+        while self._dropped:
+            self._dropped.popleft().close()
+
+
+class _Replay:
+    """A captured graph as a launch. It keeps alive what was captured, since a graph holds addresses alone."""
+
+    def __init__(self, gpu: Gpu, graph: Any, work: Sequence[Launch]) -> None:
+        self._gpu, self._graph, self._work = gpu, graph, work
+
+    def __call__(self) -> None:
+        with self._gpu.turn():
+            self._graph.launch(self._gpu.stream)
 
 
 def gpu_identity() -> tuple[str, str, str]:
@@ -130,27 +177,49 @@ def gpu_identity() -> tuple[str, str, str]:
     Raises:
         Unavailable: there is no GPU, or no driver for it.
     """
-    with _or_unavailable():
-        device = Device(0)
-        device.set_current()
-        return _identity(device)
+    device, _ = _first_gpu()
+    return _identity(device)
+
+
+def _first_gpu() -> tuple[Device, Any]:
+    """Return the first GPU, made current in this thread, and its context."""
+    try:
+        _available(driver.cuInit(0))
+    except DynamicLibNotFoundError as error:
+        raise Unavailable("there is no NVIDIA driver here") from error
+    context = _available(driver.cuDevicePrimaryCtxRetain(_available(driver.cuDeviceGet(0))))
+    device = Device(0)
+    device.set_current()
+    return device, context
 
 
 def _identity(device: Device) -> tuple[str, str, str]:
     capability = device.compute_capability
-    driver_version = ".".join(map(str, system.get_kernel_mode_driver_version()))
+    try:
+        driver_version = ".".join(map(str, system.get_kernel_mode_driver_version()))
+    except (DynamicLibNotFoundError, nvml.NvmlError) as error:
+        raise Unavailable(f"no NVIDIA GPU can be used (its driver's version is unknown: {error})") from error
     return device.name, f"{capability.major}.{capability.minor}", driver_version
 
 
 @contextmanager
-def _or_unavailable() -> Iterator[None]:
-    """Raise `Unavailable` if the body finds no GPU it can use."""
+def _no_garbage_collection() -> Iterator[None]:
+    """Collect no garbage meanwhile: a library's objects that are destroyed could call the driver."""
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
         yield
-    except DynamicLibNotFoundError as error:
-        raise Unavailable("there is no NVIDIA driver here") from error
-    except Exception as error:  # anything else that can be wrong has many exception types
-        raise Unavailable(f"no NVIDIA GPU can be used ({first_line(error)})") from error
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _available(result: Any) -> Any:
+    """Return the value of a driver call that succeeds where there is a GPU that can be used."""
+    code, *value = result
+    if code != driver.CUresult.CUDA_SUCCESS:
+        raise Unavailable(f"no NVIDIA GPU can be used ({code.name})")
+    return value[0] if value else None
 
 
 def _check(result: Any) -> None:

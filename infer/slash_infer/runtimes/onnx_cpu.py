@@ -34,6 +34,7 @@ class OnnxCpu(Runtime[Array]):
 
     name = "cpu"
     precisions: tuple[Precision, ...] = ("int8", "fp32", "fp16")
+    clips_together = 16
 
     def __init__(self, cores: int | None = None, *, open_session: OpenSession = open_session) -> None:
         self._cores = cores or min(usable_cores(), MOST_THREADS)

@@ -1,8 +1,7 @@
-"""ONNX Runtime on an NVIDIA GPU. ONNX Runtime captures each bound run in a CUDA graph of its own."""
+"""ONNX Runtime on an NVIDIA GPU."""
 
-import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 
 import onnxruntime as ort
@@ -12,7 +11,7 @@ from slash_infer.bundle import Precision
 from slash_infer.errors import UserError
 from slash_infer.runtimes.gpu import Gpu, GpuArray
 from slash_infer.runtimes.onnx_session import OnnxGraph, open_session
-from slash_infer.runtimes.protocol import Launch, Unavailable, in_order
+from slash_infer.runtimes.protocol import Launch, Unavailable
 
 PROVIDER = "CUDAExecutionProvider"
 
@@ -55,22 +54,17 @@ class OnnxCuda(Gpu):
             raise UserError(name, "ONNX Runtime cannot use the GPU", "use `engine` cpu")
         return _CudaGraph(session, "cuda", lambda array: array.address)
 
-    @override
-    def capture(self, work: Sequence[Launch]) -> Launch:
-        run = in_order(work)  # the runs become CUDA graphs by themselves; copies between them are queued as they are
-        run()  # ONNX Runtime captures a run the first time it is made
-        self.stream.sync()
-        return run
-
 
 class _CudaGraph(OnnxGraph):
-    """A graph whose bound runs are each captured under a number of their own."""
+    """A graph whose runs are queued on the GPU's stream and not waited for, so that `Gpu.capture` can record them.
 
-    _numbers = itertools.count(1)
+    Sessions are made fit for capture (`enable_cuda_graph`), but ONNX Runtime captures nothing by itself: its graphs
+    would live as long as the session, one for each batch that was ever bound.
+    """
 
     @override
     def bind(self, arrays: Mapping[str, GpuArray]) -> Launch:
         options = ort.RunOptions()
-        options.add_run_config_entry("gpu_graph_id", str(next(self._numbers)))
+        options.add_run_config_entry("gpu_graph_id", "-1")
         options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         return self.bind_with(options, arrays)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from slash_infer.errors import UserError
 from slash_infer.files import atomic_file, read_json, write_json
@@ -31,8 +32,8 @@ class PlanKey:
     """Version of the driver, or `any` for plans built ahead of time."""
     recipe: int
     """Number of the build procedure."""
-    batches: tuple[int, int, int]
-    """Smallest, best and largest batch size."""
+    batches: tuple[tuple[int, int, int], ...]
+    """Smallest, best and largest batch size of each profile."""
 
     @property
     def name(self) -> str:
@@ -63,7 +64,7 @@ class PlanCache:
         if not (metadata.exists() and plan.exists()):
             return None
         content = plan.read_bytes()
-        expected = {**asdict(key), "batches": list(key.batches), "plan_sha256": hashlib.sha256(content).hexdigest()}
+        expected = _described(key, content)
         try:
             return content if read_json(metadata, "a plan's metadata", "remove it") == expected else None
         except UserError:  # cut short: the plan is built again
@@ -87,7 +88,7 @@ class PlanCache:
         """Write a plan under its key."""
         with atomic_file(self.path_of(key)) as part:
             part.write_bytes(plan)
-        write_json(self._metadata_of(key), {**asdict(key), "plan_sha256": hashlib.sha256(plan).hexdigest()})
+        write_json(self._metadata_of(key), _described(key, plan))
 
     def path_of(self, key: PlanKey) -> Path:
         """Return the path of a key's plan, whether or not it exists."""
@@ -95,3 +96,9 @@ class PlanCache:
 
     def _metadata_of(self, key: PlanKey) -> Path:
         return self.path / f"{key.name}.json"
+
+
+def _described(key: PlanKey, plan: bytes) -> dict[str, Any]:
+    """Return what stands beside a plan."""
+    batches = [list(profile) for profile in key.batches]
+    return {**asdict(key), "batches": batches, "plan_sha256": hashlib.sha256(plan).hexdigest()}

@@ -64,6 +64,8 @@ class Runtime(Protocol[A]):
     """`cpu`, `cuda` or `tensorrt`."""
     precisions: tuple[Precision, ...]
     """The precisions it supports, the fastest first."""
+    clips_together: int
+    """Clips to generate side by side: enough to keep the device busy, few enough to hear the first ones soon."""
 
     @property
     def description(self) -> str:

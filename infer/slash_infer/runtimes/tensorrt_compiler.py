@@ -9,13 +9,14 @@ import importlib
 from typing import Any
 
 from slash_infer.bundle import Precision
-from slash_infer.errors import UserError, first_line
+from slash_infer.errors import Argument, UserError, first_line
 from slash_infer.runtimes.plan_cache import PlanKey
 from slash_infer.runtimes.protocol import Unavailable
 
 PLAN_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")  # int8 graphs are for ONNX Runtime on the CPU
-RECIPE = 1  # to be raised with every change to how plans are built
-BATCHES = (1, 8, 1024)  # clips in a batch: the fewest a plan takes, those it is tuned for, the most it takes
+RECIPE = 2  # to be raised with every change to how plans are built
+BATCHES = ((1, 1, 1), (2, 8, 16), (17, 256, 256), (257, 1024, 4096))
+"""A plan's profiles: the fewest clips side by side that each takes, those it is tuned for, and the most it takes."""
 NOT_CAPTURABLE = b"stream_capturable=0"  # TensorRT-RTX marks each part of a plan that it compiles as one
 TARGETS = {"7.5": "SM75", "8.0": "SM80", "8.6": "SM86", "8.9": "SM89", "12.0": "SM120", "12.1": "SM121"}
 
@@ -89,18 +90,32 @@ class Compiler:
                 trt.ComputeCapability.CURRENT if target is None else getattr(trt.ComputeCapability, TARGETS[target])
             )
             config.set_compute_capability(wanted, 0)
-        profile = builder.create_optimization_profile()
-        for i in range(network.num_inputs):
-            tensor = network.get_input(i)
-            shapes = [[batch if size == -1 else size for size in tensor.shape] for batch in BATCHES]
-            profile.set_shape(tensor.name, *shapes)
-        config.add_optimization_profile(profile)
+        config.max_aux_streams = 0  # a sample's kernels depend on one another
+        for batches in BATCHES:
+            profile = builder.create_optimization_profile()
+            for i in range(network.num_inputs):
+                tensor = network.get_input(i)
+                shapes = [[batch if size == -1 else size for size in tensor.shape] for batch in batches]
+                profile.set_shape(tensor.name, *shapes)
+            config.add_optimization_profile(profile)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise UserError(name, f"TensorRT cannot compile it ({self.logger.last})", "use `engine` cuda or cpu")
         if NOT_CAPTURABLE in bytes(plan):
             raise UserError(name, "its plan cannot be captured in a CUDA graph", "use `engine` cuda or cpu")
         return bytes(plan)
+
+
+def profile_for(clips: int) -> int:
+    """Return the number of the profile for a batch of `clips` clips.
+
+    Raises:
+        UserError: no profile takes so many.
+    """
+    for number, (fewest, _, most) in enumerate(BATCHES):
+        if fewest <= clips <= most:
+            return number
+    raise UserError(Argument("clips", clips), f"TensorRT's plans take at most {BATCHES[-1][2]} side by side")
 
 
 def _strongly_typed(trt: Any) -> int:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from slash_infer.errors import Argument, UserError, first_line
+from slash_infer.errors import UserError, first_line
 from slash_infer.runtimes.gpu import Gpu, GpuArray
 from slash_infer.runtimes.plan_cache import PlanCache
 from slash_infer.runtimes.protocol import Graph, Launch, TensorType, Unavailable
-from slash_infer.runtimes.tensorrt_compiler import BATCHES, PLAN_PRECISIONS, Compiler
+from slash_infer.runtimes.tensorrt_compiler import PLAN_PRECISIONS, Compiler, profile_for
 
 
 class TensorRt(Gpu):
@@ -30,7 +30,7 @@ class TensorRt(Gpu):
         self._cache = PlanCache()
         try:
             self._runtime = self._compiler.trt.Runtime(self._compiler.logger)
-        except Exception as error:  # the driver is too old, for example
+        except TypeError as error:  # the library made none: the driver is too old, for example
             reason = f"{first_line(error)}; {self._compiler.logger.last}"
             raise Unavailable(f"{self._compiler.flavour} cannot start ({reason})") from error
 
@@ -41,7 +41,9 @@ class TensorRt(Gpu):
 
     @override
     def load(self, content: bytes, name: str, width: int) -> "_PlanGraph":
-        engine = self._runtime.deserialize_cuda_engine(self.plan(content, name))
+        plan = self.plan(content, name)
+        with self.turn():
+            engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise UserError(name, f"TensorRT cannot load its own plan ({self._compiler.logger.last})")
         return _PlanGraph(self, self._compiler.trt, engine, name)
@@ -50,7 +52,8 @@ class TensorRt(Gpu):
         """Return the plan of a graph for this GPU, from the cache or newly built. `content` is ONNX."""
         key = self._compiler.key(content, *self.identity)
         ahead_of_time = replace(key, gpu="any", driver="any")
-        plan, _ = self._cache.find_or_build([key, ahead_of_time], lambda: self._compiler.build(content, name))
+        with self.turn():
+            plan, _ = self._cache.find_or_build([key, ahead_of_time], lambda: self._compiler.build(content, name))
         return plan
 
 
@@ -74,21 +77,30 @@ class _PlanGraph(Graph[GpuArray]):
 
     @override
     def bind(self, arrays: Mapping[str, GpuArray]) -> Launch:
-        context = self._new_context()  # one for each bound run: captured graphs refer to it
-        context.set_device_memory(self._workspace.address, self._engine.device_memory_size_v2)
-        for name, array in arrays.items():
-            if name in self.inputs and not context.set_input_shape(name, array.shape):
-                raise UserError(Argument("clips"), f"a plan takes {BATCHES[0]} to {BATCHES[2]} clips side by side")
-            context.set_tensor_address(name, array.address)
         stream = self._runtime.handle
-        if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(stream):
-            raise UserError(self._name, "its plan cannot be captured in a CUDA graph", "use `engine` cuda")
+        with self._runtime.turn():
+            context = self._new_context()  # one for each bound run: captured graphs refer to it
+            context.set_device_memory(self._workspace.address, self._engine.device_memory_size_v2)
+            context.set_optimization_profile_async(profile_for(self._clips(arrays)), stream)
+            for name, array in arrays.items():
+                if name in self.inputs and not context.set_input_shape(name, array.shape):
+                    raise RuntimeError(f"{self._name}: TensorRT does not take {name} of shape {array.shape}")
+                context.set_tensor_address(name, array.address)
+            if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(stream):
+                raise UserError(self._name, "its plan cannot be captured in a CUDA graph", "use `engine` cuda")
+        held = context, arrays  # a context has addresses alone
 
         def launch() -> None:
-            if not context.execute_async_v3(stream):
-                raise RuntimeError(f"{self._name}: TensorRT could not run it")
+            with self._runtime.turn():
+                if not held[0].execute_async_v3(stream):
+                    raise RuntimeError(f"{self._name}: TensorRT could not run it")
 
         return launch
+
+    def _clips(self, arrays: Mapping[str, GpuArray]) -> int:
+        """Return the size of the batch axis."""
+        name, tensor = next(iter(self.inputs.items()))
+        return arrays[name].shape[list(tensor.shape).index("batch")]
 
     def _new_context(self) -> Any:
         """Return an execution context without memory. TensorRT-RTX compiles for a shape as soon as it is set."""
