@@ -7,7 +7,7 @@ import numpy as np
 from cuda.core import EventOptions
 
 from slash_infer.bundle import Bundle
-from slash_infer.runtimes.gpu import Gpu
+from slash_infer.runtimes.gpu import GpuGraphs
 from slash_infer.sampling.engine import Engine
 
 STEPS = 500
@@ -28,7 +28,7 @@ class FrameCost:
     """Reading the weights once at that bandwidth, though lower tiers read theirs several times."""
 
 
-def frame_cost(bundle: Bundle, engine: Engine, gpu: Gpu) -> FrameCost:
+def frame_cost(bundle: Bundle, engine: Engine, gpu: GpuGraphs) -> FrameCost:
     """Time the steps of one clip between two events on the stream they run on."""
     runner = engine.runner(1)
     uniform = np.random.default_rng(0).random((1, bundle.manifest.top_hop), np.float32)
@@ -46,7 +46,7 @@ def frame_cost(bundle: Bundle, engine: Engine, gpu: Gpu) -> FrameCost:
     return FrameCost(seconds * 1e6, weight_bytes, bandwidth, weight_bytes / bandwidth * 1e6)
 
 
-def _bandwidth(gpu: Gpu) -> float:
+def _bandwidth(gpu: GpuGraphs) -> float:
     source, to = (gpu.array([COPIED // 4], np.float32) for _ in range(2))
 
     def copy() -> None:
@@ -57,7 +57,7 @@ def _bandwidth(gpu: Gpu) -> float:
     return 2 * COPIED * COPIES / _timed(gpu, copy)
 
 
-def _timed(gpu: Gpu, work: Callable[[], object]) -> float:
+def _timed(gpu: GpuGraphs, work: Callable[[], object]) -> float:
     """Return the seconds that work takes on the GPU's stream."""
     timing = EventOptions(timing_enabled=True)
     gpu.stream.sync()

@@ -8,6 +8,8 @@ import onnx
 from onnx.utils import Extractor
 
 from slash_infer.bundle import Bundle
+from slash_infer.runtimes.generation_state import GenerationState
+from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.host_graph import HostGraph
 from slash_infer.sampling.engine import Engine
 
@@ -25,7 +27,7 @@ class TeacherForced:
 
     Args:
         bundle: the bundle.
-        engine: an engine that runs it.
+        engine: an engine that runs its graphs.
 
     Raises:
         UserError: the engine's runtime rejects the first step.
@@ -34,20 +36,28 @@ class TeacherForced:
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.engine = engine
         self._manifest = bundle.manifest
-        self._frame_tiers = [HostGraph(engine.runtime, graph) for graph in engine.graphs.frame_tiers]
-        self._states: list[dict[str, Float32]] = []
+        model = engine.model
+        if not isinstance(model, GraphModel):
+            raise TypeError(f"the engine {engine.runtime.name} has no graphs to look into")
+        self._frame_tiers = [HostGraph(model.runtime, graph) for graph in model.graphs.frame_tiers]
+        self.rnn_states: list[dict[str, Float32]] = []
+        """The RNN states of the clips, as in a `GenerationState`."""
         self._one_step: HostGraph[Any] | None = None
         if bundle.manifest.sample_tier.history:
             entry = bundle.variant(engine.precision).sample_tier
             whole = onnx.load_from_string(bundle.read(entry))
             cut = _first_step(whole, bundle.manifest.width, bundle.manifest.codec.levels)
             name = f"the first step of {entry.file}"
-            graph = engine.runtime.load(cut.SerializeToString(), name, bundle.manifest.width)
-            self._one_step = HostGraph(engine.runtime, graph)
+            graph = model.runtime.load(cut.SerializeToString(), name, bundle.manifest.width)
+            self._one_step = HostGraph(model.runtime, graph)
 
     def start(self, clips: int) -> None:
         """Start `clips` new clips, from the learned initial state."""
-        self._states = self.engine.initial_state(clips).rnn_states
+        self.resume(self.engine.initial_state(clips))
+
+    def resume(self, state: GenerationState) -> None:
+        """Go on from the RNN states of another batch of clips."""
+        self.rnn_states = list(state.rnn_states)
 
     def logits(self, codes: Int32) -> Float32:
         """Continue over the next T samples.
@@ -86,12 +96,12 @@ class TeacherForced:
         Returns:
             the conditioning of the tier below, [B, r, D], or the logits where there is no sample tier, [B, r, Q].
         """
-        state = self._states[k - 1]
+        state = self.rnn_states[k - 1]
         feed: dict[str, npt.NDArray[Any]] = {"frame": frame, **state}
         if conditioning is not None:
             feed["conditioning"] = conditioning
         outputs = self._frame_tiers[k - 1](feed)
-        self._states[k - 1] = {name: outputs[f"{name}_out"] for name in state}
+        self.rnn_states[k - 1] = {name: outputs[f"{name}_out"] for name in state}
         return outputs["conditioning_out"]
 
     def _run(self, k: int, conditioning: Float32 | None, codes: Int32, at: int) -> Float32:

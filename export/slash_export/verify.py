@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +59,7 @@ class _Reference:
     forced: TeacherForced
 
 
-def verify(bundle: Bundle, runtimes: Sequence[Runtime[Any]]) -> list[Verdict | Refusal]:
+def verify(bundle: Bundle, runtimes: Sequence[Runtime]) -> list[Verdict | Refusal]:
     """Compare each runtime in each of its precisions that the bundle has graphs for.
 
     Args:
@@ -97,7 +96,7 @@ def _reference(bundle: Bundle) -> _Reference:
     return _Reference(np.concatenate([manifest.silence(len(CLIPS)), drawn], axis=1), forced)
 
 
-def _compare(bundle: Bundle, runtime: Runtime[Any], precision: Precision, reference: _Reference) -> Verdict:
+def _compare(bundle: Bundle, runtime: Runtime, precision: Precision, reference: _Reference) -> Verdict:
     other = TeacherForced(bundle, Engine(bundle, runtime, precision))
     logit_difference, allowed, mean_kl = _compare_logits(bundle, other, reference)
     identical, stray = _compare_codes(bundle, other, reference, precision, logit_difference)

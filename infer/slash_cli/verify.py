@@ -1,7 +1,7 @@
 """`slash verify`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -64,7 +64,7 @@ def verify(
         raise UserError(bundle, f"{'; '.join(faults)}", "use another --engine or --precision")
 
 
-def _runtimes(engine: EngineName) -> "list[Runtime[Any]]":
+def _runtimes(engine: EngineName) -> "list[Runtime]":
     """Return the runtime named, or all that work, saying why the others do not."""
     from slash_infer.runtimes.protocol import Unavailable
     from slash_infer.runtimes.registry import find_runtimes, runtime_named

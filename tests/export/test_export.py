@@ -18,6 +18,7 @@ from slash_export.parity import check_parity
 from slash_export.teacher_forcing import TeacherForced
 from slash_infer.bundle import MANIFEST, PRECISIONS, Bundle, describe_file
 from slash_infer.files import read_json, write_json
+from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.host_graph import HostGraph
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
@@ -169,7 +170,8 @@ def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: R
     forced.start(3)
     top = forced.step(2, frame, None)
     folded = forced.step(1, history, top[:, 0])
-    outputs = HostGraph(forced.engine.runtime, forced.engine.graphs.sample_tier)(
+    opened = GraphModel(bundle, OnnxCpu(), "fp32")
+    outputs = HostGraph(opened.runtime, opened.graphs.sample_tier)(
         {
             "history": history,
             "conditioning": folded,
@@ -193,14 +195,15 @@ def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: R
     assert np.abs(nll - expected.numpy()).max() < 1e-4
 
 
-def test_draws_follow_the_distribution(bundle: Bundle, engine: Engine) -> None:
+def test_draws_follow_the_distribution(bundle: Bundle) -> None:
     """First codes of many clips, drawn from one state, against the probabilities given by their NLL."""
     clips, steps = 20_000, bundle.manifest.sample_tier.history
     rng = np.random.default_rng(1)
     conditioning = np.repeat(rng.standard_normal((1, steps, bundle.manifest.width), np.float32), clips, axis=0)
     history = np.full((clips, steps), 128, np.int32)
     uniform = ((np.arange(clips) + 0.5) / clips).astype(np.float32)  # stratified: each quantile once
-    outputs = HostGraph(engine.runtime, engine.graphs.sample_tier)(
+    opened = GraphModel(bundle, OnnxCpu(), "fp32")
+    outputs = HostGraph(opened.runtime, opened.graphs.sample_tier)(
         {
             "history": history,
             "conditioning": conditioning,

@@ -6,6 +6,10 @@ to none: all weights are inside. Nor may they have subgraphs or functions, which
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from slash_infer.errors import UserError
 
@@ -25,6 +29,9 @@ PLAIN = {
     "tensor": {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, TENSOR_DATA_LOCATION, 16},
 }
 ORT_FORMAT = b"ORTM"  # at bytes 4 to 8: ONNX Runtime's own format, which it detects by default
+
+WEIGHT_SHAPE, WEIGHT_TYPE, WEIGHT_NAME, WEIGHT_RAW = 1, 2, 8, 9
+WEIGHT_TYPES = {1: np.dtype("<f4"), 6: np.dtype("<i4"), 10: np.dtype("<f2")}  # by their numbers
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 
@@ -132,3 +139,40 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise ValueError("a number too long")
+
+
+def read_weights(content: bytes) -> dict[str, npt.NDArray[Any]]:
+    """Return the weights of a graph by name, those in float32, float16 or int32, as views of `content`.
+
+    Args:
+        content: of an ONNX file that `check_self_contained` has passed.
+
+    Raises:
+        ValueError: it holds a weight whose size is not that of its shape.
+    """
+    graph = next(_message(value) for number, value in _fields(memoryview(content)) if number == MODEL_GRAPH)
+    tensors = (_message(value) for number, value in _fields(graph) if number == GRAPH_INITIALIZER)
+    return {name: values for name, values in map(_weight, tensors) if values is not None}
+
+
+def _weight(tensor: memoryview) -> tuple[str, npt.NDArray[Any] | None]:
+    name, dtype, raw, shape = "", None, memoryview(b""), list[int]()
+    for number, value in _fields(tensor):
+        if number == WEIGHT_SHAPE:
+            shape += [value] if isinstance(value, int) else _packed(value)
+        elif number == WEIGHT_TYPE:
+            dtype = WEIGHT_TYPES.get(value if isinstance(value, int) else 0)
+        elif number == WEIGHT_NAME:
+            name = bytes(_message(value)).decode()
+        elif number == WEIGHT_RAW:
+            raw = _message(value)
+    return name, None if dtype is None else np.frombuffer(raw, dtype).reshape(shape)
+
+
+def _packed(numbers: memoryview) -> list[int]:
+    """Return numbers that are stored one after another."""
+    found, at = [], 0
+    while at < len(numbers):
+        number, at = _varint(numbers, at)
+        found.append(number)
+    return found

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from slash_infer.audio.sinks import Sink
-from slash_infer.sampling.generation_state import Float32
+from slash_infer.runtimes.generation_state import Float32
 from slash_infer.sampling.sampler import LIVE_BLOCK_SECONDS, Sampler
 
 

@@ -15,8 +15,9 @@ from cuda.core import Device, system
 from cuda.pathfinder import DynamicLibNotFoundError
 from typing_extensions import override
 
-from slash_infer.bundle import Precision
-from slash_infer.runtimes.protocol import Launch, Runtime, Unavailable, in_order
+from slash_infer.bundle import Bundle, Precision
+from slash_infer.runtimes.graph_model import GraphModel
+from slash_infer.runtimes.protocol import Arrays, GraphRuntime, Launch, Unavailable, in_order
 
 
 class _Memory:
@@ -57,16 +58,14 @@ class GpuArray:
         return self.address + index * self.row_bytes
 
 
-class Gpu(Runtime[GpuArray]):
-    """The first GPU with a stream: everything that the runtimes on it share.
+class Gpu(Arrays[GpuArray]):
+    """The first GPU: its memory, and a stream that all work is queued on.
 
     It may be used from any thread. Threads take turns, since all work is queued on the one stream.
 
     Raises:
         Unavailable: there is no GPU, or no driver for it.
     """
-
-    clips_together = 256
 
     def __init__(self) -> None:
         self.device, self._context = _first_gpu()
@@ -81,8 +80,45 @@ class Gpu(Runtime[GpuArray]):
     def turn(self) -> Iterator[None]:
         """Let no other thread queue work meanwhile, and make the GPU's context the thread's current one."""
         with self._lock:
-            _check(driver.cuCtxSetCurrent(self._context))
+            check(driver.cuCtxSetCurrent(self._context))
             yield
+
+    @override
+    def array(self, shape: Sequence[int], dtype: npt.DTypeLike) -> GpuArray:
+        kind = np.dtype(dtype)
+        with self.turn():
+            self.free_dropped()
+            buffer = self.device.allocate(max(1, int(np.prod(shape)) * kind.itemsize), stream=self.stream)
+            buffer.fill(0, stream=self.stream)
+        return GpuArray(_Memory(buffer, self._dropped), int(buffer.handle), tuple(shape), kind)
+
+    @override
+    def put(self, array: GpuArray, values: npt.NDArray[Any]) -> None:
+        held = np.ascontiguousarray(values, array.dtype)
+        if held.shape != array.shape:
+            raise ValueError(f"{held.shape} does not fit {array.shape}")
+        with self.turn():
+            check(driver.cuMemcpyHtoDAsync(array.address, held.ctypes.data, array.bytes, self.handle))
+            self.stream.sync()  # before `held` is freed
+
+    @override
+    def get(self, array: GpuArray) -> npt.NDArray[Any]:
+        values = np.empty(array.shape, array.dtype)
+        with self.turn():
+            check(driver.cuMemcpyDtoHAsync(values.ctypes.data, array.address, array.bytes, self.handle))
+            self.stream.sync()
+        return values
+
+    def free_dropped(self) -> None:
+        """Free the memory of arrays that are not used any more."""
+        while self._dropped:
+            self._dropped.popleft().close()
+
+
+class GpuGraphs(Gpu, GraphRuntime[GpuArray]):
+    """The first GPU, with all that the runtimes that run graphs on it share."""
+
+    clips_together = 256
 
     @override
     def threads(self, clips: int, width: int) -> int:
@@ -93,34 +129,12 @@ class Gpu(Runtime[GpuArray]):
         return 1  # no multiple helps: the libraries choose kernels by batch size, and these round differently
 
     @override
-    def array(self, shape: Sequence[int], dtype: npt.DTypeLike) -> GpuArray:
-        kind = np.dtype(dtype)
-        with self.turn():
-            self._free_dropped()
-            buffer = self.device.allocate(max(1, int(np.prod(shape)) * kind.itemsize), stream=self.stream)
-            buffer.fill(0, stream=self.stream)
-        return GpuArray(_Memory(buffer, self._dropped), int(buffer.handle), tuple(shape), kind)
+    def open(self, bundle: Bundle, precision: Precision) -> GraphModel:
+        return GraphModel(bundle, self, precision)
 
     @override
     def part(self, array: GpuArray, index: int, shape: Sequence[int]) -> GpuArray:
         return GpuArray(array.memory, array.row(index), tuple(shape), array.dtype)
-
-    @override
-    def put(self, array: GpuArray, values: npt.NDArray[Any]) -> None:
-        held = np.ascontiguousarray(values, array.dtype)
-        if held.shape != array.shape:
-            raise ValueError(f"{held.shape} does not fit {array.shape}")
-        with self.turn():
-            _check(driver.cuMemcpyHtoDAsync(array.address, held.ctypes.data, array.bytes, self.handle))
-            self.stream.sync()  # before `held` is freed
-
-    @override
-    def get(self, array: GpuArray) -> npt.NDArray[Any]:
-        values = np.empty(array.shape, array.dtype)
-        with self.turn():
-            _check(driver.cuMemcpyDtoHAsync(values.ctypes.data, array.address, array.bytes, self.handle))
-            self.stream.sync()
-        return values
 
     @override
     def copy_columns(self, to: GpuArray, to_column: int, source: GpuArray, column: int, columns: int) -> Launch:
@@ -134,19 +148,19 @@ class Gpu(Runtime[GpuArray]):
 
         def copy() -> None:
             with self.turn():
-                _check(driver.cuMemcpy2DAsync(held[0], self.handle))
+                check(driver.cuMemcpy2DAsync(held[0], self.handle))
 
         return copy
 
     @override
     def copy_row(self, to: GpuArray, to_row: int, source: GpuArray, row: int) -> None:
         with self.turn():
-            _check(driver.cuMemcpyDtoDAsync(to.row(to_row), source.row(row), to.row_bytes, self.handle))
+            check(driver.cuMemcpyDtoDAsync(to.row(to_row), source.row(row), to.row_bytes, self.handle))
 
     @override
     def capture(self, work: Sequence[Launch]) -> Launch:
         with self.turn(), _no_garbage_collection():
-            self._free_dropped()
+            self.free_dropped()
             in_order(work)()  # once outside the graph: first runs compile and allocate
             self.stream.sync()
             builder = self.stream.create_graph_builder()
@@ -154,10 +168,6 @@ class Gpu(Runtime[GpuArray]):
             in_order(work)()
             graph = builder.end_building().complete()
         return _Replay(self, graph, work)
-
-    def _free_dropped(self) -> None:
-        while self._dropped:
-            self._dropped.popleft().close()
 
 
 class _Replay:
@@ -222,8 +232,13 @@ def _available(result: Any) -> Any:
     return value[0] if value else None
 
 
-def _check(result: Any) -> None:
-    """Raise an error if a driver call failed."""
-    code = result[0]
+def check(result: Any) -> Any:
+    """Return the value of a driver call, if it has one.
+
+    Raises:
+        RuntimeError: the call failed.
+    """
+    code, *value = result
     if code != driver.CUresult.CUDA_SUCCESS:
         raise RuntimeError(f"CUDA: {code.name}")
+    return value[0] if value else None

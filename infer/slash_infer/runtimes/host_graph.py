@@ -5,7 +5,7 @@ from typing import Any, Generic
 
 import numpy.typing as npt
 
-from slash_infer.runtimes.protocol import A, Graph, Launch, Runtime
+from slash_infer.runtimes.protocol import A, Graph, GraphRuntime, Launch
 
 
 class HostGraph(Generic[A]):
@@ -16,7 +16,7 @@ class HostGraph(Generic[A]):
         graph: the graph to call.
     """
 
-    def __init__(self, runtime: Runtime[A], graph: Graph[A]) -> None:
+    def __init__(self, runtime: GraphRuntime[A], graph: Graph[A]) -> None:
         self._runtime, self._graph = runtime, graph
         self._bound: dict[tuple[int, ...], tuple[dict[str, A], dict[str, A], Launch]] = {}
 

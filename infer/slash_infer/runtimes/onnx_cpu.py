@@ -8,10 +8,11 @@ import numpy.typing as npt
 import onnxruntime as ort
 from typing_extensions import override
 
-from slash_infer.bundle import Precision
+from slash_infer.bundle import Bundle, Precision
 from slash_infer.machine import usable_cores
+from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.onnx_session import OnnxGraph, open_session
-from slash_infer.runtimes.protocol import Launch, Runtime, in_order
+from slash_infer.runtimes.protocol import GraphRuntime, Launch, in_order
 
 Array = npt.NDArray[Any]
 OpenSession = Callable[[bytes, str, ort.SessionOptions, list[Any]], Any]
@@ -24,7 +25,7 @@ CLIPS_PER_THREAD = 8
 MOST_THREADS = 8
 
 
-class OnnxCpu(Runtime[Array]):
+class OnnxCpu(GraphRuntime[Array]):
     """ONNX Runtime on the CPU. Its arrays are numpy's.
 
     Args:
@@ -55,6 +56,10 @@ class OnnxCpu(Runtime[Array]):
         # ReduceSum adds in another order if there is a single row, or fewer rows than threads (docs/performance.md).
         threads = self._threads_inside(width)
         return max(2, threads + threads % 2)
+
+    @override
+    def open(self, bundle: Bundle, precision: Precision) -> GraphModel:
+        return GraphModel(bundle, self, precision)
 
     @override
     def load(self, content: bytes, name: str, width: int) -> OnnxGraph:

@@ -9,14 +9,14 @@ from typing_extensions import override
 
 from slash_infer.bundle import Precision
 from slash_infer.errors import UserError
-from slash_infer.runtimes.gpu import Gpu, GpuArray
+from slash_infer.runtimes.gpu import GpuArray, GpuGraphs
 from slash_infer.runtimes.onnx_session import OnnxGraph, open_session
 from slash_infer.runtimes.protocol import Launch, Unavailable
 
 PROVIDER = "CUDAExecutionProvider"
 
 
-class OnnxCuda(Gpu):
+class OnnxCuda(GpuGraphs):
     """ONNX Runtime on the first NVIDIA GPU.
 
     Raises:
@@ -56,7 +56,7 @@ class OnnxCuda(Gpu):
 
 
 class _CudaGraph(OnnxGraph):
-    """A graph whose runs are queued on the GPU's stream and not waited for, so that `Gpu.capture` can record them.
+    """A graph whose runs are queued on the GPU's stream and not waited for, so that `GpuGraphs.capture` can record them.
 
     Sessions are made fit for capture (`enable_cuda_graph`), but ONNX Runtime captures nothing by itself: its graphs
     would live as long as the session, one for each batch that was ever bound.

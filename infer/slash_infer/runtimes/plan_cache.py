@@ -51,12 +51,7 @@ class PlanCache:
     """
 
     def __init__(self) -> None:
-        base = os.environ.get("XDG_CACHE_HOME")
-        self.path = (Path(base) if base else Path.home() / ".cache") / "slash" / "plans"
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        held = self.path.stat()
-        if self.path.is_symlink() or held.st_uid != os.getuid() or held.st_mode & 0o022:
-            raise UserError(self.path, "others may write to it", f"make it your own and run: chmod 700 {self.path}")
+        self.path = user_cache("plans")
 
     def find(self, key: PlanKey) -> bytes | None:
         """Return the plan built for exactly this key; None if there is none, or it is damaged."""
@@ -102,3 +97,18 @@ def _described(key: PlanKey, plan: bytes) -> dict[str, Any]:
     """Return what stands beside a plan."""
     batches = [list(profile) for profile in key.batches]
     return {**asdict(key), "batches": batches, "plan_sha256": hashlib.sha256(plan).hexdigest()}
+
+
+def user_cache(name: str) -> Path:
+    """Return a folder of Slash's in the user's cache, made if it is missing: `$XDG_CACHE_HOME/slash/NAME`.
+
+    Raises:
+        UserError: the folder belongs to somebody else, or others may write to it.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    path = (Path(base) if base else Path.home() / ".cache") / "slash" / name
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    held = path.stat()
+    if path.is_symlink() or held.st_uid != os.getuid() or held.st_mode & 0o022:
+        raise UserError(path, "others may write to it", f"make it your own and run: chmod 700 {path}")
+    return path

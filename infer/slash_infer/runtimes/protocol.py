@@ -1,7 +1,8 @@
-"""The interface of a runtime: arrays on some device, and work prepared to run on them.
+"""The interface of a runtime: it opens a bundle's model, and the model gives runners, which step batches of clips.
 
-Everything that depends on shapes or addresses is prepared once. Generating then only calls what was prepared, in
-order. On a GPU, calls are queued on one CUDA stream, and only `Runtime.get` waits for them.
+Most runtimes run graphs (`GraphRuntime`): they have arrays on some device, and work prepared to run on them. Everything
+that depends on shapes or addresses is prepared once. Generating then only calls what was prepared, in order. On a GPU,
+calls are queued on one CUDA stream, and only `GraphRuntime.get` waits for them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +11,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy.typing as npt
 
-from slash_infer.bundle import Precision
+from slash_infer.bundle import Bundle, Precision
+from slash_infer.runtimes.generated import Generated
+from slash_infer.runtimes.generation_state import Float32, GenerationState, Int32
 
 Launch = Callable[[], None]
 """Starts prepared work."""
@@ -38,30 +41,54 @@ def cuda_packages(extra: str) -> Iterator[None]:
         raise Unavailable(f"cuda-core is not installed; in Slash's folder: pip install '.[{extra}]'") from error
 
 
-class TensorType(NamedTuple):
-    """Type and shape of a graph's input or output."""
+class Runner(Protocol):
+    """Steps a batch of clips, which it keeps in some state."""
 
-    dtype: str
-    """numpy's name of it."""
-    shape: Sequence[Any]
-    """Integers, except for the batch axis, which is left open."""
+    clips: int
+    """B."""
+    hop: int
+    """Samples of a step, the top tier's hop."""
+
+    def state(self) -> GenerationState:
+        """Return the state that all clips are in now."""
+
+    def set_state(self, state: GenerationState) -> None:
+        """Put all clips into `state`."""
+
+    def generate(self, uniform: Float32, temperature: Float32) -> Generated:
+        """Take steps of the top tier, each of `hop` samples.
+
+        Args:
+            uniform: one draw for each sample, [B, T]; T a multiple of `hop`.
+            temperature: divides each clip's logits during a step, [B, T / hop].
+
+        Returns:
+            the codes drawn, [B, T], and their likelihoods.
+        """
+
+    def prefill(self, codes: Int32) -> None:
+        """Step the frame tiers over codes that are given, instead of generating them.
+
+        Args:
+            codes: [B, T]; T a multiple of `hop`.
+        """
 
 
-class Graph(Protocol[A_contra]):
-    """A graph opened on a runtime."""
+class Model(Protocol):
+    """A bundle opened on a runtime in one precision."""
 
-    inputs: Mapping[str, TensorType]
-    outputs: Mapping[str, TensorType]
+    def most_clips(self, clips: int) -> int:
+        """Return how many of `clips` clips one runner can take."""
 
-    def bind(self, arrays: Mapping[str, A_contra]) -> Launch:
-        """Prepare a run on these arrays: one for every input and output, by name."""
+    def runner(self, state: GenerationState) -> Runner:
+        """Return a runner for as many clips as `state` has, in that state."""
 
 
-class Runtime(Protocol[A]):
-    """Runs graphs on one device. Arrays hold 4-byte numbers."""
+class Runtime(Protocol):
+    """Runs a bundle's model on one device."""
 
     name: str
-    """`cpu`, `cuda` or `tensorrt`."""
+    """`cpu`, `cuda`, `tensorrt` or `cluster`."""
     precisions: tuple[Precision, ...]
     """The precisions it supports, the fastest first."""
     clips_together: int
@@ -85,6 +112,49 @@ class Runtime(Protocol[A]):
             width: D of the model.
         """
 
+    def open(self, bundle: Bundle, precision: Precision) -> Model:
+        """Open a bundle's model.
+
+        Raises:
+            UserError: the bundle has no such precision, or the runtime cannot run its model.
+        """
+
+
+class TensorType(NamedTuple):
+    """Type and shape of a graph's input or output."""
+
+    dtype: str
+    """numpy's name of it."""
+    shape: Sequence[Any]
+    """Integers, except for the batch axis, which is left open."""
+
+
+class Graph(Protocol[A_contra]):
+    """A graph opened on a runtime."""
+
+    inputs: Mapping[str, TensorType]
+    outputs: Mapping[str, TensorType]
+
+    def bind(self, arrays: Mapping[str, A_contra]) -> Launch:
+        """Prepare a run on these arrays: one for every input and output, by name."""
+
+
+class Arrays(Protocol[A]):
+    """The memory of a device. Arrays of graphs hold 4-byte numbers."""
+
+    def array(self, shape: Sequence[int], dtype: npt.DTypeLike) -> A:
+        """Return a new array of zeros."""
+
+    def put(self, array: A, values: npt.NDArray[Any]) -> None:
+        """Copy values from the host into an array of the same shape."""
+
+    def get(self, array: A) -> npt.NDArray[Any]:
+        """Wait for all work that was started, and return a copy of the array on the host."""
+
+
+class GraphRuntime(Runtime, Arrays[A], Protocol[A]):
+    """Runs graphs on one device."""
+
     def load(self, content: bytes, name: str, width: int) -> Graph[A]:
         """Open a graph.
 
@@ -97,17 +167,8 @@ class Runtime(Protocol[A]):
             UserError: the runtime rejects the graph.
         """
 
-    def array(self, shape: Sequence[int], dtype: npt.DTypeLike) -> A:
-        """Return a new array of zeros."""
-
     def part(self, array: A, index: int, shape: Sequence[int]) -> A:
         """Return a view of the first numbers of `array[index]`, as many as `shape` has, in that shape."""
-
-    def put(self, array: A, values: npt.NDArray[Any]) -> None:
-        """Copy values from the host into an array of the same shape."""
-
-    def get(self, array: A) -> npt.NDArray[Any]:
-        """Wait for all work that was started, and return a copy of the array on the host."""
 
     def copy_columns(self, to: A, to_column: int, source: A, column: int, columns: int) -> Launch:
         """Prepare a copy of some columns between two arrays, both seen as matrices [B, all other axes]."""

@@ -1,27 +1,26 @@
 """The runtimes by name, and which of them work on this machine."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Runtime, Unavailable, cuda_packages
 
 
-def find_runtimes() -> Iterator[tuple[str, Runtime[Any] | Unavailable]]:
+def find_runtimes() -> Iterator[tuple[str, Runtime | Unavailable]]:
     """Yield the name of every runtime with the runtime, or with the reason why it is unavailable, the fastest first.
 
     A runtime is started when it is its turn.
     """
     for name, make in RUNTIMES.items():
         try:
-            found: Runtime[Any] | Unavailable = make()
+            found: Runtime | Unavailable = make()
         except Unavailable as reason:
             found = reason
         yield name, found
 
 
-def runtime_named(name: str) -> Runtime[Any]:
+def runtime_named(name: str) -> Runtime:
     """Return the runtime of that name, one of `RUNTIMES`.
 
     Raises:
@@ -33,19 +32,32 @@ def runtime_named(name: str) -> Runtime[Any]:
         raise UserError(Argument("engine", name), f"{reason}", "`engine` cpu works everywhere") from None
 
 
-def _tensorrt() -> Runtime[Any]:
+def _cluster() -> Runtime:
+    with cuda_packages("cluster"):
+        from slash_infer.runtimes.cluster_gpu import ClusterGpu
+    from slash_infer.runtimes.cluster_runtime import Cluster
+
+    return Cluster(ClusterGpu())
+
+
+def _tensorrt() -> Runtime:
     with cuda_packages("tensorrt"):
         from slash_infer.runtimes.tensorrt_runtime import TensorRt
 
     return TensorRt()
 
 
-def _cuda() -> Runtime[Any]:
+def _cuda() -> Runtime:
     with cuda_packages("gpu"):
         from slash_infer.runtimes.onnx_cuda import OnnxCuda
 
     return OnnxCuda()
 
 
-RUNTIMES: dict[str, Callable[[], Runtime[Any]]] = {"tensorrt": _tensorrt, "cuda": _cuda, "cpu": OnnxCpu}
+RUNTIMES: dict[str, Callable[[], Runtime]] = {
+    "cluster": _cluster,
+    "tensorrt": _tensorrt,
+    "cuda": _cuda,
+    "cpu": OnnxCpu,
+}
 """Makes each runtime, or raises `Unavailable`; the fastest first."""

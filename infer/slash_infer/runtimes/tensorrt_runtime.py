@@ -8,13 +8,13 @@ import numpy as np
 from typing_extensions import override
 
 from slash_infer.errors import UserError, first_line
-from slash_infer.runtimes.gpu import Gpu, GpuArray
+from slash_infer.runtimes.gpu import GpuArray, GpuGraphs
 from slash_infer.runtimes.plan_cache import PlanCache
 from slash_infer.runtimes.protocol import Graph, Launch, TensorType, Unavailable
 from slash_infer.runtimes.tensorrt_compiler import PLAN_PRECISIONS, Compiler, profile_for
 
 
-class TensorRt(Gpu):
+class TensorRt(GpuGraphs):
     """TensorRT on the first NVIDIA GPU.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Clips side by side: padded to what the runtime needs, and shared out among runners on threads."""
+"""Clips side by side: padded to what the runtime needs, and shared out among runners, on threads if that pays."""
 
 import weakref
 from collections.abc import Sequence
@@ -8,24 +8,26 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from slash_infer.sampling.batch_runner import BatchRunner
+from slash_infer.runtimes.generated import Generated
+from slash_infer.runtimes.generation_state import Float32, GenerationState, Int32
+from slash_infer.runtimes.protocol import Runner
 from slash_infer.sampling.engine import Engine
-from slash_infer.sampling.generated import Generated
-from slash_infer.sampling.generation_state import Float32, GenerationState, Int32
 
 PREFILL_STEPS = 1024  # of the top tier on the device at once: a prime may be long
 
 
 class Batch:
-    """A batch of clips in their initial state, shared out among runners, each on a thread of its own.
+    """A batch of clips in their initial state, shared out among runners, on as many threads as the runtime wants.
 
     A runtime may use other kernels for few rows, which round differently. A batch-invariant batch is padded to a
     multiple of `Runtime.batch_multiple`, so that a clip comes out the same, to the last bit, in any batch (on a GPU,
     where no multiple helps, up to rounding). Padding rows repeat the first clip, and are in nothing that a method
     returns.
 
+    Where a runner takes fewer clips than there are, several runners take turns.
+
     Args:
-        engine: what runs the graphs.
+        engine: what runs the model.
         clips: how many.
         batch_invariant: whether to pad. One clip without padding is faster.
     """
@@ -37,7 +39,8 @@ class Batch:
         """Clips and padding rows."""
         clip_index = np.pad(np.arange(clips), (0, self.rows - clips))  # of each row
         threads = engine.runtime.threads(self.rows, engine.manifest.width)
-        shares = [multiple * len(share) for share in np.array_split(np.arange(self.rows // multiple), threads)]
+        runners = max(threads, -(-self.rows // engine.model.most_clips(self.rows)))
+        shares = [multiple * len(share) for share in np.array_split(np.arange(self.rows // multiple), runners)]
         self._clip_index = np.split(clip_index, np.cumsum(shares)[:-1])  # of each runner's rows
         self._runners = [engine.runner(share) for share in shares]
         self._release = weakref.finalize(self, engine.release, self._runners)
@@ -66,7 +69,7 @@ class Batch:
             the codes drawn, [B, T], and their likelihoods.
         """
 
-        def share(runner: BatchRunner, clip_index: npt.NDArray[np.intp]) -> Generated:
+        def share(runner: Runner, clip_index: npt.NDArray[np.intp]) -> Generated:
             return runner.generate(uniform[clip_index], temperature[clip_index])
 
         run = map if self._pool is None else self._pool.map
@@ -94,13 +97,13 @@ class Batch:
         for runner, clip_index in zip(self._open_runners(), self._clip_index, strict=True):
             runner.set_state(state.select(clip_index))
 
-    def _open_runners(self) -> list[BatchRunner]:
+    def _open_runners(self) -> list[Runner]:
         if not self._runners:
             raise ValueError("the sampler is closed")
         return self._runners
 
 
-def _prefill(runner: BatchRunner, initial: GenerationState, codes: Sequence[Int32], steps_at_once: int) -> None:
+def _prefill(runner: Runner, initial: GenerationState, codes: Sequence[Int32], steps_at_once: int) -> None:
     """Prefill a runner. A clip whose codes begin at a later step is put back to its initial state there."""
     hop = runner.hop
     steps = np.array([-(-len(row) // hop) for row in codes])

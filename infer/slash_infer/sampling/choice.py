@@ -1,7 +1,6 @@
 """Chooses the runtime and the precision that a bundle is opened with."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from slash_infer.bundle import Bundle
 from slash_infer.choices import EngineName, PrecisionName
@@ -24,7 +23,7 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
 
     Args:
         bundle: what to run.
-        engine: `auto` takes the first of tensorrt, cuda and cpu that opens the bundle.
+        engine: `auto` takes the first of cluster, tensorrt, cuda and cpu that opens the bundle.
         precision: `auto` takes the one that the engine is fastest in, of those in the bundle.
 
     Raises:
@@ -50,11 +49,12 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
     raise UserError(bundle.path, f"no engine works: {'; '.join(dict.fromkeys(reasons))}")
 
 
-def _open(bundle: Bundle, runtime: Runtime[Any], precision: PrecisionName) -> Chosen:
+def _open(bundle: Bundle, runtime: Runtime, precision: PrecisionName) -> Chosen:
     """Open a bundle on a runtime. The reason is about the precision alone."""
     if precision == "auto":
         in_bundle = [variant.precision for variant in bundle.manifest.variants]
-        fastest = next(candidate for candidate in runtime.precisions if candidate in in_bundle)
+        first = runtime.precisions[0]  # refused below if the bundle has none of them
+        fastest = next((candidate for candidate in runtime.precisions if candidate in in_bundle), first)
         why = f"{fastest}, the fastest there of the bundle's {', '.join(in_bundle)}"
         return Chosen(Engine(bundle, runtime, fastest), why)
     if precision not in runtime.precisions:

@@ -1,15 +1,12 @@
-"""A bundle opened on a runtime: its graphs, the state that clips begin in, and runners to step batches with."""
+"""A bundle opened on a runtime: the state that clips begin in, and runners to step batches with."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from slash_infer.bundle import Bundle, Precision
-from slash_infer.runtimes.protocol import Runtime
-from slash_infer.sampling.batch_runner import BatchRunner
-from slash_infer.sampling.generation_state import GenerationState
-from slash_infer.sampling.graphs import open_graphs
+from slash_infer.runtimes.generation_state import GenerationState
+from slash_infer.runtimes.protocol import Runner, Runtime
 
 IDLE_RUNNERS = 16  # kept for reuse, since preparing one takes time; the least recently released is dropped first
 
@@ -18,21 +15,21 @@ class Engine:
     """A bundle opened on a runtime in one precision.
 
     Args:
-        bundle: whose graphs to run.
-        runtime: where to run them.
-        precision: of the graphs.
+        bundle: whose model to run.
+        runtime: where to run it.
+        precision: what to compute in.
 
     Raises:
-        UserError: the bundle has no such precision, or the runtime rejects a graph.
+        UserError: the bundle has no such precision, or the runtime cannot run its model.
     """
 
-    def __init__(self, bundle: Bundle, runtime: Runtime[Any], precision: Precision = "fp32") -> None:
+    def __init__(self, bundle: Bundle, runtime: Runtime, precision: Precision = "fp32") -> None:
         self.manifest = bundle.manifest
         self.runtime = runtime
         self.precision = precision
-        self.graphs = open_graphs(bundle, runtime, precision)
+        self.model = runtime.open(bundle, precision)
         self._initial = [bundle.initial_state(tier) for tier in self.manifest.frame_tiers]
-        self._idle: dict[int, BatchRunner] = {}  # by identity, in the order of their release
+        self._idle: dict[int, Runner] = {}  # by identity, in the order of their release
 
     @property
     def description(self) -> str:
@@ -55,16 +52,16 @@ class Engine:
         ]
         return GenerationState(self.manifest.silence(clips), rnn_states)
 
-    def runner(self, clips: int) -> BatchRunner:
+    def runner(self, clips: int) -> Runner:
         """Return a runner for `clips` clips in their initial state."""
         state = self.initial_state(clips)
         for key, runner in reversed(list(self._idle.items())):
             if runner.clips == clips and self._idle.pop(key, None) is runner:
                 runner.set_state(state)
                 return runner
-        return BatchRunner(self.runtime, self.manifest, self.graphs, state)
+        return self.model.runner(state)
 
-    def release(self, runners: Iterable[BatchRunner]) -> None:
+    def release(self, runners: Iterable[Runner]) -> None:
         """Take back runners that are no longer used, for `runner` to hand out again."""
         self._idle |= {id(runner): runner for runner in runners}
         for key in list(self._idle)[:-IDLE_RUNNERS]:

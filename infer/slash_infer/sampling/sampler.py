@@ -12,11 +12,11 @@ import numpy.typing as npt
 from slash_infer.bundle import Bundle
 from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import Argument, UserError
+from slash_infer.runtimes.generated import Generated
+from slash_infer.runtimes.generation_state import Float32, Int32
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import Engine
-from slash_infer.sampling.generated import Generated
-from slash_infer.sampling.generation_state import Float32, Int32
 from slash_infer.sampling.randomness import Uniforms
 from slash_infer.sampling.saved_sampler import SavedSampler
 from slash_infer.sampling.temperature import Temperature, schedules

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from slash_infer.bundle import Bundle, Manifest, Precision
 from slash_infer.errors import UserError, first_fault, first_line
 from slash_infer.files import atomic_file
-from slash_infer.sampling.generated import Generated
-from slash_infer.sampling.generation_state import HISTORY, GenerationState
+from slash_infer.runtimes.generated import Generated
+from slash_infer.runtimes.generation_state import HISTORY, GenerationState
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 Arrays = Mapping[str, npt.NDArray[Any]]

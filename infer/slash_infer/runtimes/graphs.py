@@ -5,8 +5,8 @@ from typing import Any
 
 from slash_infer.bundle import Bundle, FileEntry, Precision
 from slash_infer.errors import UserError
-from slash_infer.runtimes.protocol import Graph, Runtime
-from slash_infer.sampling.signature import Signature, frame_tier_signature, sample_tier_signature
+from slash_infer.runtimes.protocol import Graph, GraphRuntime
+from slash_infer.runtimes.signature import Signature, frame_tier_signature, sample_tier_signature
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Graphs:
     sample_tier: Graph[Any]
 
 
-def open_graphs(bundle: Bundle, runtime: Runtime[Any], precision: Precision) -> Graphs:
+def open_graphs(bundle: Bundle, runtime: GraphRuntime[Any], precision: Precision) -> Graphs:
     """Open the graphs, from the bytes that the bundle has verified, and compare their signatures with the manifest.
 
     Raises:

@@ -5,17 +5,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from slash_infer.bundle import Manifest
-from slash_infer.runtimes.protocol import Launch, Runtime
-from slash_infer.sampling.generated import Generated
-from slash_infer.sampling.generation_state import Float32, GenerationState, Int32
-from slash_infer.sampling.graphs import Graphs
+from slash_infer.runtimes.generated import Generated
+from slash_infer.runtimes.generation_state import Float32, GenerationState, Int32
+from slash_infer.runtimes.graphs import Graphs
+from slash_infer.runtimes.protocol import GraphRuntime, Launch, Runner
 
 ALIGNMENT = 64  # numbers: the 256 bytes that TensorRT wants addresses to be multiples of
 
 
-class BatchRunner:
+class BatchRunner(Runner):
     """The device buffers of a batch, and one step of the top tier prepared over them.
 
     A step of the top tier runs each lower tier several times. All of it is unrolled into one list of launches. State
@@ -29,7 +30,7 @@ class BatchRunner:
         state: to begin in, of B clips.
     """
 
-    def __init__(self, runtime: Runtime[Any], manifest: Manifest, graphs: Graphs, state: GenerationState) -> None:
+    def __init__(self, runtime: GraphRuntime[Any], manifest: Manifest, graphs: Graphs, state: GenerationState) -> None:
         self._runtime, self._manifest, self._graphs = runtime, manifest, graphs
         self.clips, self.hop = len(state.history), manifest.top_hop
         clips, array, width = self.clips, runtime.array, manifest.width
@@ -58,8 +59,8 @@ class BatchRunner:
         self._direction = 0
         self.set_state(state)
 
+    @override
     def state(self) -> GenerationState:
-        """Return the state that all clips are in now."""
         manifest, get = self._manifest, self._runtime.get
         rnn_states = [
             {name: get(state) for name, state in both[self._direction * (self.hop // tier.hop) % 2].items()}
@@ -67,8 +68,8 @@ class BatchRunner:
         ]
         return GenerationState(get(self._tapes[1 - self._direction])[:, self.hop :], rnn_states)
 
+    @override
     def set_state(self, state: GenerationState) -> None:
-        """Put all clips into `state`."""
         self._direction = 0
         unread = np.zeros((self.clips, self.hop), np.int32)
         self._runtime.put(self._tapes[1], np.concatenate([unread, state.history], axis=1))
@@ -76,16 +77,8 @@ class BatchRunner:
             for name, value in values.items():
                 self._runtime.put(buffers[0][name], value)
 
+    @override
     def generate(self, uniform: Float32, temperature: Float32) -> Generated:
-        """Take steps of the top tier, each of `hop` samples.
-
-        Args:
-            uniform: one draw for each sample, [B, T]; T a multiple of `hop`.
-            temperature: divides each clip's logits during a step, [B, T / hop].
-
-        Returns:
-            the codes drawn, [B, T], and their likelihoods.
-        """
         runtime, steps = self._runtime, temperature.shape[1]
         uniforms = self._to_device(self._by_call(uniform, steps))
         temperatures = self._to_device(temperature.T)
@@ -104,12 +97,8 @@ class BatchRunner:
         self._generating[self._direction]()
         self._direction = 1 - self._direction
 
+    @override
     def prefill(self, codes: Int32) -> None:
-        """Step the frame tiers over codes that are given, instead of generating them.
-
-        Args:
-            codes: [B, T]; T a multiple of `hop`.
-        """
         if not self._prefilling:
             state = self.state()
             self._prefilling = [self._runtime.capture(self._step(direction, given=True)) for direction in range(2)]

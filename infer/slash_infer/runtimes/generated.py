@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from slash_infer.sampling.generation_state import Float32, Int32, Rows
+from slash_infer.runtimes.generation_state import Float32, Int32, Rows
 
 
 @dataclass(frozen=True)

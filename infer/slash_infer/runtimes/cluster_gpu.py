@@ -1,0 +1,151 @@
+"""An NVIDIA GPU as a device of the cluster kernel: compiles it with NVRTC, and launches it."""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from cuda.bindings import driver
+from cuda.core import Program, ProgramOptions
+from cuda.core.utils import FileStreamProgramCache
+from cuda.pathfinder import DynamicLibNotFoundError
+from typing_extensions import override
+
+from slash_infer.errors import Argument, UserError
+from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice, kernel_source, parameters
+from slash_infer.runtimes.cluster_plan import Call, DoesNotFit, Plan
+from slash_infer.runtimes.gpu import Gpu, GpuArray, check
+from slash_infer.runtimes.plan_cache import user_cache
+from slash_infer.runtimes.protocol import Unavailable
+
+THREADS = 256
+PORTABLE_CLUSTER = 8  # blocks; more must be allowed
+PROBE = 'extern "C" __global__ void probe() {}'
+REPORT_WORDS = 8  # that a thread which gives up writes for the host: place, block, thread, expected, seen
+
+
+class ClusterGpu(Gpu, KernelDevice[GpuArray]):
+    """The first GPU.
+
+    Raises:
+        Unavailable: there is no GPU, it has no clusters, or NVRTC is not installed.
+    """
+
+    threads = THREADS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = self.device.name
+        capability = self.device.compute_capability
+        if capability.major < 9:
+            raise Unavailable(
+                f"the cluster kernel needs compute capability 9.0 or later; "
+                f"{self.name} has {capability.major}.{capability.minor}"
+            )
+        self._arch = f"sm_{capability.major}{capability.minor}" + ("a" if capability.major == 9 else "")
+        self._cache = FileStreamProgramCache(user_cache("kernels"))
+        attribute = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+        with self.turn():
+            self.shared_bytes = int(check(driver.cuDeviceGetAttribute(attribute, self.device.device_id)))
+        self._probe = self._function(PROBE, {}, "probe")
+
+    @override
+    def most_clusters(self, blocks: int) -> int:
+        self._prepare(self._probe, blocks)
+        with self.turn():
+            found = driver.cuOccupancyMaxActiveClusters(self._probe.handle, self._config(blocks, blocks))
+        too_large = found[0] == driver.CUresult.CUDA_ERROR_INVALID_CLUSTER_SIZE
+        return 0 if too_large else int(check(found))
+
+    @override
+    def address(self, array: GpuArray) -> int:
+        return array.address
+
+    @override
+    def clear(self, array: GpuArray) -> None:
+        with self.turn():
+            check(driver.cuMemsetD8Async(array.address, 0, array.bytes, self.handle))
+
+    @override
+    def kernel(self, plan: Plan) -> "GpuKernel":
+        function = self._function(kernel_source(), plan.macros(), "generate")
+        self._prepare(function, plan.cluster)
+        return GpuKernel(self, function, self._config(plan.blocks, plan.cluster))
+
+    def _function(self, source: str, macros: dict[str, str], name: str) -> "_Function":
+        options = ProgramOptions(arch=self._arch, std="c++17", define_macro=list(macros.items()))
+        try:
+            code = Program(source, "c++", options).compile("cubin", cache=self._cache).code
+        except DynamicLibNotFoundError as error:
+            raise Unavailable("NVRTC is not installed; in Slash's folder: pip install '.[cluster]'") from error
+        except RuntimeError as error:
+            if "static assertion" in str(error):
+                raise DoesNotFit("a block of the sample tier needs more shared memory than there is") from None
+            raise
+        with self.turn():
+            return _Function(code, name)
+
+    def _prepare(self, function: "_Function", cluster: int) -> None:
+        """Allow a function all shared memory, and clusters of a size."""
+        attribute = driver.CUfunction_attribute
+        settings = {attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: self.shared_bytes}
+        if cluster > PORTABLE_CLUSTER:
+            settings[attribute.CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED] = 1
+        with self.turn():
+            for what, value in settings.items():
+                check(driver.cuFuncSetAttribute(function.handle, what, value))
+
+    def _config(self, blocks: int, cluster: int) -> Any:
+        config = driver.CUlaunchConfig()
+        config.gridDimX, config.gridDimY, config.gridDimZ = blocks, 1, 1
+        config.blockDimX, config.blockDimY, config.blockDimZ = self.threads, 1, 1
+        config.sharedMemBytes = self.shared_bytes
+        config.hStream = self.handle
+        size = driver.CUlaunchAttribute()
+        size.id = driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+        size.value.clusterDim.x, size.value.clusterDim.y, size.value.clusterDim.z = cluster, 1, 1
+        config.attrs, config.numAttrs = [size], 1
+        return config
+
+
+class _Function:
+    """A function of a program, with the module that holds it."""
+
+    def __init__(self, code: bytes, name: str) -> None:
+        self._code = code
+        self._module = check(driver.cuModuleLoadData(code))
+        self.handle = check(driver.cuModuleGetFunction(self._module, name.encode()))
+
+
+class GpuKernel(Kernel):
+    """The kernel on a GPU.
+
+    Args:
+        gpu: where it is.
+        function: the kernel.
+        config: of its launches.
+    """
+
+    def __init__(self, gpu: ClusterGpu, function: _Function, config: Any) -> None:
+        self._gpu, self._function, self._config = gpu, function, config
+        self._fault = gpu.array([1], np.uint32)
+        with gpu.turn():
+            mapped = driver.CU_MEMHOSTALLOC_DEVICEMAP
+            host = int(check(driver.cuMemHostAlloc(4 * REPORT_WORDS, mapped)))
+            self._report_on_device = int(check(driver.cuMemHostGetDevicePointer(host, 0)))
+        self._report = (ctypes.c_uint32 * REPORT_WORDS).from_address(host)
+
+    @override
+    def launch(self, call: Call) -> None:
+        call.fault, call.report = self._fault.address, self._report_on_device
+        with self._gpu.turn():
+            self._report[:] = [0] * REPORT_WORDS
+            check(driver.cuLaunchKernelEx(self._config, self._function.handle, ctypes.addressof(parameters(call)), 0))
+            result = driver.cuStreamSynchronize(self._gpu.handle)
+        if self._report[0]:  # the driver says no more than that the launch failed
+            place, block, thread, expected, seen = self._report[:5]
+            raise UserError(
+                Argument("engine", "cluster"),
+                f"the kernel gave up waiting (place {place}, block {block}, thread {thread}: {seen}, not {expected})",
+                "another program may hold a part of the GPU: stop it, or use `engine` cuda, in a new process",
+            )
+        check(result)

@@ -1,0 +1,127 @@
+"""Steps a batch of clips with the cluster kernel, which generates a block of audio in one launch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice
+from slash_infer.runtimes.cluster_plan import GIVEN, MAX_TIERS, Call, Plan, Tier
+from slash_infer.runtimes.generated import Generated
+from slash_infer.runtimes.generation_state import Float32, GenerationState, Int32
+from slash_infer.runtimes.protocol import A, Runner
+
+MOST_SAMPLES = 1 << 14  # of a clip in a launch, which nothing can interrupt
+KNOWN = np.uint64(1 << 32)  # tag of a code that is there
+CODE = np.uint64(KNOWN - np.uint64(1))  # its other bits
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[A]):
+    """The kernel for some number of clips, with a model's weights on the device."""
+
+    plan: Plan
+    kernel: Kernel
+    weights: Mapping[str, A]
+    """By the names of the fields of `Call`."""
+
+
+class ClusterRunner(Runner, Generic[A]):
+    """A batch of clips. Recurrent states stay on the device, the last codes on the host.
+
+    Where the kernel is made for more clips than there are, it computes further ones, which nothing returns.
+
+    Args:
+        device: runs the kernel.
+        loaded: for as many clips as `state` has, or more.
+        state: to begin in, of B clips.
+    """
+
+    def __init__(self, device: KernelDevice[A], loaded: Loaded[A], state: GenerationState) -> None:
+        self._device, self._kernel, self._plan = device, loaded.kernel, loaded.plan
+        self.clips, self.hop = len(state.history), loaded.plan.top_hop
+        self._weights = loaded.weights
+        self._mail = device.array([self._plan.mail_words], np.uint64)
+        self._states = device.array([self._plan.state_floats], np.float32)
+        self.set_state(state)
+
+    @override
+    def state(self) -> GenerationState:
+        flat = self._device.get(self._states)
+        rnn_states = [
+            {name: part[:, : self.clips, : self._plan.real_width].copy() for name, part in parts.items()}
+            for parts in (self._parts(flat, k) for k in range(len(self._plan.tiers)))
+        ]
+        return GenerationState(self._history.copy(), rnn_states)
+
+    @override
+    def set_state(self, state: GenerationState) -> None:
+        flat = np.zeros(self._plan.state_floats, np.float32)
+        for k, tier_state in enumerate(state.rnn_states):
+            for name, part in self._parts(flat, k).items():
+                part[:, : self.clips, : self._plan.real_width] = tier_state[name]
+        self._device.put(self._states, flat)
+        self._history = state.history.astype(np.int32)
+
+    @override
+    def generate(self, uniform: Float32, temperature: Float32) -> Generated:
+        steps = temperature.shape[1]
+        at_once = max(1, MOST_SAMPLES // self.hop)
+        parts = [Generated.empty(self.clips)]
+        for first in range(0, steps, at_once):
+            some = slice(first, min(first + at_once, steps))
+            samples = slice(some.start * self.hop, some.stop * self.hop)
+            parts.append(self._launch(uniform[:, samples], temperature[:, some]))
+        return Generated.concatenate(parts, axis=1)
+
+    @override
+    def prefill(self, codes: Int32) -> None:
+        at_once = max(1, MOST_SAMPLES // self.hop) * self.hop
+        for first in range(0, codes.shape[1], at_once):
+            self._run(codes[:, first : first + at_once], GIVEN, {})
+
+    def _launch(self, uniform: Float32, temperature: Float32) -> Generated:
+        device = self._device
+        given = {"uniform": self._padded(uniform), "temperature": self._padded(temperature)}
+        arrays = {name: device.array(values.shape, np.float32) for name, values in given.items()}
+        for name, values in given.items():
+            device.put(arrays[name], values)
+        arrays["nll"] = device.array(given["uniform"].shape, np.float32)
+        unknown = np.full(uniform.shape, -1, np.int32)
+        codes = self._run(unknown, 0, arrays)
+        return Generated(codes, device.get(arrays["nll"])[: self.clips])
+
+    def _run(self, codes: Int32, flags: int, arrays: Mapping[str, A]) -> Int32:
+        """Launch the kernel over codes that are given, or -1; return those that are there when it ends."""
+        device, plan = self._device, self._plan
+        words = np.concatenate([self._history, codes], axis=1)
+        tape = device.array([plan.clips, words.shape[1]], np.uint64)
+        device.put(tape, self._padded(np.where(words < 0, 0, words.astype(np.uint64) | KNOWN)))
+        device.clear(self._mail)
+        held = {**self._weights, **arrays, "mail": self._mail, "states": self._states, "tape": tape}
+        self._kernel.launch(
+            Call(
+                steps=codes.shape[1] // self.hop,
+                flags=flags,
+                tiers=(Tier * MAX_TIERS)(*plan.tiers),
+                **plan.call,
+                **{name: device.address(array) for name, array in held.items()},
+            )
+        )
+        known = (device.get(tape)[: self.clips] & CODE).astype(np.int32)
+        self._history = known[:, known.shape[1] - plan.top_frame :]
+        return known[:, plan.top_frame :]
+
+    def _padded(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return values of as many clips as the kernel computes, the further ones those of the last clip."""
+        return np.pad(values, ((0, self._plan.clips - self.clips), (0, 0)), mode="edge")
+
+    def _parts(self, flat: Float32, k: int) -> dict[str, Float32]:
+        """Return views of a tier's states, by name, [L, clips of the kernel, padded D]."""
+        plan, tier = self._plan, self._plan.tiers[k]
+        shape = (2, tier.layers, plan.clips, plan.width)
+        both = flat[tier.state : tier.state + int(np.prod(shape))].reshape(shape)
+        return {"h": both[0]} if tier.is_gru else {"h": both[0], "c": both[1]}

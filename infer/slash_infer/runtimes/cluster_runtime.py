@@ -1,0 +1,145 @@
+"""The engine `cluster`: a model in one resident kernel, on GPUs with clusters of thread blocks."""
+
+from dataclasses import replace
+from typing import Any, Generic
+
+import numpy as np
+from typing_extensions import override
+
+from slash_infer.bundle import Bundle, Precision
+from slash_infer.errors import UserError
+from slash_infer.runtimes.cluster_kernel import KernelDevice
+from slash_infer.runtimes.cluster_plan import DoesNotFit, Plan, make_plan
+from slash_infer.runtimes.cluster_runner import ClusterRunner, Loaded
+from slash_infer.runtimes.generation_state import GenerationState
+from slash_infer.runtimes.model_weights import read_model_weights
+from slash_infer.runtimes.protocol import A, Model, Runtime
+
+MOST_CLIPS = 8  # that share a cluster's weights: the columns of an operand of the matrix units
+LARGEST_CLUSTER = 16
+UNITS = (
+    32  # of a layer in each block of the sample tier: with fewer, exchanging them takes longer than computing them
+)
+TILE = 16  # rows that a block multiplies at least
+GATES = 4
+ON_DEVICE = ("fragments", "biases", "table", "weights", "programs")  # what a plan has for the device
+
+
+class Cluster(Runtime):
+    """The cluster kernel on a device.
+
+    Args:
+        device: runs the kernel.
+    """
+
+    name = "cluster"
+    precisions: tuple[Precision, ...] = ("fp16",)
+    clips_together = MOST_CLIPS
+
+    def __init__(self, device: KernelDevice[Any]) -> None:
+        self._device = device
+
+    @property
+    @override
+    def description(self) -> str:
+        return f"cluster kernel on {self._device.name}"
+
+    @override
+    def threads(self, clips: int, width: int) -> int:
+        return 1  # launches follow one another
+
+    @override
+    def batch_multiple(self, precision: Precision, width: int) -> int:
+        return 1  # a clip is computed in the same order whatever the others are
+
+    @override
+    def open(self, bundle: Bundle, precision: Precision) -> "ClusterModel[Any]":
+        return ClusterModel(bundle, precision, self._device)
+
+
+class ClusterModel(Model, Generic[A]):
+    """A model that fits the kernel. It is planned, compiled and loaded for 1, 2, 4 and 8 clips as they are needed.
+
+    Args:
+        bundle: whose model to run.
+        precision: of the weights; products are always of fp16.
+        device: runs the kernel.
+
+    Raises:
+        UserError: the bundle has no such precision, or the model does not fit.
+    """
+
+    def __init__(self, bundle: Bundle, precision: Precision, device: KernelDevice[A]) -> None:
+        self._path, self._levels, self._device = bundle.path, bundle.manifest.codec.levels, device
+        self._tiers, self._sample_tier = read_model_weights(bundle, precision)
+        self._plans: dict[int, Plan] = {}
+        self._loaded: dict[int, Loaded[A]] = {}
+        try:
+            self._cluster, self._frame_blocks = self._layout(bundle.manifest.width)
+            self._plan(1)
+        except DoesNotFit as reason:
+            raise self._refusal(reason) from None
+
+    @override
+    def most_clips(self, clips: int) -> int:
+        return min(clips, self._size(clips))
+
+    @override
+    def runner(self, state: GenerationState) -> ClusterRunner[A]:
+        size = self._size(len(state.history))
+        if size not in self._loaded:
+            try:
+                self._loaded[size] = self._load(self._plan(size))
+            except DoesNotFit as reason:
+                raise self._refusal(reason) from None
+        return ClusterRunner(self._device, self._loaded[size], state)
+
+    def _size(self, clips: int) -> int:
+        """Return for how many clips the kernel should be made to run `clips`; fewer than that if they do not fit."""
+        size = 1
+        while size < min(clips, MOST_CLIPS):
+            try:
+                self._plan(2 * size)
+            except DoesNotFit:
+                break
+            size *= 2
+        return size
+
+    def _layout(self, width: int) -> tuple[int, int]:
+        """Return how many blocks are the sample tier's, and how many the frame tiers'."""
+        cluster = 1
+        while self._sample_tier is not None and cluster < LARGEST_CLUSTER and 2 * cluster * UNITS <= width:
+            cluster *= 2
+        while (most := self._device.most_clusters(cluster)) < 2:
+            if cluster == 1:
+                raise DoesNotFit("it needs two blocks with all of their shared memory at the same time")
+            cluster //= 2
+        clusters = -(-width * GATES // TILE // cluster)  # with a tile for every block
+        return cluster, min(most - 1, clusters) * cluster
+
+    def _plan(self, clips: int) -> Plan:
+        if clips not in self._plans:
+            self._plans[clips] = make_plan(
+                self._tiers,
+                self._sample_tier,
+                self._levels,
+                cluster=self._cluster,
+                frame_blocks=self._frame_blocks,
+                clips=clips,
+                threads=self._device.threads,
+                shared_bytes=self._device.shared_bytes,
+            )
+        return self._plans[clips]
+
+    def _load(self, plan: Plan) -> Loaded[A]:
+        kernel, weights = self._device.kernel(plan), {}
+        for name in ON_DEVICE:
+            values = getattr(plan, name)
+            weights[name] = self._device.array(values.shape, values.dtype)
+            self._device.put(weights[name], values)
+        small = replace(plan, **{name: np.zeros(0, getattr(plan, name).dtype) for name in ON_DEVICE})
+        self._plans[plan.clips] = small  # the device has the rest
+        return Loaded(small, kernel, weights)
+
+    def _refusal(self, reason: DoesNotFit) -> UserError:
+        return UserError(self._path, f"does not fit the engine cluster ({reason})", "use `engine` cuda or cpu")

@@ -1,0 +1,114 @@
+"""A device for the cluster kernel that is none: its source, unchanged, compiled for the processor.
+
+`cluster_device.h` stands in for what the source needs of a GPU: threads are fibers, barriers and exchanges switch
+between them.
+"""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+import slash_infer.runtimes
+from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice
+from slash_infer.runtimes.cluster_plan import Call, Op, Plan
+
+SOURCES = Path(slash_infer.runtimes.__file__).parent
+SHIM = Path(__file__).with_name("cluster_device.h")
+COMPILER = shutil.which("g++") if os.uname().machine == "x86_64" else None
+PATIENCE = 2_000_000  # turns of waiting threads; the GPU's are clock cycles
+
+Array = npt.NDArray[Any]
+
+
+class HostDevice(KernelDevice[Array]):
+    """A few blocks of few threads.
+
+    Args:
+        folder: where compiled kernels are kept.
+        blocks: that run at the same time.
+        threads: of a block.
+        shared_bytes: of a block.
+        change: of the source, before it is compiled.
+    """
+
+    name = "a processor"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        blocks: int = 6,
+        threads: int = 128,
+        shared_bytes: int = 227 * 1024,
+        change: Callable[[str], str] = str,
+    ) -> None:
+        self.shared_bytes, self.threads = shared_bytes, threads
+        self._folder, self._blocks, self._change = folder, blocks, change
+        self.plans: list[Plan] = []
+
+    @override
+    def most_clusters(self, blocks: int) -> int:
+        return self._blocks // blocks
+
+    @override
+    def array(self, shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        spare = np.zeros(size + 64, np.uint8)  # operands are read 16 bytes at a time
+        first = -spare.ctypes.data % 64
+        return spare[first : first + size].view(dtype).reshape(shape)
+
+    @override
+    def put(self, array: Array, values: Array) -> None:
+        array[...] = values
+
+    @override
+    def get(self, array: Array) -> Array:
+        return array.copy()
+
+    @override
+    def address(self, array: Array) -> int:
+        return array.ctypes.data
+
+    @override
+    def clear(self, array: Array) -> None:
+        array[...] = 0
+
+    @override
+    def kernel(self, plan: Plan) -> Kernel:
+        self.plans.append(plan)
+        source = self._change((SOURCES / "cluster.cu").read_text())
+        macros = [f"-D{name}={value}" for name, value in plan.macros(patience=PATIENCE).items()]
+        key = hashlib.sha256("\n".join([source, SHIM.read_text(), *macros]).encode()).hexdigest()[:16]
+        library = self._folder / f"{key}.so"
+        if not library.exists():
+            path = self._folder / f"{key}.cu"
+            path.write_text(source)
+            assert COMPILER is not None
+            options = ["-O1", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-strict-aliasing", "-w"]
+            command = [COMPILER, *options, *macros, f'-DKERNEL_SOURCE="{path}"', "-x", "c++", SHIM, "-o", library]
+            subprocess.run(command, check=True)
+        return _HostKernel(library, plan)
+
+
+class _HostKernel(Kernel):
+    def __init__(self, library: Path, plan: Plan) -> None:
+        self._library, self._blocks = ctypes.CDLL(str(library)), plan.blocks
+        assert self._library.call_size() == ctypes.sizeof(Call)
+        assert 4 * self._library.op_size() == ctypes.sizeof(Op)
+        self._words = np.zeros(16, np.uint32)
+
+    @override
+    def launch(self, call: Call) -> None:
+        self._words[:] = 0
+        call.fault, call.report = self._words.ctypes.data, self._words[8:].ctypes.data
+        if not self._library.run(ctypes.byref(call), self._blocks):
+            raise RuntimeError(f"the kernel gave up: {self._words[8:13].tolist()}")
