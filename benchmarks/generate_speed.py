@@ -29,6 +29,7 @@ from slash_infer.bundle import PRECISIONS, Bundle
 from slash_infer.errors import UserError
 from slash_infer.files import write_json
 from slash_infer.machine import describe_machine
+from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Unavailable
 from slash_infer.runtimes.registry import find_runtimes
@@ -116,7 +117,7 @@ def _on_cpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> list[Contender]
 
 
 def _on_gpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> tuple[list[Contender], dict[str, dict[str, Any]]]:
-    """Return the contenders on the GPU, and the cost of a frame for each of Slash's."""
+    """Return the contenders on the GPU, and the cost of a frame for each of Slash's that runs graphs."""
     from gpu_frame import frame_cost
 
     contenders = [_eager(BASELINE, model.cuda(), preset.audio.codec.silence, torch.get_num_threads())]
@@ -132,7 +133,8 @@ def _on_gpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> tuple[list[Cont
                 print(f"without {name} {precision}: {reason}")
                 continue
             contenders.append(_slash(f"{name} {precision}", bundle, engine))
-            costs[f"{name} {precision}"] = asdict(frame_cost(bundle, engine, runtime))  # type: ignore[arg-type]
+            if isinstance(engine.model, GraphModel):
+                costs[f"{name} {precision}"] = asdict(frame_cost(bundle, engine, engine.model))
     return contenders, costs
 
 

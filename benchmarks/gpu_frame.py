@@ -8,6 +8,7 @@ from cuda.core import EventOptions
 
 from slash_infer.bundle import Bundle
 from slash_infer.runtimes.gpu import GpuGraphs
+from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.sampling.engine import Engine
 
 STEPS = 500
@@ -28,9 +29,17 @@ class FrameCost:
     """Reading the weights once at that bandwidth, though lower tiers read theirs several times."""
 
 
-def frame_cost(bundle: Bundle, engine: Engine, gpu: GpuGraphs) -> FrameCost:
-    """Time the steps of one clip between two events on the stream they run on."""
-    runner = engine.runner(1)
+def frame_cost(bundle: Bundle, engine: Engine, model: GraphModel) -> FrameCost:
+    """Time the steps of one clip between two events on the stream they run on.
+
+    Args:
+        bundle: what the engine runs.
+        engine: on a GPU.
+        model: the engine's.
+    """
+    gpu = model.runtime
+    assert isinstance(gpu, GpuGraphs)  # noqa: S101
+    runner = model.runner(engine.initial_state(1))
     uniform = np.random.default_rng(0).random((1, bundle.manifest.top_hop), np.float32)
     runner.generate(uniform, np.ones((1, 1), np.float32))
 

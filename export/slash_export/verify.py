@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from slash_export.teacher_forcing import TeacherForced, distance_outside, divergences, log_softmax
 from slash_export.tolerances import MOST_BITS_LOST, ROUGH_TIE, TIE, compared_at_once, logit_tolerance
+from slash_export.whole_model import compare_whole_model
 from slash_infer.bundle import Bundle, Precision
 from slash_infer.errors import UserError
+from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Runtime
 from slash_infer.sampling.engine import Engine
@@ -29,9 +31,10 @@ class Verdict:
     runtime: str
     precision: Precision
     max_layer_difference: float
-    """Largest difference in any frame tier's output, given identical inputs."""
-    max_logit_difference: float
-    """Largest difference in any logit, each side carrying its own RNN state."""
+    """Largest difference in any frame tier's output, given identical inputs; in a layer's state, of an engine that
+    runs the model as a whole."""
+    max_logit_difference: float | None
+    """Largest difference in any logit, each side carrying its own RNN state; None where no logits can be seen."""
     mean_kl: float
     """Mean KL divergence from the reference's distribution, nats per sample."""
     identical: int
@@ -97,7 +100,10 @@ def _reference(bundle: Bundle) -> _Reference:
 
 
 def _compare(bundle: Bundle, runtime: Runtime, precision: Precision, reference: _Reference) -> Verdict:
-    other = TeacherForced(bundle, Engine(bundle, runtime, precision))
+    engine = Engine(bundle, runtime, precision)
+    if not isinstance(engine.model, GraphModel):
+        return _compare_whole(bundle, engine, reference)
+    other = TeacherForced(bundle, engine)
     logit_difference, allowed, mean_kl = _compare_logits(bundle, other, reference)
     identical, stray = _compare_codes(bundle, other, reference, precision, logit_difference)
     return Verdict(
@@ -112,6 +118,27 @@ def _compare(bundle: Bundle, runtime: Runtime, precision: Precision, reference: 
     )
 
 
+def _compare_whole(bundle: Bundle, engine: Engine, reference: _Reference) -> Verdict:
+    expected = reference.codes[:, bundle.manifest.top_frame :]
+    found = compare_whole_model(engine, reference.forced, CLIPS, seed=SEED, samples=expected.shape[1])
+    return Verdict(
+        runtime=engine.runtime.name,
+        precision=engine.precision,
+        max_layer_difference=found.max_state_difference,
+        max_logit_difference=None,
+        mean_kl=found.mean_kl,
+        identical=_alike(found.codes, expected),
+        codes=expected.size,
+        fault=_divergence_fault(bundle, engine.precision, found.mean_kl) or found.fault,
+    )
+
+
+def _alike(codes: npt.NDArray[np.int32], expected: npt.NDArray[np.int32]) -> int:
+    """Return how many codes there are before the first difference, added up over the clips."""
+    same = codes == expected
+    return int(np.where(same.all(axis=1), same.shape[1], same.argmin(axis=1)).sum())
+
+
 def _fault(
     bundle: Bundle, precision: Precision, logit_difference: float, allowed: float, mean_kl: float
 ) -> str | None:
@@ -119,6 +146,11 @@ def _fault(
     if precision == "fp32":
         near = logit_difference <= allowed and np.isfinite(mean_kl)
         return None if near else f"logits differ by {logit_difference:.1e}, more than {allowed:.1e}"
+    return _divergence_fault(bundle, precision, mean_kl)
+
+
+def _divergence_fault(bundle: Bundle, precision: Precision, mean_kl: float) -> str | None:
+    """Return a fault if the divergence is more than a precision below fp32 explains."""
     fidelity = bundle.variant(precision).fidelity
     most = max(MOST_BITS_LOST * log(2), 2 * fidelity.mean_kl if fidelity is not None else 0.0)
     return None if mean_kl <= most else f"mean KL is over {most:.1e}"
@@ -168,8 +200,7 @@ def _compare_codes(
     samples, window = reference.codes.shape[1] - top, compared_at_once(bundle.manifest, len(CLIPS))
     drawn = Sampler(bundle, CLIPS, seed=SEED, engine=other.engine).codes(samples)
     uniform = Uniforms(SEED, CLIPS).next(samples)
-    same = drawn == reference.codes[:, top:]
-    identical = int(np.where(same.all(axis=1), samples, same.argmin(axis=1)).sum())
+    identical = _alike(drawn, reference.codes[:, top:])
     codes = np.concatenate([bundle.manifest.silence(len(CLIPS)), drawn], axis=1)
     tie = max(TIE, logit_difference) if precision == "fp32" else ROUGH_TIE
     other.start(len(CLIPS))

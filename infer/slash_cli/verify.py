@@ -49,7 +49,7 @@ def verify(
         rows.add_row(
             f"{verdict.runtime} {verdict.precision}",
             f"{verdict.max_layer_difference:.1e}",
-            f"{verdict.max_logit_difference:.1e}",
+            "" if verdict.max_logit_difference is None else f"{verdict.max_logit_difference:.1e}",
             f"{verdict.mean_kl:.1e}",
             f"{verdict.identical:,} of {verdict.codes:,}",
             "ok" if verdict.fault is None else "FAULT",

@@ -11,6 +11,7 @@ import torch
 from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
+from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.onnx_cpu import CLIPS_PER_THREAD, OnnxCpu
 from slash_infer.runtimes.onnx_session import OnnxGraph
@@ -19,7 +20,6 @@ from slash_infer.runtimes.registry import find_runtimes
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import IDLE_RUNNERS, Engine
-from slash_infer.runtimes.generated import Generated
 from slash_infer.sampling.randomness import Uniforms
 from slash_infer.sampling.sampler import Sampler
 from slash_train.config import load_preset

@@ -1,36 +1,80 @@
 """Engines on a GPU compute what the CPU does and draw the same codes."""
 
+from pathlib import Path
+from typing import get_args
+
 import numpy as np
 import pytest
+from odd_models import ODD, write_odd
 
 from slash_export.verify import Verdict, verify
 from slash_infer.bundle import Bundle
+from slash_infer.choices import EngineName
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Unavailable
 from slash_infer.runtimes.registry import find_runtimes, runtime_named
+from slash_infer.sampling.batch import Batch
+from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.randomness import Uniforms
 from slash_infer.sampling.sampler import Sampler
 
 REASONS = {name: str(found) for name, found in find_runtimes() if isinstance(found, Unavailable)}
-ENGINES = [
-    pytest.param(name, marks=pytest.mark.skipif(name in REASONS, reason=f"gpu: {REASONS.get(name)}"))
-    for name in ("cuda", "tensorrt")
-]
+
+
+def _here(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(name in REASONS, reason=f"gpu: {REASONS.get(name)}")
+
+
+ENGINES = [pytest.param(name, marks=_here(name)) for name in get_args(EngineName) if name not in ("auto", "cpu")]
 pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_it_agrees_with_the_cpu(bundle: Bundle, name: str) -> None:
-    verdicts = verify(bundle, [runtime_named(name)])
-    assert {verdict.precision for verdict in verdicts} == {"fp32", "fp16"}
+    runtime = runtime_named(name)
+    verdicts = verify(bundle, [runtime])
+    assert {verdict.precision for verdict in verdicts} == set(runtime.precisions)
     for verdict in verdicts:
         assert isinstance(verdict, Verdict) and verdict.fault is None, verdict
 
 
 @pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("clips", [1, 3, 16])
-def test_frames_of_any_batch_follow_one_another(bundle: Bundle, name: str, clips: int) -> None:
+def test_frames_of_any_batch_follow_one_another(bundle: Bundle, name: EngineName, clips: int) -> None:
     """Generated in parts, and at once by a second sampler of the same engine."""
-    engine = Engine(bundle, runtime_named(name))
+    engine = open_engine(bundle, name).engine
     sampler = Sampler(bundle, range(clips), engine=engine)
     in_parts = np.concatenate([sampler.codes(n) for n in (1, 15, 16, 480)], axis=1)
     assert np.array_equal(in_parts, Sampler(bundle, range(clips), engine=engine).codes(512))
+
+
+@_here("cluster")
+def test_the_cluster_kernel_makes_a_clip_the_same_to_the_last_bit_in_any_batch(bundle: Bundle) -> None:
+    engine, hop = open_engine(bundle, "cluster").engine, bundle.manifest.top_hop
+    uniform, temperature = Uniforms(2, range(13)).next(40 * hop), np.ones((13, 40), np.float32)
+    expected = Batch(engine, 13).generate(uniform, temperature)
+    for clips in (1, 2, 3, 5, 8):
+        made = Batch(engine, clips).generate(uniform[:clips], temperature[:clips])
+        assert np.array_equal(made.codes, expected.codes[:clips])
+        assert np.array_equal(made.nll, expected.nll[:clips])
+
+
+@_here("cluster")
+def test_the_cluster_kernel_goes_on_from_primes_and_from_saved_samplers(bundle: Bundle, tmp_path: Path) -> None:
+    engine = open_engine(bundle, "cluster").engine
+    riffs = [np.sin(np.arange(length) / 9) for length in (100, 2000, 5000)]
+    on_gpu, on_cpu = (Sampler(bundle, 3, engine=one) for one in (engine, Engine(bundle, OnnxCpu(), "fp16")))
+    for sampler in (on_gpu, on_cpu):
+        sampler.prime(riffs)
+    assert np.array_equal(on_gpu.codes(8), on_cpu.codes(8))
+    on_gpu.save(tmp_path / "saved.npz")
+    expected = on_gpu.codes(1000)
+    assert np.array_equal(Sampler.restore(tmp_path / "saved.npz", bundle, engine=engine).codes(1000), expected)
+
+
+@_here("cluster")
+@pytest.mark.parametrize("shape", ODD)
+def test_the_cluster_kernel_runs_models_of_any_shape(shape: str, tmp_path: Path) -> None:
+    (verdict,) = verify(write_odd(tmp_path, ODD[shape]), [runtime_named("cluster")])
+    assert isinstance(verdict, Verdict) and verdict.fault is None, verdict

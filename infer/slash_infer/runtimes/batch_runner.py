@@ -30,7 +30,9 @@ class BatchRunner(Runner):
         state: to begin in, of B clips.
     """
 
-    def __init__(self, runtime: GraphRuntime[Any], manifest: Manifest, graphs: Graphs, state: GenerationState) -> None:
+    def __init__(
+        self, runtime: GraphRuntime[Any], manifest: Manifest, graphs: Graphs, state: GenerationState
+    ) -> None:
         self._runtime, self._manifest, self._graphs = runtime, manifest, graphs
         self.clips, self.hop = len(state.history), manifest.top_hop
         clips, array, width = self.clips, runtime.array, manifest.width

@@ -11,7 +11,7 @@ from cuda.pathfinder import DynamicLibNotFoundError
 from typing_extensions import override
 
 from slash_infer.errors import Argument, UserError
-from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice, kernel_source, parameters
+from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice, kernel_source
 from slash_infer.runtimes.cluster_plan import Call, DoesNotFit, Plan
 from slash_infer.runtimes.gpu import Gpu, GpuArray, check
 from slash_infer.runtimes.plan_cache import user_cache
@@ -137,9 +137,10 @@ class GpuKernel(Kernel):
     @override
     def launch(self, call: Call) -> None:
         call.fault, call.report = self._fault.address, self._report_on_device
+        pointers = (ctypes.c_void_p * 1)(ctypes.addressof(call))  # to the parameters: there is one
         with self._gpu.turn():
             self._report[:] = [0] * REPORT_WORDS
-            check(driver.cuLaunchKernelEx(self._config, self._function.handle, ctypes.addressof(parameters(call)), 0))
+            check(driver.cuLaunchKernelEx(self._config, self._function.handle, ctypes.addressof(pointers), 0))
             result = driver.cuStreamSynchronize(self._gpu.handle)
         if self._report[0]:  # the driver says no more than that the launch failed
             place, block, thread, expected, seen = self._report[:5]

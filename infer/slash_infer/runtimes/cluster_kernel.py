@@ -1,6 +1,5 @@
 """The cluster kernel's source, and what it needs of a device."""
 
-import ctypes
 from importlib import resources
 from typing import Protocol
 
@@ -52,8 +51,3 @@ def kernel_source() -> str:
     """Return the source as one text."""
     folder = resources.files("slash_infer.runtimes")
     return (folder / "cluster.cu").read_text().replace(f'#include "{INCLUDED}"', (folder / INCLUDED).read_text())
-
-
-def parameters(call: Call) -> ctypes.Array[ctypes.c_void_p]:
-    """Return the kernel's parameters as a launch takes them: pointers, here one. It does not keep `call` alive."""
-    return (ctypes.c_void_p * 1)(ctypes.addressof(call))

@@ -56,7 +56,7 @@ class OnnxCuda(GpuGraphs):
 
 
 class _CudaGraph(OnnxGraph):
-    """A graph whose runs are queued on the GPU's stream and not waited for, so that `GpuGraphs.capture` can record them.
+    """A graph whose runs are queued on the GPU's stream and not waited for, so that `GpuGraphs.capture` records them.
 
     Sessions are made fit for capture (`enable_cuda_graph`), but ONNX Runtime captures nothing by itself: its graphs
     would live as long as the session, one for each batch that was ever bound.

@@ -1,8 +1,8 @@
 """The interface of a runtime: it opens a bundle's model, and the model gives runners, which step batches of clips.
 
-Most runtimes run graphs (`GraphRuntime`): they have arrays on some device, and work prepared to run on them. Everything
-that depends on shapes or addresses is prepared once. Generating then only calls what was prepared, in order. On a GPU,
-calls are queued on one CUDA stream, and only `GraphRuntime.get` waits for them.
+Most runtimes run graphs (`GraphRuntime`): they have arrays on some device, and work prepared to run on them.
+Everything that depends on shapes or addresses is prepared once. Generating then only calls what was prepared, in
+order. On a GPU, calls are queued on one CUDA stream, and only `Arrays.get` waits for them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
