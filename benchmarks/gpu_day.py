@@ -3,9 +3,9 @@
     python benchmarks/gpu_day.py --out results --minutes 8
     python benchmarks/gpu_day.py --out rehearsal --device cpu --preset tiny --batches 1,2 --minutes 3
 
-Needs PyTorch, pytest, and the packages of Slash's extra `gpu`, and no network. Every stage is a process of its own with
-a limit of time; results are written as they come, and a stage that fails or is out of time stops no other. The last
-stage trains for the time that is left and scores the held-out splits. summary.json says what ran and how it ended.
+Needs PyTorch, pytest, and the packages of Slash's extra `gpu`, and no network. Every stage is a process of its own
+with a limit of time; results are written as they come, and a stage that fails or is out of time stops no other. The
+last stages train for the time that is left and score the held-out splits. summary.json says what ran and how it went.
 """
 
 import subprocess
@@ -72,17 +72,37 @@ def main(
             done.append(_run(stage, out, deadline))
             write_json(out / "summary.json", {**content, "stages": [asdict(ended) for ended in done]})
     for ended in done:
-        print(f"{ended.name:20} {'out of time' if ended.exit_code is None else ended.exit_code} {ended.seconds:6.1f} s")
+        print(
+            f"{ended.name:20} {'out of time' if ended.exit_code is None else ended.exit_code} {ended.seconds:6.1f} s"
+        )
 
 
 def _stages(out: Path, device: str, preset: str, batches: str) -> list[Stage]:
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, TESTS)]
-    speed = [sys.executable, BENCHMARKS / "generate_speed.py", "--device", device, "-n", batches, "--rounds", "3"]
-    training = [sys.executable, BENCHMARKS / "train_speed.py", "--device", device, "--preset", preset, "--steps", "4"]
+    speed: list[str | Path] = [
+        sys.executable,
+        BENCHMARKS / "generate_speed.py",
+        "--device",
+        device,
+        "-n",
+        batches,
+        "--rounds",
+        "3",
+    ]
+    training: list[str | Path] = [
+        sys.executable,
+        BENCHMARKS / "train_speed.py",
+        "--device",
+        device,
+        "--preset",
+        preset,
+        "--steps",
+        "4",
+    ]
     stages = [Stage("tests", tests, 120)]
     for name in dict.fromkeys((preset, "live")):
         result = out / f"generate_speed_{name}.json"
-        command = [*speed, "--preset", name, "--run-seconds", "0.5", "--json", result]
+        command: list[str | Path] = [*speed, "--preset", name, "--run-seconds", "0.5", "--json", result]
         stages.append(Stage(f"generate {name}", command, 120))
     for precision in ("fp32", "bf16"):
         result = out / f"train_speed_{preset}_{precision}.json"
@@ -93,7 +113,7 @@ def _stages(out: Path, device: str, preset: str, batches: str) -> list[Stage]:
 
 
 def _training(out: Path, device: str, preset: str, recordings: Path | None, deadline: float) -> list[Stage]:
-    """Return the stages that train for the time that is left. What they make, except for scores, is left in `out`/run."""
+    """Return the stages that train for the time that is left, into `out`/run, and score what was learned."""
     left = deadline - time.monotonic() - SCORING
     if left < LEAST_TRAINING:
         print(f"no training: {left:.0f} s are left for it")
@@ -102,10 +122,17 @@ def _training(out: Path, device: str, preset: str, recordings: Path | None, dead
         recordings = out / "recordings"
         record(recordings, minutes=4.0)
     corpus, run = out / "corpus", out / "run"
-    slash = [sys.executable, "-m", "slash_cli"]
-    prepare = ["prepare", recordings, "--out", corpus, "--valid", "0.2", "--test", "0.2", "--force"]
-    recipe = ["--preset", preset, "--minutes", f"{left / 60:.3f}", "--precision", "bf16" if device == "cuda" else "fp32"]
-    train = ["train", corpus, "--out", run, "--device", device, *recipe, "--force"]
+    slash: list[str | Path] = [sys.executable, "-m", "slash_cli"]
+    prepare: list[str | Path] = ["prepare", recordings, "--out", corpus, "--valid", "0.2", "--test", "0.2", "--force"]
+    recipe = [
+        "--preset",
+        preset,
+        "--minutes",
+        f"{left / 60:.3f}",
+        "--precision",
+        "bf16" if device == "cuda" else "fp32",
+    ]
+    train: list[str | Path] = ["train", corpus, "--out", run, "--device", device, *recipe, "--force"]
     recipe += ["--set", "training.preview_clips=0"]  # previews are made on the CPU
     score = [*slash, "evaluate", run, corpus, "--device", device, "--force"]
     return [
@@ -123,7 +150,9 @@ def _run(stage: Stage, out: Path, deadline: float) -> Ended:
     log = out / f"{stage.name.replace(' ', '_')}.log"
     with log.open("wb") as file:
         try:
-            code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=limit, check=False).returncode  # noqa: S603
+            code = subprocess.run(
+                command, stdout=file, stderr=subprocess.STDOUT, timeout=limit, check=False
+            ).returncode
         except subprocess.TimeoutExpired:
             code = None
     print(f"--- {stage.name}\n{log.read_text(errors='replace')[-2500:]}", flush=True)

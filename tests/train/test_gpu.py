@@ -1,5 +1,7 @@
 """Training on a GPU."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -24,8 +26,9 @@ def test_a_step_never_waits_for_the_device(corpus: Corpus, precision: str) -> No
     with Loader(TrainingStream(corpus, preset), device) as loader:
         for _ in range(3):
             trainer.advance(loader.next())
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            with warnings.catch_warnings(category=UserWarning, action="ignore"):  # "a prototype feature"
+                torch.cuda.set_sync_debug_mode("error")
             for _ in range(10):
                 trainer.advance(loader.next())
         finally:

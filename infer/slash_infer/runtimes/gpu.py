@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from threading import RLock
 from typing import Any
 
@@ -69,12 +70,19 @@ class Gpu(Arrays[GpuArray]):
 
     def __init__(self) -> None:
         self.device, self._context = _first_gpu()
-        self.identity = _identity(self.device)
-        """Name, compute capability such as 9.0, and driver version such as 580.159.4."""
         self.stream = self.device.create_stream()
         self.handle = int(self.stream.handle)
         self._lock = RLock()
         self._dropped: deque[Any] = deque()
+
+    @cached_property
+    def identity(self) -> tuple[str, str, str]:
+        """Name, compute capability such as 9.0, and driver version such as 580.159.4.
+
+        Raises:
+            Unavailable: the driver does not say its version.
+        """
+        return _identity(self.device)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
