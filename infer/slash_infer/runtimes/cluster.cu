@@ -13,8 +13,15 @@
 // launch, from 1. Words alternate between two places by the parity of the step: a step's words are overwritten two
 // steps later, when every reader has contributed to the step between. The host clears all words before a launch.
 //
+// Words that many blocks wait for are written to several places, so that not all of them ask the same one.
+//
+// A thread that waits for too long says where, and from then on nobody waits: the launch ends, and the host finds out.
+//
+// The whole kernel is one function: its parameter is then read from the constant bank, at no cost.
+//
 // The host defines the shape of the model, see cluster_plan.py: CLIPS, THREADS, CLUSTER, WIDTH (padded), LEVELS, LOGITS
-// (LEVELS, padded), HISTORY (0 without a sample tier), HIDDEN, TOP_FRAME, TOP_HOP, LOW_HOP, MAX_TIERS, PATIENCE.
+// (LEVELS, padded), HISTORY (0 without a sample tier), HIDDEN, TOP_FRAME, TOP_HOP, LOW_HOP, MAX_TIERS, PATIENCE, COPIES (of
+// words between frame tiers), NEAR (whether the newest code's table rows are kept in the cluster's shared memory).
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -23,7 +30,6 @@ typedef unsigned long long u64;
 
 #ifndef HOST
 #define DEVICE __device__ __forceinline__
-#define FUNCTION __device__ __noinline__
 #include "cluster_device.cuh"
 #endif
 
@@ -60,6 +66,7 @@ struct Call {
     int steps;               // of the top tier
     int flags;
     int first_op, step_op, last_op, end_op;  // of a program: begin of what runs once, of what runs every step, ...
+    int mail_copy;           // words between the copies of what frame tiers tell each other
     int conditioning;        // of the sample tier: [2][CLIPS][LOW_HOP][WIDTH] words in `mail`
     int fetched_last;        // mask: the last output of the lowest tier
     Tier tiers[MAX_TIERS];
@@ -74,34 +81,45 @@ DEVICE u64 word_of(u32 value, u32 tag) { return (u64)tag << 32 | value; }
 enum Place { AT_FRAME_CODES = 1, AT_FRAME_CONDITIONING, AT_HIDDEN, AT_CONDITIONING, AT_FIRST_CONDITIONING, AT_LOGITS_ROW,
              AT_EXCHANGE_HIDDEN, AT_EXCHANGE_LOGITS, AT_EXCHANGE_ROWS };
 
-DEVICE void give_up(const Call &call, u32 place, u32 expected, u32 seen) {
+DEVICE bool gives_up(const Call &call, long long begun, u32 place, u32 expected, u32 seen) {
+    if (is_claimed(call.fault)) return true;
+    if (clock_now() - begun <= PATIENCE) return false;
     if (claim(call.fault)) {
         call.report[1] = block_index(), call.report[2] = thread_index(), call.report[3] = expected, call.report[4] = seen;
         call.report[0] = place;
-        stop();
     }
+    return true;
 }
+
+DEVICE u32 tag_of(u64 word) { return (u32)(word >> 32); }
 
 DEVICE u32 await(const Call &call, const u64 *word, u32 tag, Place place) {
     u64 found = read_word(word);
-    if ((u32)(found >> 32) != tag) {
+    if (tag_of(found) != tag) {
         const long long begun = clock_now();
         do {
             pause_();
             found = read_word(word);
-            if (clock_now() - begun > PATIENCE) give_up(call, place, tag, (u32)(found >> 32));
-        } while ((u32)(found >> 32) != tag);
+        } while (tag_of(found) != tag && !gives_up(call, begun, place, tag, tag_of(found)));
     }
     return (u32)found;
+}
+
+// Waits for a pair of words that have been read too early.
+DEVICE void settle(const Call &call, Words &found, const u64 *from, u32 tag, Place place) {
+    if (tag_of(found.first) == tag && tag_of(found.second) == tag) return;
+    const long long begun = clock_now();
+    do {
+        pause_();
+        found = read_words(from);
+    } while ((tag_of(found.first) != tag || tag_of(found.second) != tag) && !gives_up(call, begun, place, tag, tag_of(found.second)));
 }
 
 DEVICE void await_barrier(const Call &call, u64 *barrier, u32 parity, Place place) {
     if (try_barrier(barrier, parity)) return;
     const long long begun = clock_now();
-    while (!try_barrier(barrier, parity)) {
-        pause_();
-        if (clock_now() - begun > PATIENCE) give_up(call, place, parity, 0);
-    }
+    do pause_();
+    while (!try_barrier(barrier, parity) && !gives_up(call, begun, place, parity, 0));
 }
 
 #ifdef PROFILE
@@ -127,73 +145,61 @@ struct Op {
 constexpr int OP = sizeof(Op) / sizeof(int), MAX_TILES = 4, ROWS_AT_ONCE = MAX_TILES * 16;
 
 struct FrameShared {  // what follows it in shared memory, the host lays out
-    float partial[2][WARPS][ROWS_AT_ONCE][CLIPS];
-    Op ops[STEP_OPS];
+    float partial[2][WARPS][CLIPS][ROWS_AT_ONCE];
+    Op ops[STEP_OPS], first;
 };
 
-DEVICE float logistic(float x) { return 1.0f / (1.0f + exp2_(-1.4426950408889634f * x)); }
+DEVICE float logistic(float x) { return reciprocal(1.0f + exp2_(-1.4426950408889634f * x)); }
 DEVICE float tanh_(float x) { return 2.0f * logistic(2.0f * x) - 1.0f; }
 
-// Adds DEPTH columns of tiles, WARPS apart, to `sums`. All are read before the first is used.
-template <int TILES, int DEPTH, bool RESIDENT>
-DEVICE void columns_of(float (&sums)[TILES][4], const uint4 *weights, const u16 *vector, int first) {
-    uint4 a[DEPTH][TILES];
-    #pragma unroll
-    for (int i = 0; i < DEPTH; i++) {
+// A warp's share of the columns of some tiles, DEPTH at a time, WARPS apart; all are on the way before the first is used.
+template <int TILES>
+struct Columns {
+    static constexpr int DEPTH = 2048 / THREADS > 8 ? 8 : 2048 / THREADS;
+    uint4 tiles[DEPTH][TILES];
+
+    template <bool RESIDENT>
+    DEVICE void load(const uint4 *weights, int first, int columns) {
         #pragma unroll
-        for (int tile = 0; tile < TILES; tile++) {
-            const uint4 *from = weights + ((first + i * WARPS) * TILES + tile) * 32;
-            a[i][tile] = RESIDENT ? read_shared(from) : stream(from);
+        for (int i = 0; i < DEPTH; i++) {
+            if (first + i * WARPS >= columns) break;
+            #pragma unroll
+            for (int tile = 0; tile < TILES; tile++) {
+                const uint4 *from = weights + ((first + i * WARPS) * TILES + tile) * 32 + thread_index() % 32;
+                tiles[i][tile] = RESIDENT ? read_shared(from) : stream(from);
+            }
         }
     }
-    #pragma unroll
-    for (int i = 0; i < DEPTH; i++) {
-        uint2 b = {0, 0};
-        if (thread_index() % 32 / 4 < CLIPS) b = *(const uint2 *)(vector + (first + i * WARPS) * 16);
+    DEVICE void load(const Call &call, bool resident, int weights, int first, int columns) {
+        if (resident) load<true>((const uint4 *)shared() + weights, first, columns);
+        else load<false>((const uint4 *)call.weights + weights, first, columns);
+    }
+    DEVICE void times(float (&sums)[TILES][4], const u16 *vector, int first, int columns) const {
+        uint2 b[DEPTH];
         #pragma unroll
-        for (int tile = 0; tile < TILES; tile++) multiply(sums[tile], a[i][tile], b.x, b.y);
-    }
-}
-
-// Adds the product of tiles of rows and a vector to `sums`, of this warp's share of the columns.
-template <int TILES, bool RESIDENT>
-DEVICE void product(float (&sums)[TILES][4], const uint4 *weights, int columns, const u16 *vector, int stride) {
-    constexpr int DEPTH = 4;
-    const int lane = thread_index() % 32;
-    int column = thread_index() / 32;
-    weights += lane;
-    vector += lane / 4 * stride + lane % 4 * 4;
-    #pragma unroll 1
-    for (; column + (DEPTH - 1) * WARPS < columns; column += DEPTH * WARPS) columns_of<TILES, DEPTH, RESIDENT>(sums, weights, vector, column);
-    #pragma unroll 1
-    for (; column < columns; column += WARPS) columns_of<TILES, 1, RESIDENT>(sums, weights, vector, column);
-}
-
-template <int TILES>
-FUNCTION void products(const Call &call, const Op &op, float (*partial)[CLIPS]) {
-    float sums[TILES][4] = {};
-    const u16 *halves = (const u16 *)shared();
-    const uint4 *local = (const uint4 *)shared(), *global = (const uint4 *)call.weights;
-    if (op.resident_a) product<TILES, true>(sums, local + op.weights_a, op.columns_a, halves + op.vector_a, op.stride_a);
-    else product<TILES, false>(sums, global + op.weights_a, op.columns_a, halves + op.vector_a, op.stride_a);
-    if (op.columns_b) {
-        if (op.resident_b) product<TILES, true>(sums, local + op.weights_b, op.columns_b, halves + op.vector_b, op.stride_b);
-        else product<TILES, false>(sums, global + op.weights_b, op.columns_b, halves + op.vector_b, op.stride_b);
-    }
-    const int lane = thread_index() % 32, row = lane / 4, clip = lane % 4 * 2;
-    #pragma unroll
-    for (int tile = 0; tile < TILES; tile++) {
+        for (int i = 0; i < DEPTH; i++) {
+            b[i] = {0, 0};
+            if (thread_index() % 32 / 4 < CLIPS && first + i * WARPS < columns) b[i] = *(const uint2 *)(vector + (first + i * WARPS) * 16);
+        }
         #pragma unroll
-        for (int i = 0; i < 4; i++)
-            if (clip + i % 2 < CLIPS) partial[tile * 16 + row + i / 2 * 8][clip + i % 2] = sums[tile][i];
+        for (int i = 0; i < DEPTH; i++) {
+            if (first + i * WARPS >= columns) break;
+            #pragma unroll
+            for (int tile = 0; tile < TILES; tile++) multiply(sums[tile], tiles[i][tile], b[i].x, b[i].y);
+        }
     }
-}
+};
+
+// Words of this block's copy of `mail`.
+DEVICE const u64 *mailbox(const Call &call) { return call.mail + block_index() / (CLUSTER) % COPIES * call.mail_copy; }
 
 // Waits for what a step reads, and puts it into shared memory.
 DEVICE void fetch(const Call &call, const Tier &tier, int mask, int step) {
+    constexpr int AT_ONCE = 4;  // pairs of words of a thread that are on the way
     u16 *halves = (u16 *)shared();
     if (mask & 1) {
         const int samples = TOP_FRAME + call.steps * TOP_HOP, first = TOP_FRAME + step * tier.hop - tier.frame;
+        #pragma unroll 1
         for (int i = thread_index(); i < CLIPS * tier.frame; i += THREADS) {
             const int clip = i / tier.frame, j = i % tier.frame;
             const u32 code = await(call, call.tape + clip * samples + first + j, 1, AT_FRAME_CODES);
@@ -202,54 +208,77 @@ DEVICE void fetch(const Call &call, const Tier &tier, int mask, int step) {
     }
     if (mask & 2) {
         const int row = step % tier.above_rows, above = step / tier.above_rows;
-        const u64 *from = call.mail + tier.above_mail + (above & 1) * CLIPS * tier.above_rows * WIDTH;
+        const u64 *from = mailbox(call) + tier.above_mail + ((above & 1) * CLIPS * tier.above_rows + row) * WIDTH;
         #pragma unroll 1
-        for (int i = thread_index(); i < CLIPS * WIDTH; i += THREADS) {
-            const int clip = i / WIDTH, d = i % WIDTH;
-            const u32 value = await(call, from + (clip * tier.above_rows + row) * WIDTH + d, above + 1, AT_FRAME_CONDITIONING);
-            halves[tier.x + clip * tier.x_stride + tier.frame_columns + d] = half_of(float_of(value));
+        for (int base = thread_index(); base < CLIPS * WIDTH / 2; base += AT_ONCE * THREADS) {
+            Words found[AT_ONCE];
+            #pragma unroll
+            for (int k = 0; k < AT_ONCE; k++) {
+                const int i = base + k * THREADS, clip = i / (WIDTH / 2), d = i % (WIDTH / 2) * 2;
+                if (i < CLIPS * WIDTH / 2) found[k] = read_words(from + clip * tier.above_rows * WIDTH + d);
+            }
+            #pragma unroll
+            for (int k = 0; k < AT_ONCE; k++) {
+                const int i = base + k * THREADS, clip = i / (WIDTH / 2), d = i % (WIDTH / 2) * 2;
+                if (i >= CLIPS * WIDTH / 2) continue;
+                settle(call, found[k], from + clip * tier.above_rows * WIDTH + d, above + 1, AT_FRAME_CONDITIONING);
+                *(u32 *)(halves + tier.x + clip * tier.x_stride + tier.frame_columns + d) =
+                    pair_of(float_of((u32)found[k].first), float_of((u32)found[k].second));
+            }
         }
     }
     #pragma unroll 1
     for (int layer = 0; layer <= tier.layers; layer++) {
         if (!(mask >> layer & 4)) continue;
-        const u64 *from = call.mail + tier.h_mail + (layer * 2 + (step & 1)) * CLIPS * (WIDTH / 2);
+        const u64 *from = mailbox(call) + tier.h_mail + (layer * 2 + (step & 1)) * CLIPS * (WIDTH / 2);
         #pragma unroll 1
-        for (int i = thread_index(); i < CLIPS * (WIDTH / 2); i += THREADS) {
-            const int clip = i / (WIDTH / 2), d = i % (WIDTH / 2);
-            *(u32 *)(halves + tier.h + clip * tier.h_stride + layer * WIDTH + 2 * d) = await(call, from + i, step + 1, AT_HIDDEN);
+        for (int base = thread_index(); base < CLIPS * WIDTH / 4; base += AT_ONCE * THREADS) {
+            Words found[AT_ONCE];
+            #pragma unroll
+            for (int k = 0; k < AT_ONCE; k++)
+                if (base + k * THREADS < CLIPS * WIDTH / 4) found[k] = read_words(from + (base + k * THREADS) * 2);
+            #pragma unroll
+            for (int k = 0; k < AT_ONCE; k++) {
+                const int i = base + k * THREADS, clip = i / (WIDTH / 4), d = i % (WIDTH / 4) * 4;
+                if (i >= CLIPS * WIDTH / 4) continue;
+                settle(call, found[k], from + i * 2, step + 1, AT_HIDDEN);
+                *(uint2 *)(halves + tier.h + clip * tier.h_stride + layer * WIDTH + d) = {(u32)found[k].first, (u32)found[k].second};
+            }
         }
     }
     block_sync();
 }
 
 // The gates of each unit are four rows: input, forget, cell and output; or reset, update, and the two halves of new.
-DEVICE void finish(const Call &call, const Tier &tier, const Op &op, float (*partial)[ROWS_AT_ONCE][CLIPS], int step) {
+DEVICE void finish(const Call &call, const Tier &tier, const Op &op, float (*partial)[CLIPS][ROWS_AT_ONCE], int step) {
     float *floats = (float *)shared();
-    const int lane = thread_index() % 32, rows = op.tiles * 16, all = rows * CLIPS;
+    const int lane = thread_index() % 32, rows = op.tiles * 16;
     #pragma unroll 1
-    for (int base = thread_index() - lane; base < all; base += THREADS) {
-        const bool valid = base + lane < all;
-        const int i = valid ? base + lane : 0, clip = i / rows, row = i % rows;
+    for (int i = thread_index(); i < CLIPS * ROWS_AT_ONCE; i += THREADS) {
+        const int clip = i / ROWS_AT_ONCE, row = i % ROWS_AT_ONCE;
+        if (row - lane >= rows) continue;  // the whole warp
+        const bool valid = row < rows;
         float sum = 0;
         #pragma unroll
-        for (int warp = 0; warp < WARPS; warp++) sum += partial[warp][row][clip];
+        for (int warp = 0; warp < WARPS; warp++) sum += partial[warp][clip][row];
+        const int at = clip * rows + row;
         if (op.kind == RECUR) {
-            if (valid) floats[op.recurrent + i] = sum;
+            if (valid) floats[op.recurrent + at] = sum;
             continue;
         }
-        sum += floats[op.bias + row];
+        if (valid) sum += floats[op.bias + row];
+        const u32 tag = step + 1;
         u64 *to = call.mail + op.mail + (step & 1) * op.mail_stride;
         if (op.kind == ROWS) {
-            const int at = clip * op.rows + row / 16 * op.tile_stride + row % 16;
-            if (valid) write_word(to + at, word_of(bits_of(sum), step + 1));
-            continue;
-        }
-        float h = sum;
-        if (op.kind == LAYER) {
+            to += clip * op.rows + row / 16 * op.tile_stride + row % 16;
+            const int copies = op.tier ? COPIES : 1;
+            if (valid)
+                for (int copy = 0; copy < copies; copy++) write_word(to + copy * call.mail_copy, word_of(bits_of(sum), tag));
+        } else if (op.kind == LAYER) {
             const int gate = lane % 4, unit = row / 4, first = lane - gate;
-            float *kept = floats + op.state + (clip * (rows / 4) + unit) * 2;  // h and c
-            const float recurrent = floats[op.recurrent + i];
+            float *kept = floats + op.state + (clip * (rows / 4) + (valid ? unit : 0)) * 2;  // h and c
+            const float recurrent = valid ? floats[op.recurrent + at] : 0.0f;
+            float h;
             if (tier.is_gru) {
                 const float open = logistic(sum + recurrent);
                 const float reset = lane_of(open, first), update = lane_of(open, first + 1);
@@ -265,30 +294,70 @@ DEVICE void finish(const Call &call, const Tier &tier, const Op &op, float (*par
                 warp_sync();
                 if (valid && gate == 0) kept[1] = c;
             }
+            const float other = across(h, 4);  // of the other unit of a pair: its eight lanes write to as many places
             warp_sync();
             if (valid && gate == 0) kept[0] = h;
-            const float next = lane_of(h, (lane + 4) % 32);
-            if (valid && lane % 8 == 0) write_word(to + clip * (WIDTH / 2) + unit / 2, word_of(pair_of(h, next), step + 1));
+            const u32 both = lane & 4 ? pair_of(other, h) : pair_of(h, other);
+            to += clip * (WIDTH / 2) + unit / 2;
+            if (valid && lane % 8 < COPIES) write_word(to + lane % 8 * call.mail_copy, word_of(both, tag));
         } else {  // MIX: rows are outputs
-            const float next = lane_of(h, (lane + 1) % 32);
-            if (valid && lane % 2 == 0) write_word(to + clip * (WIDTH / 2) + row / 2, word_of(pair_of(h, next), step + 1));
+            const u64 word = word_of(pair_of(sum, across(sum, 1)), tag);
+            to += clip * (WIDTH / 2) + row / 2;
+            if (valid && lane % 2 == 0)
+                for (int copy = 0; copy < COPIES; copy++) write_word(to + copy * call.mail_copy, word);
         }
     }
 }
 
-DEVICE void run_product(const Call &call, const Op &op, int top_step, int &turn) {
+// A product of a block's rows and what follows it. Weights are on the way while the vector is waited for.
+template <int TILES>
+DEVICE void run_product(const Call &call, const Op &op, int top_step, int turn, bool is_late) {
+    constexpr int AT_ONCE = Columns<TILES>::DEPTH * WARPS;
     const Tier &tier = call.tiers[op.tier];
-    const int step = top_step * tier.steps + op.step;
-    FrameShared &s = *(FrameShared *)shared();
-    float(*partial)[ROWS_AT_ONCE][CLIPS] = s.partial[turn & 1];
-    turn++;
-    float(*mine)[CLIPS] = partial[thread_index() / 32];
-    if (op.tiles == 1) products<1>(call, op, mine);
-    else if (op.tiles == 2) products<2>(call, op, mine);
-    else if (op.tiles == 3) products<3>(call, op, mine);
-    else products<4>(call, op, mine);
+    const int lane = thread_index() % 32, column = thread_index() / 32, step = top_step * tier.steps + op.step;
+    const u16 *halves = (const u16 *)shared();
+    float(*partial)[CLIPS][ROWS_AT_ONCE] = ((FrameShared *)shared())->partial[turn & 1];
+    float sums[TILES][4] = {};
+    Columns<TILES> weights;
+    weights.load(call, op.resident_a, op.weights_a, column, op.columns_a);
+#ifdef PROFILE
+    const bool watched = thread_index() == 0 && block_index() == CLUSTER && top_step >= 0;
+    const long long begun = clock_now();
+#endif
+    #pragma unroll 1
+    for (int round = is_late ? 0 : 1; round < 2; round++) {  // with given codes: no step begins before the last one is done
+        const int mask = round ? op.fetch : call.fetched_last;
+        if (mask) fetch(call, round ? tier : call.tiers[0], mask, round ? step : top_step * call.tiers[0].steps - 1);
+    }
+#ifdef PROFILE
+    const long long fetched = clock_now();
+#endif
+    const u16 *vector = halves + op.vector_a + lane / 4 * op.stride_a + lane % 4 * 4;
+    weights.times(sums, vector, column, op.columns_a);
+    #pragma unroll 1
+    for (int first = column + AT_ONCE; first < op.columns_a; first += AT_ONCE) {
+        weights.load(call, op.resident_a, op.weights_a, first, op.columns_a);
+        weights.times(sums, vector, first, op.columns_a);
+    }
+    vector = halves + op.vector_b + lane / 4 * op.stride_b + lane % 4 * 4;
+    #pragma unroll 1
+    for (int first = column; first < op.columns_b; first += AT_ONCE) {
+        weights.load(call, op.resident_b, op.weights_b, first, op.columns_b);
+        weights.times(sums, vector, first, op.columns_b);
+    }
+    const int row = lane / 4, clip = lane % 4 * 2;
+    #pragma unroll
+    for (int tile = 0; tile < TILES; tile++) {
+        #pragma unroll
+        for (int i = 0; i < 4; i++)
+            if (clip + i % 2 < CLIPS) partial[column][clip + i % 2][tile * 16 + row + i / 2 * 8] = sums[tile][i];
+    }
     block_sync();
     finish(call, tier, op, partial, step);
+#ifdef PROFILE
+    const int slot = 32 + 2 * (&op - ((FrameShared *)shared())->ops);
+    if (watched) call.profile[slot] += fetched - begun, call.profile[slot + 1] += clock_now() - fetched;
+#endif
 }
 
 // Moves the state of a layer's units between global memory and this block; a block needs every unit's h at first.
@@ -313,7 +382,7 @@ DEVICE void move_state(const Call &call, const Op &op) {
             halves[tier.h + i / WIDTH * tier.h_stride + op.layer * WIDTH + i % WIDTH] = half_of(h[i]);
 }
 
-FUNCTION void run_frame_tiers(const Call &call, int index) {
+DEVICE void run_frame_tiers(const Call &call, int index) {
     FrameShared &s = *(FrameShared *)shared();
     const Op *program = (const Op *)call.programs + index * call.end_op;
     int turn = 0;
@@ -321,116 +390,113 @@ FUNCTION void run_frame_tiers(const Call &call, int index) {
     block_sync();
     for (int i = thread_index(); i < (call.last_op - call.step_op) * OP; i += THREADS)
         ((int *)s.ops)[i] = ((const int *)(program + call.step_op))[i];
-    for (int i = 0; i < call.step_op; i++) {
-        const Op &op = program[i];
-        if (op.kind == COPY && op.tiles)
-            for (int j = thread_index(); j < op.tiles; j += THREADS) ((uint4 *)shared())[op.bias + j] = ((const uint4 *)call.weights)[op.weights_a + j];
-        else if (op.kind == STATE_IN) move_state(call, op);
-        else if (op.kind == RECUR) {
-            block_sync();
-            run_product(call, op, 0, turn);
+    #pragma unroll 1
+    for (int step = -1; step < call.steps; step++) {  // -1 is what runs once before
+        const int ops = step < 0 ? call.step_op : call.last_op - call.step_op;
+        #pragma unroll 1
+        for (int i = 0; i < ops; i++) {
+            if (step < 0) {
+                block_sync();
+                if (thread_index() < OP) ((int *)&s.first)[thread_index()] = ((const int *)(program + i))[thread_index()];
+                block_sync();
+            }
+            const Op &op = step < 0 ? s.first : s.ops[i];
+            if (op.kind == STATE_IN) move_state(call, op);
+            else if (op.kind == COPY) {
+                if (step >= 0) break;  // the end of the program
+                for (int j = thread_index(); j < op.tiles; j += THREADS)
+                    ((uint4 *)shared())[op.bias + j] = ((const uint4 *)call.weights)[op.weights_a + j];
+            } else {
+                const bool is_late = call.flags & GIVEN && step > 0 && i == 0;
+                turn++;
+                if (op.tiles == 1) run_product<1>(call, op, step, turn, is_late);
+                else if (op.tiles == 2) run_product<2>(call, op, step, turn, is_late);
+                else if (op.tiles == 3) run_product<3>(call, op, step, turn, is_late);
+                else run_product<4>(call, op, step, turn, is_late);
+            }
         }
+        block_sync();
     }
-    block_sync();
-#ifdef PROFILE
-    const bool watched = thread_index() == 0 && index == 0;
-#endif
-    for (int step = 0; step < call.steps; step++) {
-        if (call.flags & GIVEN && step) fetch(call, call.tiers[0], call.fetched_last, step * call.tiers[0].steps - 1);
-        for (int i = 0; i < call.last_op - call.step_op && s.ops[i].kind != COPY; i++) {
-            const Op &op = s.ops[i];
-            const Tier &tier = call.tiers[op.tier];
-#ifdef PROFILE
-            const long long begun = clock_now();
-#endif
-            if (op.fetch) fetch(call, tier, op.fetch, step * tier.steps + op.step);
-#ifdef PROFILE
-            const long long fetched = clock_now();
-#endif
-            run_product(call, op, step, turn);
-#ifdef PROFILE
-            if (watched) call.profile[32 + 2 * i] += fetched - begun, call.profile[33 + 2 * i] += clock_now() - fetched;
-#endif
-        }
-    }
-    block_sync();
     for (int i = call.last_op; i < call.end_op; i++)
         if (program[i].kind == STATE_OUT) move_state(call, program[i]);
 }
 
 // ---- Sample tier ----
 
+struct Drawn {
+    int code;
+    float total, level;  // of all likelihoods, and the exponent of this one's
+};
+
 // Draws a code for one clip, by one warp: the number of cumulative sums of the likelihoods at or below uniform * total.
-// Sums within a lane are in order; those of lanes are added as a tree.
-DEVICE int draw(const float *logits, float sharpness, float uniform, float &nll, bool &is_owner) {
+// Sums within a lane are in order; those of lanes are added as a tree. `scale` takes logits to powers of two.
+DEVICE Drawn draw(const float *logits, float scale, float uniform) {
     constexpr int SHARE = LOGITS / 32;
     const int lane = thread_index() % 32;
-    float value[SHARE], likelihood[SHARE], largest = -3e38f, sum = 0;
-    const float scale = sharpness * 1.4426950408889634f;  // to powers of two
+    float value[SHARE], through[SHARE], largest = logits[lane * SHARE];
     #pragma unroll
     for (int i = 0; i < SHARE; i++) {
-        value[i] = logits[lane * SHARE + i] * scale;
-        largest = largest > value[i] ? largest : value[i];
+        value[i] = logits[lane * SHARE + i];
+        largest = larger(largest, value[i]);
     }
-    largest = warp_max(largest);
+    const float most = warp_max(largest) * scale;
     #pragma unroll
     for (int i = 0; i < SHARE; i++) {
-        likelihood[i] = exp2_(value[i] - largest);
-        sum += likelihood[i];
+        const float likelihood = exp2_(value[i] * scale - most);
+        through[i] = i ? through[i - 1] + likelihood : likelihood;
     }
-    float through = sum;
+    float sum = through[SHARE - 1];
     #pragma unroll
     for (int step = 1; step < 32; step *= 2) {
-        const float other = lane_of(through, lane - step);
-        if (lane >= step) through += other;
+        const float other = lane_of(sum, lane - step);
+        if (lane >= step) sum += other;
     }
-    const float total = lane_of(through, 31), threshold = uniform * total;
-    float cumulative = lane_of(through, lane - 1);
-    if (lane == 0) cumulative = 0;
+    const float total = lane_of(sum, 31), below = lane_of(sum, lane - 1), threshold = uniform * total;
+    const float begin = lane ? below : 0.0f;
     int count = 0;
     #pragma unroll
-    for (int i = 0; i < SHARE; i++) {
-        cumulative += likelihood[i];
-        count += cumulative <= threshold;
-    }
+    for (int i = 0; i < SHARE; i++) count += begin + through[i] <= threshold;
     count = warp_sum(count);
     if (count > LEVELS - 1) count = LEVELS - 1;  // rounding
-    is_owner = count / SHARE == lane;
-    nll = 0;
-    #pragma unroll
-    for (int i = 0; i < SHARE; i++)
-        if (count % SHARE == i) nll = 0.6931471805599453f * (log2_(total) - (value[i] - largest));
-    return count;
+    return {count, total, logits[count] * scale - most};
 }
 
-DEVICE void hand_over(const Call &call, int clip, int t, int code, float nll, bool is_owner) {
-    const int samples = call.steps * TOP_HOP;
-    if (thread_index() % 32 == 0) write_word(call.tape + clip * (TOP_FRAME + samples) + TOP_FRAME + t, word_of(code, 1));
-    if (is_owner) call.nll[clip * samples + t] = nll;
-}
+DEVICE float nll_of(const Drawn &drawn) { return 0.6931471805599453f * (log2_(drawn.total) - drawn.level); }
+DEVICE float scale_of(const Call &call, int clip, int t) { return 1.4426950408889634f / call.temperature[clip * call.steps + t / TOP_HOP]; }
 
 #if HISTORY == 0
 
 // Without a sample tier the lowest frame tier gives the logits.
-FUNCTION void run_sample_tier(const Call &call) {
+DEVICE void run_sample_tier(const Call &call) {
+    constexpr int PAIRS = (LOGITS / 2 + 31) / 32;  // of words, of a lane
     const int samples = call.steps * TOP_HOP, lane = thread_index() % 32, clip = thread_index() / 32;
     if (clip >= CLIPS || cluster_rank() != 0) return;
     float *logits = (float *)shared() + clip * LOGITS;
+    Drawn drawn = {};
     #pragma unroll 1
     for (int t = 0; t < samples; t++) {
         const int frame = t / LOW_HOP, row = t % LOW_HOP;
-        const u64 *from = call.mail + call.conditioning + (((frame & 1) * CLIPS + clip) * LOW_HOP + row) * LOGITS;
-        for (int i = lane; i < LOGITS; i += 32) {
-            const float logit = float_of(await(call, from + i, frame + 1, AT_LOGITS_ROW));
-            logits[i] = i < LEVELS ? logit : -1e30f;
+        const u64 *from = call.mail + call.conditioning + (((frame & 1) * CLIPS + clip) * LOW_HOP + row) * LOGITS + 2 * lane;
+        const float scale = scale_of(call, clip, t), uniform = call.uniform[clip * samples + t];
+        Words found[PAIRS];
+        #pragma unroll
+        for (int k = 0; k < PAIRS; k++)
+            if (k * 64 + 2 * lane < LOGITS) found[k] = read_words(from + k * 64);
+        if (t && lane == 0) call.nll[clip * samples + t - 1] = nll_of(drawn);
+        #pragma unroll
+        for (int k = 0; k < PAIRS; k++) {
+            const int i = k * 64 + 2 * lane;
+            if (i >= LOGITS) continue;
+            settle(call, found[k], from + k * 64, frame + 1, AT_LOGITS_ROW);
+            logits[i] = i < LEVELS ? float_of((u32)found[k].first) : -1e30f;
+            logits[i + 1] = i + 1 < LEVELS ? float_of((u32)found[k].second) : -1e30f;
         }
         warp_sync();
-        float nll;
-        bool is_owner;
-        const int code = draw(logits, 1.0f / call.temperature[clip * call.steps + t / TOP_HOP], call.uniform[clip * samples + t], nll, is_owner);
-        hand_over(call, clip, t, code, nll, is_owner);
+        drawn = draw(logits, scale, uniform);
+        if (lane == 0) write_word(call.tape + clip * (TOP_FRAME + samples) + TOP_FRAME + t, word_of(drawn.code, 1));
         warp_sync();
     }
+    if (lane == 0) call.nll[clip * samples + samples - 1] = nll_of(drawn);
 }
 
 #else
@@ -438,6 +504,7 @@ FUNCTION void run_sample_tier(const Call &call) {
 DEVICE constexpr int power_of_two_in(int n, int most) { return n % 2 || most == 1 ? 1 : 2 * power_of_two_in(n / 2, most / 2); }
 constexpr int COLUMNS = WIDTH / 16;                              // tiles
 constexpr int COLUMN_WARPS = power_of_two_in(COLUMNS, WARPS), ROW_WARPS = WARPS / COLUMN_WARPS;
+constexpr int TILES_ACROSS = COLUMNS / COLUMN_WARPS;             // of a warp
 constexpr int UNITS = WIDTH / CLUSTER, LOGIT_ROWS = LOGITS / CLUSTER;  // of a block
 constexpr int RING = HISTORY < 30 ? 32 : HISTORY < 62 ? 64 : 256;  // codes kept
 constexpr int WIDEST = UNITS > LOGIT_ROWS ? UNITS : LOGIT_ROWS;
@@ -448,14 +515,13 @@ struct SampleShared {
     float logits[CLIPS][LOGITS];          // from all blocks
     float rows[CLIPS][WIDTH];             // sums of the next sample's table rows but the last one, from all blocks
     float partial[COLUMN_WARPS][WIDEST * CLIPS];
-    uint4 staged[WIDEST * CLIPS / 4 + 1];
-    u16 older[CLIPS][HISTORY][UNITS];     // table rows of this block's units
     float bias[HIDDEN * UNITS + LOGIT_ROWS];
     int codes[CLIPS][RING];
     u64 hidden_full[2], logits_full, rows_full;  // layers alternate, as no other exchange is between them
 #ifdef PROFILE
     long long stamps[12];
 #endif
+    alignas(16) u16 newest[NEAR ? LEVELS : 1][UNITS];  // table rows of this block's units for the newest code
 };
 
 static_assert(sizeof(SampleShared) <= SHARED_FLOATS * 4, "shared memory");
@@ -463,7 +529,7 @@ static_assert(sizeof(SampleShared) <= SHARED_FLOATS * 4, "shared memory");
 // A block's rows of a layer, shared out among its warps by columns first.
 template <int ROWS_>
 struct Matrix {
-    static constexpr int ROW_TILES = ROWS_ / 16, TILES_ACROSS = COLUMNS / COLUMN_WARPS;
+    static constexpr int ROW_TILES = ROWS_ / 16;
     static constexpr int TILES_DOWN = (ROW_TILES + ROW_WARPS - 1) / ROW_WARPS, TILES = TILES_ACROSS * TILES_DOWN;
     uint4 tiles[TILES];
 
@@ -497,91 +563,151 @@ struct Matrix {
     }
 };
 
-// Adds up what the warps made of this block's rows, and sends it to all blocks.
+// Adds up what the warps made of this block's rows, and sends it to all blocks, 128 bytes at a time. Warps that would have
+// nothing to do add up the same, and send to other blocks.
 template <int ROWS_, bool IS_HIDDEN>
 DEVICE void share(SampleShared &s, const float *bias, int rank, int side) {
-    constexpr int PACK = IS_HIDDEN ? 8 : 4, PACKS = 32 / PACK;  // values in 16 bytes; of a warp
+    constexpr int EACH = IS_HIDDEN ? 2 : 1;  // values of a lane, 4 bytes
+    constexpr int PIECES = (ROWS_ * CLIPS + 32 * EACH - 1) / (32 * EACH);
+    constexpr int GROUPS = WARPS > PIECES ? power_of_two_in(CLUSTER, WARPS / PIECES) : 1, TARGETS = CLUSTER / GROUPS;
     const int lane = thread_index() % 32;
     #pragma unroll 1
-    for (int base = thread_index() - lane; base < ROWS_ * CLIPS; base += THREADS) {
-        const int i = base + lane;
-        if (i < ROWS_ * CLIPS) {
-            float sum = bias[i % ROWS_];
+    for (int job = thread_index() / 32; job < PIECES * GROUPS; job += WARPS) {
+        const int piece = job % PIECES, target = job / PIECES * TARGETS, first = (piece * 32 + lane) * EACH;
+        u32 value = 0;
+        if (first < ROWS_ * CLIPS) {
+            float low = bias[first % ROWS_], high = IS_HIDDEN ? bias[first % ROWS_ + 1] : 0.0f;
             #pragma unroll
-            for (int warp = 0; warp < COLUMN_WARPS; warp++) sum += s.partial[warp][i];
-            if (IS_HIDDEN) ((u16 *)s.staged)[i] = half_of(sum > 0 ? sum : 0);
-            else ((float *)s.staged)[i] = sum;
+            for (int warp = 0; warp < COLUMN_WARPS; warp++) {
+                if (IS_HIDDEN) {
+                    const uint2 both = *(const uint2 *)&s.partial[warp][first];
+                    low += float_of(both.x), high += float_of(both.y);
+                } else low += s.partial[warp][first];
+            }
+            value = IS_HIDDEN ? pair_of(larger(low, 0.0f), larger(high, 0.0f)) : bits_of(low);
         }
-        warp_sync();
+        const int pack = lane % 8 * 4, at = (piece * 32 + pack) * EACH, clip = at / ROWS_, row = at % ROWS_;
+        const uint4 four = {bits_of_lane(value, pack), bits_of_lane(value, pack + 1), bits_of_lane(value, pack + 2), bits_of_lane(value, pack + 3)};
+        void *to = IS_HIDDEN ? (void *)&s.hidden[side][clip][rank * ROWS_ + row] : (void *)&s.logits[clip][rank * ROWS_ + row];
         #pragma unroll
-        for (int j = lane; j < PACKS * CLUSTER; j += 32) {
-            const int first = base + j % PACKS * PACK, clip = first / ROWS_, row = first % ROWS_;
-            if (first >= ROWS_ * CLIPS) continue;
-            void *to = IS_HIDDEN ? (void *)&s.hidden[side][clip][rank * ROWS_ + row] : (void *)&s.logits[clip][rank * ROWS_ + row];
-            send(to, j / PACKS, s.staged[first / PACK], IS_HIDDEN ? &s.hidden_full[side] : &s.logits_full);
-        }
-        warp_sync();
+        for (int i = 0; i < TARGETS; i += 4)
+            if (at < ROWS_ * CLIPS && i + lane / 8 < TARGETS)
+                send(to, target + i + lane / 8, four, IS_HIDDEN ? &s.hidden_full[side] : &s.logits_full);
     }
 }
 
-// Starts to read the table rows of sample t but the last, whose code is not known yet.
-DEVICE void begin_rows(const Call &call, SampleShared &s, int clip, int t, int rank) {
-    constexpr int PACKS = UNITS / 8;  // of 16 bytes
-    #pragma unroll 1
-    for (int i = thread_index() % 32; i < (HISTORY - 1) * PACKS; i += 32) {
-        const int position = i / PACKS, pack = i % PACKS, code = s.codes[clip][(t + position) % RING];
-        const u32 *row = call.table + ((size_t)position * LEVELS + code) * (WIDTH / 2);
-        copy_behind(&s.older[clip][position][pack * 8], row + (rank * UNITS + pack * 8) / 2);
-    }
-    commit_copies();
-}
+// The table rows of a sample but the last, whose code is not known yet; and the conditioning, where it is known by then.
+// Eight units of one clip at a time: a lane has four of them, of the positions lane / 2, lane / 2 + 16, ...
+struct Older {
+    static constexpr int GROUPS = CLIPS * UNITS / 8, TURNS = (GROUPS + WARPS - 1) / WARPS, DEPTH = (HISTORY + 15) / 16;
+    static constexpr bool EARLY = TURNS == 1;  // else registers are too few
+    uint2 rows[TURNS][DEPTH];
+    Words words[EARLY ? 2 : 1];
 
-// Adds up these rows and, if it is known by then, the conditioning, and sends the sum to all blocks.
-DEVICE void end_rows(const Call &call, SampleShared &s, int clip, int t, int rank) {
-    const int frame = t / LOW_HOP, row = t % LOW_HOP;
-    const u64 *words = call.mail + call.conditioning + (((frame & 1) * CLIPS + clip) * LOW_HOP + row) * WIDTH + rank * UNITS;
-    await_copies();
-    warp_sync();
-    #pragma unroll 1
-    for (int pair = thread_index() % 32; pair < UNITS / 2; pair += 32) {
-        float low = 0, high = 0;
-        if (row && !(call.flags & ALONE)) {
-            low = float_of(await(call, words + 2 * pair, frame + 1, AT_CONDITIONING));
-            high = float_of(await(call, words + 2 * pair + 1, frame + 1, AT_CONDITIONING));
-        }
+    DEVICE const u64 *conditioning(const Call &call, int group, int t, int rank) const {
+        const int clip = group / (UNITS / 8), unit = group % (UNITS / 8) * 8 + thread_index() % 2 * 4, frame = t / LOW_HOP;
+        return call.mail + call.conditioning + (((frame & 1) * CLIPS + clip) * LOW_HOP + t % LOW_HOP) * WIDTH + rank * UNITS + unit;
+    }
+    DEVICE bool has_conditioning(const Call &call, int t) const {  // the last position's lanes are free
+        return thread_index() % 32 / 2 == (HISTORY - 1) % 16 && t % LOW_HOP && !(call.flags & ALONE);
+    }
+
+    DEVICE void begin(const Call &call, SampleShared &s, int t, int rank) {
+        const int lane = thread_index() % 32, warp = thread_index() / 32;
         #pragma unroll
-        for (int position = 0; position < HISTORY - 1; position++) {
-            const u32 both = *(const u32 *)&s.older[clip][position][2 * pair];
-            low += low_of(both), high += high_of(both);
+        for (int turn = 0; turn < TURNS; turn++) {
+            const int group = turn * WARPS + warp, clip = group / (UNITS / 8), unit = group % (UNITS / 8) * 8 + lane % 2 * 4;
+            #pragma unroll
+            for (int i = 0; i < DEPTH; i++) {
+                const int position = i * 16 + lane / 2;
+                rows[turn][i] = {0, 0};
+                if (group < GROUPS && position < HISTORY - 1) {
+                    const int code = s.codes[clip][(t + position) % RING];
+                    rows[turn][i] = read_table(call.table + (position * LEVELS + code) * (WIDTH / 2) + (rank * UNITS + unit) / 2);
+                }
+            }
+            if (EARLY && group < GROUPS && has_conditioning(call, t)) {
+                const u64 *from = conditioning(call, group, t, rank);
+                words[0] = read_words(from), words[EARLY] = read_words(from + 2);
+            }
         }
-        #pragma unroll 4
-        for (int to = 0; to < CLUSTER; to++) send_pair(&s.rows[clip][rank * UNITS + 2 * pair], to, low, high, &s.rows_full);
     }
-}
 
-// Makes the inputs of the hidden layers for sample t.
-DEVICE void make_inputs(const Call &call, SampleShared &s, int t) {
-    const int frame = t / LOW_HOP;
+    // Adds them up and sends the sum to all blocks.
+    DEVICE void end(const Call &call, SampleShared &s, int t, int rank) {
+        const int lane = thread_index() % 32, warp = thread_index() / 32;
+        #pragma unroll
+        for (int turn = 0; turn < TURNS; turn++) {
+            const int group = turn * WARPS + warp, clip = group / (UNITS / 8), unit = group % (UNITS / 8) * 8 + lane % 2 * 4;
+            if (group >= GROUPS) break;
+            float sums[4] = {};
+            if (has_conditioning(call, t)) {
+                const u64 *from = conditioning(call, group, t, rank);
+                Words first = words[0], second = words[EARLY];
+                if (!EARLY) first = read_words(from), second = read_words(from + 2);
+                settle(call, first, from, t / LOW_HOP + 1, AT_CONDITIONING);
+                settle(call, second, from + 2, t / LOW_HOP + 1, AT_CONDITIONING);
+                sums[0] = float_of((u32)first.first), sums[1] = float_of((u32)first.second);
+                sums[2] = float_of((u32)second.first), sums[3] = float_of((u32)second.second);
+            }
+            #pragma unroll
+            for (int i = 0; i < DEPTH; i++) {
+                sums[0] += low_of(rows[turn][i].x), sums[1] += high_of(rows[turn][i].x);
+                sums[2] += low_of(rows[turn][i].y), sums[3] += high_of(rows[turn][i].y);
+            }
+            #pragma unroll
+            for (int mask = 2; mask < 32; mask *= 2) {
+                #pragma unroll
+                for (int k = 0; k < 4; k++) sums[k] += across(sums[k], mask);
+            }
+            const uint4 four = {bits_of(sums[0]), bits_of(sums[1]), bits_of(sums[2]), bits_of(sums[3])};
+            if (lane / 2 < CLUSTER) send(&s.rows[clip][rank * UNITS + unit], lane / 2, four, &s.rows_full);
+        }
+    }
+};
+
+// Makes the inputs of the hidden layers for sample t: every warp those of its columns.
+DEVICE void make_inputs(const Call &call, SampleShared &s, int newest, int t) {
+    constexpr int QUADS = TILES_ACROSS * 4, TURNS = (CLIPS * QUADS + 31) / 32;  // four units at a time
+    const int frame = t / LOW_HOP, lane = thread_index() % 32, begin = thread_index() / 32 % COLUMN_WARPS * TILES_ACROSS * 16;
     const bool is_first = t % LOW_HOP == 0 && !(call.flags & ALONE);
-    #pragma unroll 1
-    for (int i = thread_index(); i < CLIPS * WIDTH / 2; i += THREADS) {
-        const int clip = i / (WIDTH / 2), pair = i % (WIDTH / 2), code = s.codes[clip][(t + HISTORY - 1) % RING];
-        const u32 newest = call.table[((size_t)(HISTORY - 1) * LEVELS + code) * (WIDTH / 2) + pair];
-        float low = s.rows[clip][2 * pair], high = s.rows[clip][2 * pair + 1];
-        if (is_first) {
-            const u64 *words = call.mail + call.conditioning + (((frame & 1) * CLIPS + clip) * LOW_HOP) * WIDTH + 2 * pair;
-            low += float_of(await(call, words, frame + 1, AT_FIRST_CONDITIONING));
-            high += float_of(await(call, words + 1, frame + 1, AT_FIRST_CONDITIONING));
-        }
-        low += low_of(newest), high += high_of(newest);
-        *(u32 *)&s.x[clip][2 * pair] = pair_of(low > 0 ? low : 0, high > 0 ? high : 0);
+    uint2 last[TURNS];
+    #pragma unroll
+    for (int turn = 0; turn < TURNS; turn++) {
+        const int i = turn * 32 + lane, clip = i / QUADS, unit = begin + i % QUADS * 4;
+        if (i >= CLIPS * QUADS) continue;
+        const int code = CLIPS == 1 ? newest : s.codes[clip][(t + HISTORY - 1) % RING];
+        last[turn] = NEAR ? read_near(&s.newest[code][unit % UNITS], unit / UNITS)
+                          : read_table(call.table + ((HISTORY - 1) * LEVELS + code) * (WIDTH / 2) + unit / 2);
     }
+    await_barrier(call, &s.rows_full, t & 1, AT_EXCHANGE_ROWS);
+    #pragma unroll
+    for (int turn = 0; turn < TURNS; turn++) {
+        const int i = turn * 32 + lane, clip = i / QUADS, unit = begin + i % QUADS * 4;
+        if (i >= CLIPS * QUADS) continue;
+        float x[4];
+        #pragma unroll
+        for (int k = 0; k < 4; k++) x[k] = s.rows[clip][unit + k];
+        if (is_first) {
+            const u64 *from = call.mail + call.conditioning + (((frame & 1) * CLIPS + clip) * LOW_HOP) * WIDTH + unit;
+            Words first = read_words(from), second = read_words(from + 2);
+            settle(call, first, from, frame + 1, AT_FIRST_CONDITIONING);
+            settle(call, second, from + 2, frame + 1, AT_FIRST_CONDITIONING);
+            x[0] += float_of((u32)first.first), x[1] += float_of((u32)first.second);
+            x[2] += float_of((u32)second.first), x[3] += float_of((u32)second.second);
+        }
+        x[0] += low_of(last[turn].x), x[1] += high_of(last[turn].x), x[2] += low_of(last[turn].y), x[3] += high_of(last[turn].y);
+        *(uint2 *)&s.x[clip][unit] = {pair_of(larger(x[0], 0.0f), larger(x[1], 0.0f)), pair_of(larger(x[2], 0.0f), larger(x[3], 0.0f))};
+    }
+    warp_sync();
 }
 
-FUNCTION void run_sample_tier(const Call &call) {
+// A single clip's code is drawn by every warp for itself. Of more, each is drawn by one warp.
+DEVICE void run_sample_tier(const Call &call) {
     SampleShared &s = *(SampleShared *)shared();
-    const int rank = cluster_rank(), warp = thread_index() / 32, samples = call.steps * TOP_HOP;
-    const int reader = warp - WARPS / 2;  // warps that read table rows, one for each clip
+    const int rank = cluster_rank(), warp = thread_index() / 32, lane = thread_index() % 32, samples = call.steps * TOP_HOP;
+    const int clip = CLIPS == 1 ? 0 : warp;
+    const bool draws = clip < CLIPS, tells = draws && rank == 0 && lane == 0 && warp == clip;
     Matrix<UNITS> hidden[HIDDEN];
     Matrix<LOGIT_ROWS> output;
     const uint4 *fragments = call.fragments + (size_t)rank * (HIDDEN * Matrix<UNITS>::TILES + Matrix<LOGIT_ROWS>::TILES) * THREADS;
@@ -592,6 +718,11 @@ FUNCTION void run_sample_tier(const Call &call) {
     for (int i = thread_index(); i < LOGIT_ROWS; i += THREADS) s.bias[HIDDEN * UNITS + i] = call.biases[HIDDEN * WIDTH + rank * LOGIT_ROWS + i];
     for (int i = thread_index(); i < CLIPS * HISTORY; i += THREADS)
         s.codes[i / HISTORY][i % HISTORY] = (int)call.tape[i / HISTORY * (TOP_FRAME + samples) + TOP_FRAME - HISTORY + i % HISTORY];
+    if (NEAR)
+        for (int i = thread_index(); i < LEVELS * UNITS / 4; i += THREADS) {
+            const int code = i / (UNITS / 4), unit = i % (UNITS / 4) * 4;
+            *(uint2 *)&s.newest[code][unit] = read_table(call.table + ((HISTORY - 1) * LEVELS + code) * (WIDTH / 2) + (rank * UNITS + unit) / 2);
+        }
     if (thread_index() == 0) {
         begin_barrier(&s.hidden_full[0]), begin_barrier(&s.hidden_full[1]), begin_barrier(&s.logits_full), begin_barrier(&s.rows_full);
         fence_barriers();
@@ -600,11 +731,13 @@ FUNCTION void run_sample_tier(const Call &call) {
         expect(&s.rows_full, CLIPS * WIDTH * 4);
     }
     cluster_sync();
-    if (reader >= 0 && reader < CLIPS) {
-        begin_rows(call, s, reader, 0, rank);
-        end_rows(call, s, reader, 0, rank);
-    }
+    Older older;
+    older.begin(call, s, 0, rank);
+    older.end(call, s, 0, rank);
+    Drawn drawn = {s.codes[0][HISTORY - 1], 0, 0};
     u32 phases[2] = {0, 0};
+    float *nll = call.nll + clip * samples;
+    u64 *tape = call.tape + clip * (TOP_FRAME + samples) + TOP_FRAME;
 #ifdef PROFILE
     const bool watched = thread_index() == 0 && rank == 0;
     if (watched) for (int i = 0; i < 12; i++) s.stamps[i] = 0;
@@ -612,48 +745,50 @@ FUNCTION void run_sample_tier(const Call &call) {
 #endif
     #pragma unroll 1
     for (int t = 0; t < samples; t++) {
-        float uniform = 0, temperature = 1;
-        if (warp < CLIPS) uniform = call.uniform[warp * samples + t], temperature = call.temperature[warp * call.steps + t / TOP_HOP];
-        await_barrier(call, &s.rows_full, t & 1, AT_EXCHANGE_ROWS);
-        STAMP(0);
-        make_inputs(call, s, t);
-        block_sync();
+        float uniform = 0, scale = 1;
+        if (draws) uniform = call.uniform[clip * samples + t];
+        make_inputs(call, s, drawn.code, t);
         if (thread_index() == 0) expect(&s.rows_full, CLIPS * WIDTH * 4);
-        STAMP(1);
-        if (reader >= 0 && reader < CLIPS && t + 1 < samples) begin_rows(call, s, reader, t + 1, rank);
+        STAMP(0);
         #pragma unroll
         for (int layer = 0; layer < HIDDEN; layer++) {
             hidden[layer].times(layer ? s.hidden[(layer + 1) % 2] : s.x, s.partial);
-            STAMP(2);
+            STAMP(1);
             block_sync();
-            STAMP(3);
+            STAMP(2);
             share<UNITS, true>(s, s.bias + layer * UNITS, rank, layer % 2);
+            STAMP(3);
+            if (layer == 0) {
+                if (t + 1 < samples) older.begin(call, s, t + 1, rank);
+                if (tells && t) nll[t - 1] = nll_of(drawn);
+                if (draws) scale = scale_of(call, clip, t);
+            }
             STAMP(4);
             await_barrier(call, &s.hidden_full[layer % 2], phases[layer % 2], AT_EXCHANGE_HIDDEN);
-            STAMP(5);
             if (thread_index() == 0) expect(&s.hidden_full[layer % 2], CLIPS * WIDTH * 2);
             phases[layer % 2] ^= 1;
+            STAMP(5);
         }
         output.times(s.hidden[(HIDDEN + 1) % 2], s.partial);
-        STAMP(6);
         block_sync();
+        STAMP(6);
         share<LOGIT_ROWS, false>(s, s.bias + HIDDEN * UNITS, rank, 0);
         STAMP(7);
-        if (reader >= 0 && reader < CLIPS && t + 1 < samples) end_rows(call, s, reader, t + 1, rank);
-        if (warp < CLIPS) {
-            await_barrier(call, &s.logits_full, t & 1, AT_EXCHANGE_LOGITS);
-            STAMP(8);
-            float nll;
-            bool is_owner;
-            const int code = draw(s.logits[warp], 1.0f / temperature, uniform, nll, is_owner);
-            if (thread_index() % 32 == 0) s.codes[warp][(t + HISTORY) % RING] = code;
-            if (rank == 0) hand_over(call, warp, t, code, nll, is_owner);
-            STAMP(9);
-        }
-        block_sync();
+        if (t + 1 < samples) older.end(call, s, t + 1, rank);
+        STAMP(8);
+        await_barrier(call, &s.logits_full, t & 1, AT_EXCHANGE_LOGITS);
         if (thread_index() == 0) expect(&s.logits_full, CLIPS * LOGITS * 4);
+        STAMP(9);
+        if (draws) {
+            drawn = draw(s.logits[clip], scale, uniform);
+            if (tells) write_word(tape + t, word_of(drawn.code, 1));
+            if (warp == clip && lane == 0) s.codes[clip][(t + HISTORY) % RING] = drawn.code;
+        }
         STAMP(10);
+        if (CLIPS > 1) block_sync();
+        STAMP(11);
     }
+    if (tells) nll[samples - 1] = nll_of(drawn);
 #ifdef PROFILE
     if (watched) for (int i = 0; i < 12; i++) call.profile[i] = s.stamps[i];
 #endif

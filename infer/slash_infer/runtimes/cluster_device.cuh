@@ -18,6 +18,8 @@ DEVICE void cluster_sync() {
 }
 
 DEVICE float lane_of(float value, int lane) { return __shfl_sync(0xffffffff, value, lane); }
+DEVICE float across(float value, int mask) { return __shfl_xor_sync(0xffffffff, value, mask); }
+DEVICE u32 bits_of_lane(u32 value, int lane) { return __shfl_sync(0xffffffff, value, lane); }
 DEVICE int warp_sum(int value) { return __reduce_add_sync(0xffffffff, value); }
 DEVICE float warp_max(float value) {  // as integers in the same order
     const int bits = __float_as_int(value), most = __reduce_max_sync(0xffffffff, bits ^ (bits >> 31 & 0x7fffffff));
@@ -31,8 +33,10 @@ DEVICE u16 half_of(float value) { u16 half; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(
 DEVICE float from_half(u16 half) { float value; asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half)); return value; }
 DEVICE float low_of(u32 both) { return from_half((u16)both); }
 DEVICE float high_of(u32 both) { return from_half((u16)(both >> 16)); }
+DEVICE float larger(float a, float b) { return fmaxf(a, b); }
 DEVICE float exp2_(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
-DEVICE float log2_(float x) { float y; asm("lg2.approx.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+DEVICE float reciprocal(float x) { float y; asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+DEVICE float log2_(float x) { float y; asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 
 // sums += a b: a of 16 rows and 16 columns, b of 16 rows and 8 columns, each spread over the lanes of a warp.
 DEVICE void multiply(float (&sums)[4], const uint4 &a, u32 b0, u32 b1) {
@@ -43,10 +47,18 @@ DEVICE void multiply(float (&sums)[4], const uint4 &a, u32 b0, u32 b1) {
 
 // ---- Global memory ----
 
-DEVICE uint4 stream(const uint4 *from) {  // what is read once a step stays out of the first-level cache
+// What is read once a step stays out of the first-level cache, and makes way in the second.
+DEVICE uint4 stream(const uint4 *from) {
     uint4 value;
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w) : "l"(from));
+    u64 first_to_go;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(first_to_go));
+    asm volatile("ld.global.nc.L1::no_allocate.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
+                 : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w) : "l"(from), "l"(first_to_go));
+    return value;
+}
+DEVICE uint2 read_table(const u32 *from) {
+    uint2 value;
+    asm volatile("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(value.x), "=r"(value.y) : "l"(from));
     return value;
 }
 DEVICE uint4 read_shared(const uint4 *from) {
@@ -60,9 +72,15 @@ DEVICE u64 read_word(const u64 *from) {
     asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(word) : "l"(from) : "memory");
     return word;
 }
+struct Words { u64 first, second; };
+DEVICE Words read_words(const u64 *from) {
+    Words words;
+    asm volatile("ld.relaxed.gpu.global.v2.u64 {%0, %1}, [%2];" : "=l"(words.first), "=l"(words.second) : "l"(from) : "memory");
+    return words;
+}
 DEVICE void write_word(u64 *to, u64 word) { asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" :: "l"(to), "l"(word) : "memory"); }
 DEVICE bool claim(u32 *flag) { return atomicCAS(flag, 0u, 1u) == 0; }
-DEVICE void stop() { __threadfence_system(); __trap(); }
+DEVICE bool is_claimed(const u32 *flag) { return *(const volatile u32 *)flag != 0; }
 
 // ---- Shared memory of the cluster ----
 
@@ -78,23 +96,20 @@ DEVICE void send(void *to, int rank, const uint4 &value, u64 *barrier) {
                  :: "r"(address_at(to, rank)), "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w), "r"(address_at(barrier, rank))
                  : "memory");
 }
-DEVICE void send_pair(void *to, int rank, float low, float high, u64 *barrier) {
-    asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%1, %2}, [%3];"
-                 :: "r"(address_at(to, rank)), "r"(bits_of(low)), "r"(bits_of(high)), "r"(address_at(barrier, rank)) : "memory");
+DEVICE uint2 read_near(const void *local, int rank) {
+    uint2 value;
+    asm volatile("ld.shared::cluster.v2.u32 {%0, %1}, [%2];" : "=r"(value.x), "=r"(value.y) : "r"(address_at(local, rank)));
+    return value;
 }
 DEVICE void begin_barrier(u64 *barrier) { asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" :: "r"(address_of(barrier)) : "memory"); }
 DEVICE void fence_barriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 DEVICE void expect(u64 *barrier, u32 bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(address_of(barrier)), "r"(bytes) : "memory");
 }
+// What is sent arrives in this block's own shared memory, which no cache stands before: nothing wider than .cta to acquire.
 DEVICE bool try_barrier(u64 *barrier, u32 parity) {
     u32 done;
-    asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
+    asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
                  : "=r"(done) : "r"(address_of(barrier)), "r"(parity) : "memory");
     return done;
 }
-DEVICE void copy_behind(void *to, const void *from) {  // 16 bytes, until await_copies
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" :: "r"(address_of(to)), "l"(from) : "memory");
-}
-DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-DEVICE void await_copies() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }

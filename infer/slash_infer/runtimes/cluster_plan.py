@@ -20,6 +20,7 @@ TILE = 16  # rows and columns of an operand of the matrix units
 MAX_TILES = 4  # that a block multiplies at once
 ROW_TILES = 2  # of those that make conditioning: fewer, so that the first row is done early
 MAX_TIERS = 3
+MAX_COPIES = 8  # of what frame tiers tell each other
 GATES = 4  # rows of a unit
 COPY, STATE_IN, STATE_OUT, RECUR, LAYER, ROWS, MIX = range(7)
 CODES, CONDITIONING, OUTPUT = 1, 2, 4  # what a step fetches; OUTPUT << l is that of layer l
@@ -74,7 +75,7 @@ class Call(ctypes.Structure):
                 "fragments biases table weights programs mail tape states uniform temperature nll fault report profile"
             ).split()
         ),
-        *((name, ctypes.c_int) for name in "steps flags first_op step_op last_op end_op conditioning fetched_last".split()),
+        *((name, ctypes.c_int) for name in "steps flags first_op step_op last_op end_op mail_copy conditioning fetched_last".split()),
         ("tiers", Tier * MAX_TIERS),
     ]
 
@@ -128,6 +129,8 @@ class Plan:
     table: Half
     mail_words: int
     state_floats: int
+    copies: int
+    near: bool
     resident_bytes: list[int] = field(default_factory=list)
     streamed_bytes: list[int] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
@@ -155,6 +158,8 @@ class Plan:
             "MAX_TIERS": MAX_TIERS,
             "STEP_OPS": self.step_ops,
             "SHARED_FLOATS": self.shared_bytes // 4,
+            "COPIES": self.copies,
+            "NEAR": int(self.near),
         }
         named = {name: str(value) for name, value in values.items()}
         named["PATIENCE"] = f"{patience}LL"
@@ -183,6 +188,7 @@ def make_plan(
     threads: int = 512,
     shared_bytes: int = 227 * 1024,
     row_tiles: int = ROW_TILES,
+    near: bool = True,
 ) -> Plan:
     """Plan a folded model.
 
@@ -196,11 +202,12 @@ def make_plan(
         threads: of a block.
         shared_bytes: that a block may use.
         row_tiles: tiles that a block multiplies at once where it makes conditioning.
+        near: keep the newest code's table rows in the cluster's shared memory, if they fit.
 
     Raises:
         DoesNotFit: it cannot run so.
     """
-    return _Planner(tiers, sample, levels, cluster, frame_blocks, clips, threads, shared_bytes, row_tiles).plan()
+    return _Planner(tiers, sample, levels, cluster, frame_blocks, clips, threads, shared_bytes, row_tiles, near).plan()
 
 
 class _Planner:
@@ -215,12 +222,13 @@ class _Planner:
         threads: int,
         shared_bytes: int,
         row_tiles: int,
+        near: bool,
     ) -> None:
         if len(tiers) > MAX_TIERS:
             raise DoesNotFit(f"the kernel has {MAX_TIERS} frame tiers, and the model {len(tiers)}")
         if sample is not None and not sample.hidden:
             raise DoesNotFit("the kernel needs a hidden layer after the table")
-        if clips > min(8, threads // 64):
+        if clips > min(8, threads // 32):
             raise DoesNotFit(f"{clips} clips are more than a cluster has warps for")
         self.tiers, self.sample, self.levels = tiers, sample, levels
         self.cluster, self.frame_blocks, self.clips, self.threads = cluster, frame_blocks, clips, threads
@@ -232,6 +240,8 @@ class _Planner:
         self.history = 0 if sample is None else sample.table.shape[0]
         self.top_frame = max([self.history, *(tier.frame_size for tier in tiers)])
         self.mail_words = self.state_floats = 0
+        self.copies = min(MAX_COPIES, -(-frame_blocks // cluster))
+        self.near = near and self._sample_bytes(1) <= shared_bytes
         self.matrices: dict[tuple[Any, ...], Half] = {}
         self.biases: dict[tuple[int, int, int], Float32] = {}
         self.rotation = 0
@@ -245,7 +255,7 @@ class _Planner:
             self._deal((k, layer), self.width * GATES // TILE)
         blocks = [_Block(self, index, stages, recurrent) for index in range(self.frame_blocks)]
         step_ops = max(len(block.step) for block in blocks) + 1
-        frame_shared = 2 * self.warps * MAX_TILES * TILE * self.clips * 4 + step_ops * ctypes.sizeof(Op)
+        frame_shared = 2 * self.warps * MAX_TILES * TILE * self.clips * 4 + (step_ops + 1) * ctypes.sizeof(Op)
         vectors = self._lay_out_vectors(places, frame_shared)
         blob = _Blob()
         for block in blocks:
@@ -281,12 +291,15 @@ class _Planner:
                 "step_op": first,
                 "last_op": first + step_ops,
                 "end_op": end,
+                "mail_copy": self.mail_copy,
                 "conditioning": self.row_mail[0],
                 "fetched_last": OUTPUT << last_output,
             },
             programs=programs,
             weights=blob.bytes(),
             mail_words=self.mail_words,
+            copies=self.copies,
+            near=self.near,
             state_floats=self.state_floats,
             resident_bytes=[block.resident_bytes for block in blocks],
             streamed_bytes=[block.streamed_bytes for block in blocks],
@@ -316,12 +329,22 @@ class _Planner:
             self.state_floats += 2 * layers * self.clips * self.width
             out = self.logits if k == 0 and self.sample is None else self.width
             self.out_width.append(out)
-            self.row_mail.append(self._mail(2 * self.clips * tier.upsampling * out))
+            self.row_mail.append(self._mail(2 * self.clips * tier.upsampling * out) if k else 0)
             places.append(place)
+        self.mail_copy = self.mail_words
+        self.mail_words *= self.copies
+        self.row_mail[0] = self._mail(2 * self.clips * self.tiers[0].upsampling * self.out_width[0])
         for below, place in enumerate(places[:-1]):
             place.above_mail, place.above_rows = self.row_mail[below + 1], self.tiers[below + 1].upsampling
         self.places = places
         return places
+
+    def _sample_bytes(self, kept_rows: int) -> int:
+        """Return about what a block of the sample tier needs of shared memory; the compiler checks it exactly."""
+        vectors = self.clips * (10 * self.width + 4 * self.logits + 1024)
+        partial = self.warps * max(self.width, self.logits) // self.cluster * self.clips * 4
+        newest = kept_rows * self.levels * self.width // self.cluster * 2
+        return vectors + partial + newest + 4096
 
     def _mail(self, words: int) -> int:
         at = self.mail_words

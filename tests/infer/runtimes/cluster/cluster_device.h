@@ -10,7 +10,6 @@
 
 #define HOST
 #define DEVICE inline
-#define FUNCTION static
 #define KERNEL static
 #define GRID_CONSTANT
 
@@ -106,6 +105,8 @@ static inline u64 from_lane(u64 value, int lane) {
 static inline u32 bits_of(float value) { u32 bits; memcpy(&bits, &value, 4); return bits; }
 static inline float float_of(u32 bits) { float value; memcpy(&value, &bits, 4); return value; }
 static inline float lane_of(float value, int lane) { return float_of((u32)from_lane(bits_of(value), (lane + 32) % 32)); }
+static inline float across(float value, int mask) { return float_of((u32)from_lane(bits_of(value), current % 32 ^ mask)); }
+static inline u32 bits_of_lane(u32 value, int lane) { return (u32)from_lane(value, lane); }
 static inline int warp_sum(int value) {
     int sum = 0;
     for (int lane = 0; lane < 32; lane++) sum += (int)from_lane((u32)value, lane);
@@ -121,6 +122,8 @@ static inline float from_half(u16 bits) { _Float16 half; memcpy(&half, &bits, 2)
 static inline u32 pair_of(float low, float high) { return half_of(low) | (u32)half_of(high) << 16; }
 static inline float low_of(u32 both) { return from_half((u16)both); }
 static inline float high_of(u32 both) { return from_half((u16)(both >> 16)); }
+static inline float larger(float a, float b) { return a > b ? a : b; }
+static inline float reciprocal(float x) { return 1.0f / x; }
 static inline float exp2_(float x) { return exp2f(x); }
 static inline float log2_(float x) { return log2f(x); }
 
@@ -144,14 +147,12 @@ static inline void multiply(float (&sums)[4], const uint4 &a, u32 b0, u32 b1) {
 static inline uint4 stream(const uint4 *from) { return *from; }
 static inline uint4 read_shared(const uint4 *from) { return *from; }
 static inline u64 read_word(const u64 *from) { return *from; }
+struct Words { u64 first, second; };
+static inline Words read_words(const u64 *from) { return {from[0], from[1]}; }
+static inline uint2 read_table(const u32 *from) { return {from[0], from[1]}; }
 static inline void write_word(u64 *to, u64 word) { *to = word; }
 static inline bool claim(u32 *flag) { return (*flag)++ == 0; }
-struct Stopped {};
-static bool stopped;
-static inline void stop() {
-    stopped = true;
-    switch_fiber(&fibers[current].stack_pointer, main_stack);
-}
+static inline bool is_claimed(const u32 *flag) { return *flag != 0; }
 
 static u8 *there(const void *local, int rank) {
     const int block = block_index(), other = block / CLUSTER * CLUSTER + rank;
@@ -170,11 +171,7 @@ static inline void send(void *to, int rank, const uint4 &value, u64 *barrier) {
     memcpy(there(to, rank), &value, 16);
     sent(barrier, rank, 16);
 }
-static inline void send_pair(void *to, int rank, float low, float high, u64 *barrier) {
-    const float both[2] = {low, high};
-    memcpy(there(to, rank), both, 8);
-    sent(barrier, rank, 8);
-}
+static inline uint2 read_near(const void *local, int rank) { return *(const uint2 *)there(local, rank); }
 static inline void begin_barrier(u64 *barrier) {
     *barrier = barriers.size();
     barriers.push_back({1, 0, 0});
@@ -186,9 +183,6 @@ static inline void expect(u64 *barrier, u32 bytes) {
     complete(b);
 }
 static inline bool try_barrier(u64 *barrier, u32 parity) { return (barriers[*barrier].phase & 1) != parity; }
-static inline void copy_behind(void *to, const void *from) { memcpy(to, from, 16); }
-static inline void commit_copies() {}
-static inline void await_copies() {}
 
 #include KERNEL_SOURCE
 
@@ -229,11 +223,11 @@ extern "C" int run(const Call *call, int count) {
         fibers[i] = {top, i / THREADS, i % THREADS};
         if (i) ready.push_back(i);
     }
-    the_call = call, alive = n, current = 0, stopped = false, ticks = 0;
+    the_call = call, alive = n, current = 0, ticks = 0;
     switch_fiber(&main_stack, fibers[0].stack_pointer);
     munmap(stacks, n * stack);
     for (u8 *memory : memories) free(memory);
-    return !stopped;
+    return *call->fault == 0;
 }
 extern "C" int call_size() { return sizeof(Call); }
 extern "C" int op_size() { return OP; }
