@@ -60,6 +60,9 @@ typedef struct Allocation {
     struct Allocation *next;
 } Allocation;
 
+/* Of a block, at most, as on an H100; and blocks that run at the same time. */
+enum { SHARED_BYTES = 232448, BLOCKS = 6 };
+
 #define API __attribute__((visibility("default"))) Result
 static char the_context, the_pool;
 static __thread void *current;
@@ -118,6 +121,7 @@ API cuDeviceGetName(char *name, int length, int device) { return snprintf(name, 
 API cuDeviceGetUuid_v2(void *uuid, int device) { return memset(uuid, 1, 16), SUCCESS; }
 API cuDeviceGetAttribute(int *value, int attribute, int device) {
     *value = attribute == 75 ? 9 : attribute == 76 ? 0 : 1; /* the compute capability is 9.0 */
+    if (attribute == 97) *value = SHARED_BYTES;
     return SUCCESS;
 }
 API cuDevicePrimaryCtxRetain(void **context, int device) { return *context = &the_context, SUCCESS; }
@@ -237,6 +241,42 @@ API cuUserObjectCreate(void **object, void *held, HostFunction destroy, unsigned
 API cuUserObjectRelease(void *object, unsigned count) { return SUCCESS; }
 API cuGraphRetainUserObject(Graph *graph, void *object, unsigned count, unsigned flags) { return SUCCESS; }
 API cuGraphReleaseUserObject(Graph *graph, void *object, unsigned count) { return SUCCESS; }
+
+/* Kernels: "code" is the path of a library for the host, whose `run` takes the kernel's only parameter and its blocks. */
+typedef struct {
+    int id, unused, blocks[16];
+} LaunchAttribute;
+typedef struct {
+    unsigned grid[3], block[3], shared_bytes;
+    Stream *stream;
+    LaunchAttribute *attributes;
+    unsigned count;
+} Launch;
+API cuModuleLoadData(void **module, const void *code) {
+    if (!current) return INVALID_CONTEXT;
+    return *module = dlopen(code, RTLD_NOW), *module ? SUCCESS : 200;
+}
+API cuModuleGetFunction(void **function, void *module, const char *name) {
+    *function = dlsym(module, "run");
+    if (!*function) *function = &the_pool; /* a kernel that is never launched */
+    return SUCCESS;
+}
+API cuFuncSetAttribute(void *function, int attribute, int value) { return value > SHARED_BYTES ? INVALID_VALUE : SUCCESS; }
+API cuOccupancyMaxActiveClusters(int *clusters, void *function, const Launch *launch) {
+    return *clusters = BLOCKS / launch->attributes[0].blocks[0], SUCCESS;
+}
+API cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) { return *memory = calloc(1, bytes), SUCCESS; }
+API cuMemHostGetDevicePointer_v2(Address *address, void *memory, unsigned flags) {
+    return *address = (Address)memory, SUCCESS;
+}
+API cuLaunchKernelEx(const Launch *launch, void *function, void **parameters, void **extra) {
+    int cluster = launch->attributes[0].blocks[0];
+    if (!current) return INVALID_CONTEXT;
+    if (launch->count != 1 || launch->attributes[0].id != 4 || launch->grid[0] % cluster) return INVALID_VALUE;
+    if (launch->shared_bytes > SHARED_BYTES || launch->grid[0] > BLOCKS) return INVALID_VALUE;
+    ((int (*)(const void *, int))function)(parameters[0], launch->grid[0]);
+    return SUCCESS;
+}
 
 /* What is wrong. */
 API cuGetErrorName(Result result, const char **name) {

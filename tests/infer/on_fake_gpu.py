@@ -1,6 +1,6 @@
 """Uses the GPU's code on a driver without a GPU (fake_cuda.c), which must be the `libcuda.so.1` that is found first.
 
-    LD_LIBRARY_PATH=FOLDER python on_fake_gpu.py BUNDLE
+    LD_LIBRARY_PATH=FOLDER python on_fake_gpu.py BUNDLE BUNDLE_WITH_FP16 FOLDER_FOR_KERNELS
 
 Each check is a function; writes a JSON object with what each of them raised.
 """
@@ -19,13 +19,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import host_device
 import numpy as np
 import onnxruntime as ort
 from cuda.bindings import driver
 from typing_extensions import override
 
 from slash_infer.bundle import Bundle, Precision
-from slash_infer.runtimes.gpu import Gpu, GpuArray
+from slash_infer.runtimes.cluster_gpu import ClusterGpu
+from slash_infer.runtimes.cluster_runtime import Cluster
+from slash_infer.runtimes.gpu import GpuArray, GpuGraphs
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.onnx_session import OnnxGraph, open_session
 from slash_infer.runtimes.protocol import Graph, Launch
@@ -42,7 +45,7 @@ def example() -> Bundle:
     return Bundle(Path(sys.argv[1]))
 
 
-class FakeGpu(Gpu):
+class FakeGpu(GpuGraphs):
     """A GPU whose graphs ONNX Runtime runs on the CPU, at the GPU's addresses, when the stream comes to them."""
 
     name = "fake"
@@ -62,7 +65,7 @@ class FakeGpu(Gpu):
 
 
 class _QueuedGraph(Graph[GpuArray]):
-    def __init__(self, gpu: Gpu, graph: OnnxGraph) -> None:
+    def __init__(self, gpu: GpuGraphs, graph: OnnxGraph) -> None:
         self._gpu, self._graph = gpu, graph
         self.inputs, self.outputs = graph.inputs, graph.outputs
 
@@ -78,6 +81,37 @@ class _QueuedGraph(Graph[GpuArray]):
                 assert code == driver.CUresult.CUDA_SUCCESS, code
 
         return launch
+
+
+class FakeClusterGpu(ClusterGpu):
+    """A GPU whose kernels are compiled for the host."""
+
+    threads = 128
+
+    @override
+    def compile(self, source: str, macros: Mapping[str, str]) -> bytes:
+        if not macros:  # asked for how many clusters there may be, and never launched
+            return b"libcuda.so.1\0"
+        return (
+            bytes(host_device.build(Path(sys.argv[3]), (host_device.SOURCES / "cluster.cu").read_text(), macros))
+            + b"\0"
+        )
+
+
+def the_cluster_kernel_draws_the_codes_of_the_cpu() -> None:
+    bundle = Bundle(Path(sys.argv[2]))
+    engine = Engine(bundle, Cluster(FakeClusterGpu()), "fp16")
+    expected = Sampler(bundle, 2, engine=Engine(bundle, OnnxCpu(cores=1), "fp16")).codes(64)
+    sampler = Sampler(bundle, 2, engine=engine)
+    assert np.array_equal(np.concatenate([sampler.codes(samples) for samples in (1, 15, 48)], axis=1), expected)
+    drawn = dict[int, Any]()
+
+    def draw(clip: int) -> None:
+        drawn[clip] = Sampler(bundle, [clip % 2, 5], engine=engine).codes(64)[0]
+
+    _in_threads(draw, 4)
+    for clip, codes in drawn.items():
+        assert np.array_equal(codes, expected[clip % 2]), clip
 
 
 def the_whole_player_draws_the_codes_of_the_cpu() -> None:
@@ -205,6 +239,7 @@ def _in_threads(work: Callable[[int], None], count: int) -> None:
 
 
 CHECKS = [
+    the_cluster_kernel_draws_the_codes_of_the_cpu,
     the_whole_player_draws_the_codes_of_the_cpu,
     a_captured_graph_keeps_alive_what_it_was_captured_from,
     any_thread_may_use_it,

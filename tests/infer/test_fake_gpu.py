@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from odd_models import write_odd
 
 HERE = Path(__file__).resolve().parent
 SOURCE = (HERE / "on_fake_gpu.py").read_text(encoding="utf-8")
@@ -26,9 +27,11 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     options = ["-O1", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", str(folder / "libcuda.so.1")]
     subprocess.run([compiler, *options, str(HERE / "fake_cuda.c")], check=True)
     example = HERE.parents[1] / "docs" / "example-bundle"
+    (folder / "fp16").mkdir()
+    half = write_odd(folder / "fp16", []).path
     done = subprocess.run(
-        [sys.executable, HERE / "on_fake_gpu.py", example],
-        env={**os.environ, "LD_LIBRARY_PATH": str(folder)},
+        [sys.executable, HERE / "on_fake_gpu.py", example, half, folder],
+        env={**os.environ, "LD_LIBRARY_PATH": str(folder), "XDG_CACHE_HOME": str(folder / "cache")},
         capture_output=True,
         text=True,
         check=False,

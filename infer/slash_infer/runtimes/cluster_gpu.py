@@ -1,6 +1,7 @@
 """An NVIDIA GPU as a device of the cluster kernel: compiles it with NVRTC, and launches it."""
 
 import ctypes
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -71,16 +72,26 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
         self._prepare(function, plan.cluster)
         return GpuKernel(self, function, self._config(plan.blocks, plan.cluster))
 
-    def _function(self, source: str, macros: dict[str, str], name: str) -> "_Function":
+    def compile(self, source: str, macros: Mapping[str, str]) -> bytes:
+        """Compile a program for this GPU, unless the user's cache has it.
+
+        Raises:
+            DoesNotFit: it asks for more than the GPU has.
+            Unavailable: NVRTC is not installed.
+        """
         options = ProgramOptions(arch=self._arch, std="c++17", define_macro=list(macros.items()))
         try:
-            code = Program(source, "c++", options).compile("cubin", cache=self._cache).code
+            code: bytes = Program(source, "c++", options).compile("cubin", cache=self._cache).code
         except DynamicLibNotFoundError as error:
             raise Unavailable("NVRTC is not installed; in Slash's folder: pip install '.[cluster]'") from error
         except RuntimeError as error:
             if "static assertion" in str(error):
                 raise DoesNotFit("a block of the sample tier needs more shared memory than there is") from None
             raise
+        return code
+
+    def _function(self, source: str, macros: Mapping[str, str], name: str) -> "_Function":
+        code = self.compile(source, macros)
         with self.turn():
             return _Function(code, name)
 

@@ -1,7 +1,7 @@
 """A device for the cluster kernel that is none: its source, unchanged, compiled for the processor.
 
-`cluster_device.h` stands in for what the source needs of a GPU: threads are fibers, barriers and exchanges switch
-between them.
+`runtimes/cluster/cluster_device.h` stands in for what the source needs of a GPU: threads are fibers, barriers and
+exchanges switch between them.
 """
 
 import ctypes
@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice
 from slash_infer.runtimes.cluster_plan import Call, Op, Plan
 
 SOURCES = Path(slash_infer.runtimes.__file__).parent
-SHIM = Path(__file__).with_name("cluster_device.h")
+SHIM = Path(__file__).resolve().parent / "runtimes" / "cluster" / "cluster_device.h"
 COMPILER = shutil.which("g++") if os.uname().machine == "x86_64" else None
 PATIENCE = 2_000_000  # turns of waiting threads; the GPU's are clock cycles
 
@@ -86,17 +86,22 @@ class HostDevice(KernelDevice[Array]):
     def kernel(self, plan: Plan) -> Kernel:
         self.plans.append(plan)
         source = self._change((SOURCES / "cluster.cu").read_text())
-        macros = [f"-D{name}={value}" for name, value in plan.macros(patience=PATIENCE).items()]
-        key = hashlib.sha256("\n".join([source, SHIM.read_text(), *macros]).encode()).hexdigest()[:16]
-        library = self._folder / f"{key}.so"
-        if not library.exists():
-            path = self._folder / f"{key}.cu"
-            path.write_text(source)
-            assert COMPILER is not None
-            options = ["-O1", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-strict-aliasing", "-w"]
-            command = [COMPILER, *options, *macros, f'-DKERNEL_SOURCE="{path}"', "-x", "c++", SHIM, "-o", library]
-            subprocess.run(command, check=True)
-        return _HostKernel(library, plan)
+        return _HostKernel(build(self._folder, source, plan.macros(patience=PATIENCE)), plan)
+
+
+def build(folder: Path, source: str, macros: Mapping[str, str]) -> Path:
+    """Return a library of the kernel, compiled if it is not there yet. Its `run` takes parameters and blocks."""
+    defined = [f"-D{name}={value}" for name, value in macros.items()]
+    key = hashlib.sha256("\n".join([source, SHIM.read_text(), *defined]).encode()).hexdigest()[:16]
+    library = folder / f"{key}.so"
+    if not library.exists():
+        path = folder / f"{key}.cu"
+        path.write_text(source)
+        assert COMPILER is not None
+        options = ["-O1", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-strict-aliasing", "-w"]
+        command = [COMPILER, *options, *defined, f'-DKERNEL_SOURCE="{path}"', "-x", "c++", SHIM, "-o", library]
+        subprocess.run(command, check=True)
+    return library
 
 
 class _HostKernel(Kernel):
