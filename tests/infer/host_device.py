@@ -99,8 +99,8 @@ def build(folder: Path, source: str, macros: Mapping[str, str]) -> Path:
         path.write_text(source)
         assert COMPILER is not None
         options = ["-O1", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-strict-aliasing", "-w"]
-        command = [COMPILER, *options, *defined, f'-DKERNEL_SOURCE="{path}"', "-x", "c++", SHIM, "-o", library]
-        subprocess.run(command, check=True)
+        options += [*defined, f'-DKERNEL_SOURCE="{path}"', "-x", "c++", str(SHIM), "-o", str(library)]
+        subprocess.run([COMPILER, *options], check=True)
     return library
 
 

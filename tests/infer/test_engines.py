@@ -38,7 +38,7 @@ def test_auto_takes_the_first_that_works_and_says_why(bundle: Bundle) -> None:
 
 
 @pytest.mark.skipif(HERE != ["cpu"], reason="there is more than a CPU here")
-@pytest.mark.parametrize("name", ["cuda", "tensorrt"])
+@pytest.mark.parametrize("name", ["cluster", "cuda", "tensorrt"])
 def test_an_engine_asked_for_by_name_is_had_or_refused(bundle: Bundle, name: str) -> None:
     with pytest.raises(UserError, match=f"`engine` {name}: .+; `engine` cpu works everywhere"):
         open_engine(bundle, name)  # type: ignore[arg-type]

@@ -31,7 +31,11 @@ PLAIN = {
 ORT_FORMAT = b"ORTM"  # at bytes 4 to 8: ONNX Runtime's own format, which it detects by default
 
 WEIGHT_SHAPE, WEIGHT_TYPE, WEIGHT_NAME, WEIGHT_RAW = 1, 2, 8, 9
-WEIGHT_TYPES = {1: np.dtype("<f4"), 6: np.dtype("<i4"), 10: np.dtype("<f2")}  # by their numbers
+WEIGHT_TYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype("<f4"),
+    6: np.dtype("<i4"),
+    10: np.dtype("<f2"),
+}  # by their numbers
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 
@@ -156,7 +160,8 @@ def read_weights(content: bytes) -> dict[str, npt.NDArray[Any]]:
 
 
 def _weight(tensor: memoryview) -> tuple[str, npt.NDArray[Any] | None]:
-    name, dtype, raw, shape = "", None, memoryview(b""), list[int]()
+    name, raw, shape = "", memoryview(b""), list[int]()
+    dtype: np.dtype[Any] | None = None
     for number, value in _fields(tensor):
         if number == WEIGHT_SHAPE:
             shape += [value] if isinstance(value, int) else _packed(value)

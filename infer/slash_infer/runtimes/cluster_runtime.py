@@ -1,9 +1,7 @@
 """The engine `cluster`: a model in one resident kernel, on GPUs with clusters of thread blocks."""
 
-from dataclasses import replace
 from typing import Any, Generic
 
-import numpy as np
 from typing_extensions import override
 
 from slash_infer.bundle import Bundle, Precision
@@ -17,9 +15,7 @@ from slash_infer.runtimes.protocol import A, Model, Runtime
 
 MOST_CLIPS = 8  # that share a cluster's weights: the columns of an operand of the matrix units
 LARGEST_CLUSTER = 16
-UNITS = (
-    32  # of a layer in each block of the sample tier: with fewer, exchanging them takes longer than computing them
-)
+UNITS = 32  # of a layer in each block of the sample tier: fewer take longer to exchange than to compute
 TILE = 16  # rows that a block multiplies at least
 GATES = 4
 ON_DEVICE = ("fragments", "biases", "table", "weights", "programs")  # what a plan has for the device
@@ -132,14 +128,13 @@ class ClusterModel(Model, Generic[A]):
         return self._plans[clips]
 
     def _load(self, plan: Plan) -> Loaded[A]:
-        kernel, weights = self._device.kernel(plan), {}
+        kernel, on_device = self._device.kernel(plan), {}
         for name in ON_DEVICE:
             values = getattr(plan, name)
-            weights[name] = self._device.array(values.shape, values.dtype)
-            self._device.put(weights[name], values)
-        small = replace(plan, **{name: np.zeros(0, getattr(plan, name).dtype) for name in ON_DEVICE})
-        self._plans[plan.clips] = small  # the device has the rest
-        return Loaded(small, kernel, weights)
+            on_device[name] = self._device.array(values.shape, values.dtype)
+            self._device.put(on_device[name], values)
+            setattr(plan, name, values[:0])  # the host needs them no more
+        return Loaded(plan, kernel, on_device)
 
     def _refusal(self, reason: DoesNotFit) -> UserError:
         return UserError(self._path, f"does not fit the engine cluster ({reason})", "use `engine` cuda or cpu")

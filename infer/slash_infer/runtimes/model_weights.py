@@ -157,7 +157,7 @@ def _layer(weights: _Weights, name: str, cell: str, inputs: int, width: int) -> 
 
 def _sample_tier(manifest: Manifest, weights: _Weights) -> SampleTierWeights:
     history, levels, width = manifest.sample_tier.history, manifest.codec.levels, manifest.width
-    hidden = []
+    hidden = list[tuple[Array, Array]]()
     while f"hidden_{len(hidden)}.weight" in weights:
         hidden.append(weights.linear(f"hidden_{len(hidden)}", width, width))
     table = weights.take("table", [history * levels, width]).reshape(history, levels, width)
