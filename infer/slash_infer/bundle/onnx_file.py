@@ -31,11 +31,7 @@ PLAIN = {
 ORT_FORMAT = b"ORTM"  # at bytes 4 to 8: ONNX Runtime's own format, which it detects by default
 
 WEIGHT_SHAPE, WEIGHT_TYPE, WEIGHT_NAME, WEIGHT_RAW = 1, 2, 8, 9
-WEIGHT_TYPES: dict[int, np.dtype[Any]] = {
-    1: np.dtype("<f4"),
-    6: np.dtype("<i4"),
-    10: np.dtype("<f2"),
-}  # by their numbers
+WEIGHT_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 6: np.dtype("<i4"), 10: np.dtype("<f2")}
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 

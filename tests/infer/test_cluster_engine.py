@@ -1,0 +1,108 @@
+"""The engine `cluster` without a GPU: its kernel, compiled for the processor, does what the graphs do."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from host_device import COMPILER, HostDevice
+from odd_models import ODD, write_odd
+
+from slash_export.verify import Verdict
+from slash_export.verify import verify as compare
+from slash_infer.bundle import Bundle
+from slash_infer.errors import UserError
+from slash_infer.runtimes.cluster_runtime import Cluster
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.batch import Batch
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.randomness import Uniforms
+from slash_infer.sampling.sampler import Sampler
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ for x86-64 to compile the kernel with")
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compiled kernels, each made once."""
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(scope="module")
+def engine(bundle: Bundle, kernels: Path) -> Engine:
+    return Engine(bundle, Cluster(HostDevice(kernels)), "fp16")
+
+
+def test_it_draws_the_codes_of_the_graphs_from_any_state(bundle: Bundle, engine: Engine) -> None:
+    """Primes of several lengths, temperatures of each clip, and steps in several launches."""
+    hop, steps = bundle.manifest.top_hop, 6
+    rng = np.random.default_rng(0)
+    primes = [rng.integers(0, 256, length, np.int32) for length in (3 * hop, hop - 1)]
+    uniform = Uniforms(3, range(2)).next(steps * hop)
+    temperature = rng.uniform(0.7, 1.3, (2, steps)).astype(np.float32)
+    found = []
+    for one in (engine, Engine(bundle, OnnxCpu(), "fp16")):
+        batch = Batch(one, 2)
+        batch.prefill(primes)
+        first = batch.generate(uniform[:, : 2 * hop], temperature[:, :2])
+        second = batch.generate(uniform[:, 2 * hop :], temperature[:, 2:])
+        found.append((np.hstack([first.codes, second.codes]), np.hstack([first.nll, second.nll]), batch.state()))
+    (codes, nll, state), (expected_codes, expected_nll, expected_state) = found
+    assert np.array_equal(codes, expected_codes)
+    assert np.abs(nll - expected_nll).max() < 0.02
+    assert np.array_equal(state.history, expected_state.history)
+    for tier, expected in zip(state.rnn_states, expected_state.rnn_states, strict=True):
+        assert all(np.abs(tier[name] - expected[name]).max() < 0.02 for name in expected)
+
+
+def test_a_clip_is_the_same_to_the_last_bit_in_any_batch(bundle: Bundle, engine: Engine) -> None:
+    """One clip, two, and five in several launches of one kernel."""
+    hop = bundle.manifest.top_hop
+    uniform, temperature = Uniforms(2, range(5)).next(4 * hop), np.ones((5, 4), np.float32)
+    made = [Batch(engine, clips).generate(uniform[:clips], temperature[:clips]) for clips in (1, 2, 5)]
+    for some in made[:2]:
+        assert np.array_equal(some.codes, made[2].codes[: len(some.codes)])
+        assert np.array_equal(some.nll, made[2].nll[: len(some.nll)])
+
+
+def test_a_saved_sampler_goes_on_exactly(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    sampler = Sampler(bundle, 1, engine=engine)
+    sampler.codes(21)
+    sampler.save(tmp_path / "saved.npz")
+    expected = sampler.codes(64)
+    assert np.array_equal(Sampler.restore(tmp_path / "saved.npz", bundle, engine=engine).codes(64), expected)
+
+
+@pytest.mark.parametrize("shape", ODD)
+def test_models_of_any_shape_agree_with_fp32(
+    shape: str, kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slash_export.verify.SECONDS", 0.02)
+    (verdict,) = compare(write_odd(tmp_path, ODD[shape]), [Cluster(HostDevice(kernels))])
+    assert isinstance(verdict, Verdict) and verdict.fault is None, verdict
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["model.frame_sizes=[2,4,8,16]"], "the kernel has 3 frame tiers, and the model 4"),
+        (["model.mlp_layers=2"], "the kernel needs a hidden layer after the table"),
+        ([], "a block needs .* bytes of shared memory, and has 20000"),
+    ],
+)
+def test_what_the_kernel_cannot_run_is_refused(overrides: list[str], reason: str, tmp_path: Path) -> None:
+    bundle = write_odd(tmp_path, overrides)
+    device = HostDevice(tmp_path, shared_bytes=20_000 if not overrides else 227 * 1024)
+    with pytest.raises(UserError, match=rf"does not fit the engine cluster \({reason}\); use `engine` cuda or cpu"):
+        Engine(bundle, Cluster(device), "fp16")
+
+
+def test_a_bundle_without_fp16_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no fp16 graphs; export it again with `precision` fp16"):
+        Engine(write_odd(tmp_path, [], ["fp32"]), Cluster(HostDevice(tmp_path)), "fp16")
+
+
+MISTAKES = {
+    "a barrier removed": ("", ""),
+    "an index off by one": ("", ""),
+    "a lifetime": ("", ""),
+}
