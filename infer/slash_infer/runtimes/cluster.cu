@@ -516,14 +516,14 @@ constexpr int COLUMN_WARPS = power_of_two_in(COLUMNS, WARPS), ROW_WARPS = WARPS 
 constexpr int TILES_ACROSS = COLUMNS / COLUMN_WARPS;             // of a warp
 constexpr int UNITS = WIDTH / CLUSTER, LOGIT_ROWS = LOGITS / CLUSTER;  // of a block
 constexpr int RING = HISTORY < 30 ? 32 : HISTORY < 62 ? 64 : 256;  // codes kept
-constexpr int WIDEST = UNITS > LOGIT_ROWS ? UNITS : LOGIT_ROWS;
 
 struct SampleShared {
     u16 x[CLIPS][WIDTH];                  // inputs of the first hidden layer
     u16 hidden[2][CLIPS][WIDTH];          // of the next ones, from all blocks
     float logits[CLIPS][LOGITS];          // from all blocks
     float rows[CLIPS][WIDTH];             // sums of the next sample's table rows but the last one, from all blocks
-    float partial[COLUMN_WARPS][WIDEST * CLIPS];
+    float partial[2][COLUMN_WARPS][UNITS * CLIPS];  // layers alternate: a warp may add up one while another makes the next
+    float output_partial[COLUMN_WARPS][LOGIT_ROWS * CLIPS];
     float bias[HIDDEN * UNITS + LOGIT_ROWS];
     int codes[CLIPS][RING];
     u64 hidden_full[2], logits_full, rows_full;  // layers alternate, as no other exchange is between them
@@ -548,7 +548,7 @@ struct Matrix {
     }
 
     // Writes each warp's sums over its columns to partial[column warp][clip][row].
-    DEVICE void times(const u16 (*vector)[WIDTH], float (*partial)[WIDEST * CLIPS]) const {
+    DEVICE void times(const u16 (*vector)[WIDTH], float (*partial)[ROWS_ * CLIPS]) const {
         const int lane = thread_index() % 32, warp = thread_index() / 32, quarter = lane % 4;
         const int column_warp = warp % COLUMN_WARPS, row_warp = warp / COLUMN_WARPS;
         float sums[TILES_DOWN][4] = {};
@@ -575,7 +575,7 @@ struct Matrix {
 // Adds up what the warps made of this block's rows, and sends it to all blocks, 128 bytes at a time. Warps that would have
 // nothing to do add up the same, and send to other blocks.
 template <int ROWS_, bool IS_HIDDEN>
-DEVICE void share(SampleShared &s, const float *bias, int rank, int side) {
+DEVICE void share(SampleShared &s, const float (*partial)[ROWS_ * CLIPS], const float *bias, int rank, int side) {
     constexpr int EACH = IS_HIDDEN ? 2 : 1;  // values of a lane, 4 bytes
     constexpr int PIECES = (ROWS_ * CLIPS + 32 * EACH - 1) / (32 * EACH);
     constexpr int GROUPS = WARPS > PIECES ? power_of_two_in(CLUSTER, WARPS / PIECES) : 1, TARGETS = CLUSTER / GROUPS;
@@ -589,9 +589,9 @@ DEVICE void share(SampleShared &s, const float *bias, int rank, int side) {
             #pragma unroll
             for (int warp = 0; warp < COLUMN_WARPS; warp++) {
                 if (IS_HIDDEN) {
-                    const uint2 both = *(const uint2 *)&s.partial[warp][first];
+                    const uint2 both = *(const uint2 *)&partial[warp][first];
                     low += float_of(both.x), high += float_of(both.y);
-                } else low += s.partial[warp][first];
+                } else low += partial[warp][first];
             }
             value = IS_HIDDEN ? pair_of(larger(low, 0.0f), larger(high, 0.0f)) : bits_of(low);
         }
@@ -761,11 +761,11 @@ DEVICE void run_sample_tier(const Call &call) {
         STAMP(0);
         #pragma unroll
         for (int layer = 0; layer < HIDDEN; layer++) {
-            hidden[layer].times(layer ? s.hidden[(layer + 1) % 2] : s.x, s.partial);
+            hidden[layer].times(layer ? s.hidden[(layer + 1) % 2] : s.x, s.partial[layer % 2]);
             STAMP(1);
             block_sync();
             STAMP(2);
-            share<UNITS, true>(s, s.bias + layer * UNITS, rank, layer % 2);
+            share<UNITS, true>(s, s.partial[layer % 2], s.bias + layer * UNITS, rank, layer % 2);
             STAMP(3);
             if (layer == 0) {
                 if (t + 1 < samples) older.begin(call, s, t + 1, rank);
@@ -778,10 +778,10 @@ DEVICE void run_sample_tier(const Call &call) {
             phases[layer % 2] ^= 1;
             STAMP(5);
         }
-        output.times(s.hidden[(HIDDEN + 1) % 2], s.partial);
+        output.times(s.hidden[(HIDDEN + 1) % 2], s.output_partial);
         block_sync();
         STAMP(6);
-        share<LOGIT_ROWS, false>(s, s.bias + HIDDEN * UNITS, rank, 0);
+        share<LOGIT_ROWS, false>(s, s.output_partial, s.bias + HIDDEN * UNITS, rank, 0);
         STAMP(7);
         if (t + 1 < samples) older.end(call, s, t + 1, rank);
         STAMP(8);

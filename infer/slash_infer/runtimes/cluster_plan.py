@@ -75,7 +75,10 @@ class Call(ctypes.Structure):
                 "fragments biases table weights programs mail tape states uniform temperature nll fault report profile"
             ).split()
         ),
-        *((name, ctypes.c_int) for name in "steps flags first_op step_op last_op end_op mail_copy conditioning fetched_last".split()),
+        *(
+            (name, ctypes.c_int)
+            for name in "steps flags first_op step_op last_op end_op mail_copy conditioning fetched_last".split()
+        ),
         ("tiers", Tier * MAX_TIERS),
     ]
 
@@ -185,7 +188,7 @@ def make_plan(
     cluster: int,
     frame_blocks: int,
     clips: int = 1,
-    threads: int = 512,
+    threads: int = 256,
     shared_bytes: int = 227 * 1024,
     row_tiles: int = ROW_TILES,
     near: bool = True,
@@ -207,7 +210,9 @@ def make_plan(
     Raises:
         DoesNotFit: it cannot run so.
     """
-    return _Planner(tiers, sample, levels, cluster, frame_blocks, clips, threads, shared_bytes, row_tiles, near).plan()
+    return _Planner(
+        tiers, sample, levels, cluster, frame_blocks, clips, threads, shared_bytes, row_tiles, near
+    ).plan()
 
 
 class _Planner:
@@ -342,7 +347,7 @@ class _Planner:
     def _sample_bytes(self, kept_rows: int) -> int:
         """Return about what a block of the sample tier needs of shared memory; the compiler checks it exactly."""
         vectors = self.clips * (10 * self.width + 4 * self.logits + 1024)
-        partial = self.warps * max(self.width, self.logits) // self.cluster * self.clips * 4
+        partial = self.warps * (2 * self.width + self.logits) // self.cluster * self.clips * 4
         newest = kept_rows * self.levels * self.width // self.cluster * 2
         return vectors + partial + newest + 4096
 
@@ -373,7 +378,9 @@ class _Planner:
                 fetch |= inputs
             yield Stage(LAYER, k, step, layer, 0, tiles, fetch, 0)
         if tier.skip is not None:
-            yield Stage(MIX, k, step, layers, 0, self.width // TILE, sum(OUTPUT << layer for layer in range(layers)), 0)
+            yield Stage(
+                MIX, k, step, layers, 0, self.width // TILE, sum(OUTPUT << layer for layer in range(layers)), 0
+            )
         output = OUTPUT << (layers if tier.skip is not None else layers - 1)
         row = self.out_width[k] // TILE
         if k == 0:
@@ -420,7 +427,9 @@ class _Planner:
             return _padded(weight, (tier.upsampling, self.out_width[k], width)).reshape(-1, width)
         weights = tier.layers[layer]
         if kind == RECUR:
-            return _padded(_by_unit(weights.hidden_weight, tier.cell, is_input=False), (width, GATES, width)).reshape(-1, width)
+            return _padded(_by_unit(weights.hidden_weight, tier.cell, is_input=False), (width, GATES, width)).reshape(
+                -1, width
+            )
         by_unit = _by_unit(weights.input_weight, tier.cell, is_input=True)  # [D, 4, inputs]
         if part == "below":
             return _padded(by_unit[..., :real], (width, GATES, width)).reshape(-1, width)
@@ -443,7 +452,9 @@ class _Planner:
         if kind == MIX:
             return _padded32(tier.skip[1], (width,))
         if kind == ROWS:
-            return _padded32(tier.upsample[1].reshape(tier.upsampling, -1), (tier.upsampling, self.out_width[k])).reshape(-1)
+            return _padded32(
+                tier.upsample[1].reshape(tier.upsampling, -1), (tier.upsampling, self.out_width[k])
+            ).reshape(-1)
         weights = tier.layers[layer]
         both = weights.input_bias, weights.hidden_bias
         if tier.cell == "lstm":
@@ -469,7 +480,11 @@ class _Planner:
                 rows = len(matrix) // self.cluster
                 fragments.append(self._pack_rows(matrix[rank * rows : (rank + 1) * rows]))
         table = _padded(self.sample.table, (*self.sample.table.shape[:2], width))
-        return {"fragments": np.concatenate(fragments), "biases": np.concatenate([*biases, output_bias]), "table": table}
+        return {
+            "fragments": np.concatenate(fragments),
+            "biases": np.concatenate([*biases, output_bias]),
+            "table": table,
+        }
 
     def _pack_rows(self, matrix: Half) -> npt.NDArray[np.uint8]:
         """Return the operands of a block's warps: [tile of the warp][warp][lane], 16 bytes each."""
@@ -541,7 +556,9 @@ class _Block:
             op = self._product(stage.kind, stage.tier, stage.step, stage.layer, chunk, stride, fetch, stage.priority)
             self.step.append(op)
 
-    def _product(self, kind: int, k: int, step: int, layer: int, tiles: range, stride: int, fetch: int, priority: int) -> Op:
+    def _product(
+        self, kind: int, k: int, step: int, layer: int, tiles: range, stride: int, fetch: int, priority: int
+    ) -> Op:
         planner = self.planner
         tier, place = planner.tiers[k], planner.places[k]
         op = Op(kind=kind, tier=k, step=step, layer=layer, fetch=fetch, tiles=len(tiles), tile_stride=stride * TILE)
