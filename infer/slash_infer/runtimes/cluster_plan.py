@@ -1,8 +1,8 @@
 """Plans the kernel `cluster.cu` for a model and a device: its shape, and the programs of the frame tiers' blocks.
 
-The kernel knows no model. It is compiled for the shape of one, and its blocks run programs: lists of products, each of
-some rows of a weight with a vector, and of what follows. This module deals out rows to blocks, decides which weights
-stay in shared memory, and lays out both memories. It needs numpy alone.
+The kernel knows no model. It is compiled for the shape of one, and its blocks run programs: lists of products, each
+of some rows of a weight with a vector, and of what follows. This module deals out rows to blocks, decides which
+weights stay in shared memory, and lays out both memories. It needs numpy alone.
 """
 
 import ctypes
