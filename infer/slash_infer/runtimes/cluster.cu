@@ -434,7 +434,9 @@ DEVICE void run_frame_tiers(const Call &call, int index) {
 
 struct Drawn {
     int code;
-    float total, level;  // of all likelihoods, and the exponent of this one's
+    float total, most, logit;  // of all likelihoods; the largest exponent; of the code
+
+    DEVICE float nll(float scale) const { return 0.6931471805599453f * (log2_(total) + most - logit * scale); }
 };
 
 // Draws a code for one clip, by one warp: the number of cumulative sums of the likelihoods at or below uniform * total.
@@ -462,15 +464,14 @@ DEVICE Drawn draw(const float *logits, float scale, float uniform) {
     }
     const float total = lane_of(sum, 31), below = lane_of(sum, lane - 1), threshold = uniform * total;
     const float begin = lane ? below : 0.0f;
-    int count = 0;
+    int above = 0;  // signs of the differences
     #pragma unroll
-    for (int i = 0; i < SHARE; i++) count += begin + through[i] <= threshold;
-    count = warp_sum(count);
+    for (int i = 0; i < SHARE; i++) above += bits_of(threshold - (begin + through[i])) >> 31;
+    int count = warp_sum(SHARE - above);
     if (count > LEVELS - 1) count = LEVELS - 1;  // rounding
-    return {count, total, logits[count] * scale - most};
+    return {count, total, most, logits[count]};
 }
 
-DEVICE float nll_of(const Drawn &drawn) { return 0.6931471805599453f * (log2_(drawn.total) - drawn.level); }
 DEVICE float scale_of(const Call &call, int clip, int t) { return 1.4426950408889634f / call.temperature[clip * call.steps + t / TOP_HOP]; }
 
 #if HISTORY == 0
@@ -482,16 +483,18 @@ DEVICE void run_sample_tier(const Call &call) {
     if (clip >= CLIPS || cluster_rank() != 0) return;
     float *logits = (float *)shared() + clip * LOGITS;
     Drawn drawn = {};
+    float scale = 1;
     #pragma unroll 1
     for (int t = 0; t < samples; t++) {
         const int frame = t / LOW_HOP, row = t % LOW_HOP;
         const u64 *from = call.mail + call.conditioning + (((frame & 1) * CLIPS + clip) * LOW_HOP + row) * LOGITS + 2 * lane;
-        const float scale = scale_of(call, clip, t), uniform = call.uniform[clip * samples + t];
+        const float uniform = call.uniform[clip * samples + t];
         Words found[PAIRS];
         #pragma unroll
         for (int k = 0; k < PAIRS; k++)
             if (k * 64 + 2 * lane < LOGITS) found[k] = read_words(from + k * 64);
-        if (t && lane == 0) call.nll[clip * samples + t - 1] = nll_of(drawn);
+        if (t && lane == 0) call.nll[clip * samples + t - 1] = drawn.nll(scale);
+        if (t % TOP_HOP == 0) scale = scale_of(call, clip, t);
         #pragma unroll
         for (int k = 0; k < PAIRS; k++) {
             const int i = k * 64 + 2 * lane;
@@ -505,7 +508,7 @@ DEVICE void run_sample_tier(const Call &call) {
         if (lane == 0) write_word(call.tape + clip * (TOP_FRAME + samples) + TOP_FRAME + t, word_of(drawn.code, 1));
         warp_sync();
     }
-    if (lane == 0) call.nll[clip * samples + samples - 1] = nll_of(drawn);
+    if (lane == 0) call.nll[clip * samples + samples - 1] = drawn.nll(scale);
 }
 
 #else
@@ -743,7 +746,8 @@ DEVICE void run_sample_tier(const Call &call) {
     Older older;
     older.begin(call, s, 0, rank);
     older.end(call, s, 0, rank);
-    Drawn drawn = {s.codes[0][HISTORY - 1], 0, 0};
+    Drawn drawn = {s.codes[0][HISTORY - 1], 0, 0, 0};
+    float scale = 1;
     u32 phases[2] = {0, 0};
     float *nll = call.nll + clip * samples;
     u64 *tape = call.tape + clip * (TOP_FRAME + samples) + TOP_FRAME;
@@ -754,7 +758,7 @@ DEVICE void run_sample_tier(const Call &call) {
 #endif
     #pragma unroll 1
     for (int t = 0; t < samples; t++) {
-        float uniform = 0, scale = 1;
+        float uniform = 0;
         if (draws) uniform = call.uniform[clip * samples + t];
         make_inputs(call, s, drawn.code, t);
         if (thread_index() == 0) expect(&s.rows_full, CLIPS * WIDTH * 4);
@@ -769,8 +773,8 @@ DEVICE void run_sample_tier(const Call &call) {
             STAMP(3);
             if (layer == 0) {
                 if (t + 1 < samples) older.begin(call, s, t + 1, rank);
-                if (tells && t) nll[t - 1] = nll_of(drawn);
-                if (draws) scale = scale_of(call, clip, t);
+                if (tells && t) nll[t - 1] = drawn.nll(scale);
+                if (draws && t % TOP_HOP == 0) scale = scale_of(call, clip, t);
             }
             STAMP(4);
             await_barrier(call, &s.hidden_full[layer % 2], phases[layer % 2], AT_EXCHANGE_HIDDEN);
@@ -797,7 +801,7 @@ DEVICE void run_sample_tier(const Call &call) {
         if (CLIPS > 1) block_sync();
         STAMP(11);
     }
-    if (tells) nll[samples - 1] = nll_of(drawn);
+    if (tells) nll[samples - 1] = drawn.nll(scale);
 #ifdef PROFILE
     if (watched) for (int i = 0; i < 12; i++) call.profile[i] = s.stamps[i];
 #endif
