@@ -129,7 +129,9 @@ def rounded(model):
     ]
     if sample is None:
         return new, None
-    return new, SampleTier(half(sample.table), [(half(w), b) for w, b in sample.hidden], (half(sample.output[0]), sample.output[1]))
+    return new, SampleTier(
+        half(sample.table), [(half(w), b) for w, b in sample.hidden], (half(sample.output[0]), sample.output[1])
+    )
 
 
 def sigmoid(x):

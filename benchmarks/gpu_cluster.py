@@ -5,7 +5,7 @@ printed as they come, and a table last.
 
     python benchmarks/gpu_cluster.py --json FILE [JOB ...]
 
-A job is `micro`, or a preset with options: `slash:cluster=16,frames=112,threads=512,clips=1,profile`.
+A job is `micro`, or a preset with options: `slash:cluster=16,frames=96,threads=256,clips=1,near=1,rows=2,profile`.
 """
 
 import argparse
@@ -28,19 +28,20 @@ import cluster_model as models  # noqa: E402
 import cluster_plan as planning  # noqa: E402
 
 JOBS = [
+    "tiny:cluster=1,frames=8",
+    "slash:cluster=16,frames=96,profile",
+    "slash:cluster=16,frames=96,near=0",
     "micro",
-    "tiny:cluster=1,frames=8,threads=256",
-    "slash:cluster=16,frames=112,profile",
-    "live:cluster=4,frames=64,profile",
-    "slash:cluster=16,frames=112,threads=256,profile",
-    "slash:cluster=16,frames=112,clips=8,profile",
-    "live:cluster=8,frames=64",
-    "live:cluster=4,frames=32",
-    "live:cluster=2,frames=64",
-    "slash:cluster=16,frames=112,rows=1",
-    "paper-3tier:cluster=16,frames=112",
-    "studio:cluster=16,frames=112",
+    "live:cluster=8,frames=64,profile",
+    "studio:cluster=16,frames=96,profile",
+    "paper-3tier:cluster=16,frames=96,profile",
     "frame-rnn:cluster=1,frames=112",
+    "slash:cluster=16,frames=96,clips=8,profile",
+    "slash:cluster=16,frames=96,clips=8,threads=512",
+    "live:cluster=4,frames=64",
+    "live:cluster=8,frames=64,threads=128",
+    "live:cluster=8,frames=32",
+    "slash:cluster=16,frames=80",
 ]
 JOB_SECONDS = 40
 CHECKED_SAMPLES = 192
@@ -137,9 +138,17 @@ class Device:
         module = self.ok(self.driver.cuModuleLoadData(cubin))
         function = self.ok(self.driver.cuModuleGetFunction(module, name))
         attribute = self.driver.CUfunction_attribute
-        self.ok(self.driver.cuFuncSetAttribute(function, attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared_bytes))
+        self.ok(
+            self.driver.cuFuncSetAttribute(
+                function, attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared_bytes
+            )
+        )
         if cluster > 8:
-            self.ok(self.driver.cuFuncSetAttribute(function, attribute.CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1))
+            self.ok(
+                self.driver.cuFuncSetAttribute(
+                    function, attribute.CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1
+                )
+            )
         facts = {
             what: self.ok(self.driver.cuFuncGetAttribute(which, function))
             for what, which in (
@@ -149,7 +158,7 @@ class Device:
         }
         return function, facts
 
-    def config(self, blocks, threads, shared_bytes, cluster):
+    def config(self, blocks, threads, shared_bytes, cluster, cooperative=False):
         config = self.driver.CUlaunchConfig()
         config.gridDimX, config.gridDimY, config.gridDimZ = blocks, 1, 1
         config.blockDimX, config.blockDimY, config.blockDimZ = threads, 1, 1
@@ -158,7 +167,11 @@ class Device:
         attribute = self.driver.CUlaunchAttribute()
         attribute.id = self.driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
         attribute.value.clusterDim.x, attribute.value.clusterDim.y, attribute.value.clusterDim.z = cluster, 1, 1
-        config.attrs, config.numAttrs = [attribute], 1
+        together = self.driver.CUlaunchAttribute()  # the launch is refused unless all blocks fit at the same time
+        together.id = self.driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_COOPERATIVE
+        together.value.cooperative = int(cooperative)
+        config.attrs = [attribute, together] if cooperative else [attribute]
+        config.numAttrs = len(config.attrs)
         return config
 
     def most_clusters(self, function, config):
@@ -193,7 +206,9 @@ class Runner:
         self.tape = np.zeros((clips, plan.top_frame + self.samples), np.uint64)
         self.nll = np.full((clips, self.samples), np.nan, np.float32)
         self.mail_bytes = plan.mail_words * 8
-        held = {name: gpu.array(getattr(plan, name)) for name in ("fragments", "biases", "table", "weights", "programs")}
+        held = {
+            name: gpu.array(getattr(plan, name)) for name in ("fragments", "biases", "table", "weights", "programs")
+        }
         self.report, report = gpu.host_words(16)
         self.at = {
             **held,
@@ -222,12 +237,20 @@ class Runner:
         gpu.clear(self.at["mail"], self.mail_bytes)
         gpu.clear(self.at["profile"], 8192)
         call = planning.Call(
-            steps=self.steps, flags=flags, tiers=(planning.Tier * planning.MAX_TIERS)(*plan.tiers), **plan.call, **self.at
+            steps=self.steps,
+            flags=flags,
+            tiers=(planning.Tier * planning.MAX_TIERS)(*plan.tiers),
+            **plan.call,
+            **self.at,
         )
-        try:
-            return gpu.launch(self.kernel, self.config, call)
-        except RuntimeError as error:
-            raise RuntimeError(f"{error}; report (place, block, thread, expected, seen): {self.report[:5].tolist()}") from None
+        gpu.clear(self.at["fault"], 16)
+        self.report[:] = 0
+        seconds = gpu.launch(self.kernel, self.config, call)
+        if self.report[0]:
+            raise RuntimeError(
+                f"a thread waited for too long (place, block, thread, expected, seen): {self.report[:5].tolist()}"
+            )
+        return seconds
 
     def codes(self):
         tape = self.gpu.get(self.at["tape"], self.tape)
@@ -237,7 +260,7 @@ class Runner:
 def run_job(name, options):
     shape = models.PRESETS[name]
     cluster, frames = int(options.get("cluster", 16)), int(options.get("frames", 112))
-    threads, clips = int(options.get("threads", 512)), int(options.get("clips", 1))
+    threads, clips = int(options.get("threads", 256)), int(options.get("clips", 1))
     gpu = Device()
     result = {"device": gpu.name, "processors": gpu.processors, "shared_bytes": gpu.shared_bytes}
     began = time.time()
@@ -249,6 +272,7 @@ def run_job(name, options):
         plan = planning.make_plan(
             *model, shape.levels, cluster=cluster, frame_blocks=frames, clips=clips, threads=threads,
             shared_bytes=gpu.shared_bytes, row_tiles=int(options.get("rows", planning.ROW_TILES)),
+            near=options.get("near", "1") == "1",
         )  # fmt: skip
         result["plan_s"] = time.time() - began
         began = time.time()
@@ -271,6 +295,12 @@ def run_job(name, options):
     }
     print(name, options, {k: round(v, 3) if isinstance(v, float) else v for k, v in result.items()}, flush=True)
 
+    try:
+        together = gpu.config(plan.blocks, threads, plan.shared_bytes, cluster, cooperative=True)
+        Runner(gpu, plan, model, kernel, together, CHECKED_SAMPLES, 1).run()
+        result["cooperative"] = True
+    except RuntimeError as error:
+        result["cooperative"] = str(error)[:200]
     short = Runner(gpu, plan, model, kernel, config, CHECKED_SAMPLES, 1)
     result["short_s"] = short.run()
     codes, nll = short.codes(), gpu.get(short.at["nll"], short.nll)
@@ -280,7 +310,15 @@ def run_job(name, options):
     verdicts = []
     for clip in range(clips):
         v = models.judge(
-            model, plan, shape.levels, short.history[clip], codes[clip], nll[clip], short.uniform[clip], short.temperature[clip], states
+            model,
+            plan,
+            shape.levels,
+            short.history[clip],
+            codes[clip],
+            nll[clip],
+            short.uniform[clip],
+            short.temperature[clip],
+            states,
         )
         verdicts.append(v)
         if clip == 2:
@@ -291,8 +329,16 @@ def run_job(name, options):
         "state_error": verdicts[0].state,
         "bits": verdicts[0].bits,
     }
-    result["correct"] = bool(result["nll_error"] < 0.1 and result["draw_error"] < 0.01 and result["state_error"] < 0.02)
-    print({k: result[k] for k in ("correct", "repeatable", "nll_error", "draw_error", "state_error", "bits")}, flush=True)
+    result["correct"] = bool(
+        result["nll_error"] < 0.1 and result["draw_error"] < 0.01 and result["state_error"] < 0.02
+    )
+    print(
+        {
+            k: result[k]
+            for k in ("correct", "repeatable", "cooperative", "nll_error", "draw_error", "state_error", "bits")
+        },
+        flush=True,
+    )
 
     long = Runner(gpu, plan, model, kernel, config, int(TIMED_SECONDS * shape.rate), 2)
 
@@ -320,7 +366,9 @@ def run_job(name, options):
         seconds = long.run()
         result["profiled_us_per_sample"] = seconds / long.samples * 1e6
         profile = gpu.get(long.at["profile"], np.zeros(1024, np.uint64)).astype(np.int64)
-        names = "rows_wait inputs hidden_mma block_sync hidden_share hidden_wait output_mma output_share logits_wait draw code_sync".split()
+        names = (
+            "inputs hidden_mma block_sync hidden_share older_begin hidden_wait output_mma output_share older_end logits_wait draw code_sync"
+        ).split()
         stages = {n: round(float(c) / long.samples, 1) for n, c in zip(names, profile, strict=False)}
         result["sample_cycles"] = stages
         print("cycles of a sample, block 0:", stages, "sum", round(sum(stages.values())), flush=True)
@@ -332,7 +380,13 @@ def run_job(name, options):
             if op.kind == 0:
                 break
             label = f"{kinds[op.kind]} t{op.tier}s{op.step}l{op.layer} x{op.tiles}" + ("*" if op.resident_a else "")
-            ops.append((label, round(float(profile[32 + 2 * i]) / long.steps), round(float(profile[33 + 2 * i]) / long.steps)))
+            ops.append(
+                (
+                    label,
+                    round(float(profile[32 + 2 * i]) / long.steps),
+                    round(float(profile[33 + 2 * i]) / long.steps),
+                )
+            )
         result["frame_ops"] = ops
         print("frame block 0, cycles a step (op, * = weights resident; wait; work):", flush=True)
         for label, wait, work in ops[:40]:
@@ -344,7 +398,7 @@ def run_job(name, options):
 
 MICRO = r"""
 struct Args { u64 *out; u64 *words; uint4 *big; long long bytes; int which; int rounds; };
-struct S { u64 bar[2]; uint4 data[256]; u16 x[2048]; float f[1024]; };
+struct S { u64 bar[2]; alignas(16) uint4 data[256]; u16 x[2048]; float f[1024]; };
 extern "C" __global__ __launch_bounds__(512, 1) void micro(const __grid_constant__ Args a) {
     S &s = *(S *)dynamic_shared;
     const int rank = cluster_rank(), tid = threadIdx.x, lane = tid % 32;
@@ -424,6 +478,31 @@ extern "C" __global__ __launch_bounds__(512, 1) void micro(const __grid_constant
                 else { while (read_word(a.words) != i) if (clock64() - now > 1000000000ll) __trap(); write_word(a.words + 64, i); }
             }
         ended = clock64();
+    } else if (a.which == 12) {  // dependent loads of 8 bytes a lane from another block's shared memory, by 8 warps of every block
+        if (tid < 256) {
+            u32 at = 0; begun = clock64();
+            for (int i = 0; i < a.rounds; i++) { const uint2 v = read_near(&s.x[lane % 16 * 4 + at], (tid / 32 * 2 + lane / 16 + i) % 16); at = v.x & v.y & 4; }
+            ended = clock64(); sink += at;
+        }
+    } else if (a.which == 13) {  // the same exchange by 8 warps, 128 bytes to each of two blocks
+        if (tid == 0) expect(&s.bar[0], 128 * 16);
+        cluster_sync();
+        begun = clock64();
+        for (int i = 0; i < a.rounds; i++) {
+            if (tid < 256 && lane < 16) send(&s.data[rank * 8 + lane % 8], tid / 32 * 2 + lane / 8, s.data[255], &s.bar[0]);
+            const long long now = clock64();
+            while (!try_barrier(&s.bar[0], i & 1)) if (clock64() - now > 1000000000ll) __trap();
+            if (tid == 0) expect(&s.bar[0], 128 * 16);
+            __syncthreads();
+        }
+        ended = clock64();
+        cluster_sync();
+    } else if (a.which == 14) {  // dependent loads of a warp of 8 bytes a lane from the second-level cache, by 8 warps of every block
+        if (tid < 256) {
+            u32 at = 0; begun = clock64();
+            for (int i = 0; i < a.rounds; i++) { const uint2 v = read_table((const u32 *)a.big + (i * 37 % 256) * 512 + tid * 2 + at); at = v.x & v.y & 4; }
+            ended = clock64(); sink += at;
+        }
     }
     s.f[tid] = sink;
     if (tid == 0 && blockIdx.x == 0) { a.out[0] = ended - begun; a.out[1] = s.f[0] > 1e30f; }
@@ -484,7 +563,9 @@ def run_micro():
     measure("exchange of 64 bytes, 16 blocks", 2, 10000)
     measure("exchange of 128 bytes, 16 blocks", 3, 10000)
     measure("exchange of 128 bytes, 4 blocks", 3, 10000, cluster=4)
-    measure(f"exchange of 512 words, {blocks} blocks, global", 4, 5000, blocks=blocks)
+    measure("exchange of 128 bytes, 16 blocks, by 8 warps", 13, 10000)
+    measure("dependent load, shared memory of another block", 12, 10000)
+    measure("dependent load, second-level cache, 8 warps of 16 blocks", 14, 10000)
     measure("exchange of 512 words, 64 blocks, global", 4, 5000, blocks=64)
     measure("round trip of a word, global", 11, 5000, blocks=32)
     measure("dependent load, second-level cache", 5, 5000)
@@ -492,9 +573,15 @@ def run_micro():
     measure("256 products of a block and barrier", 7, 10000)
     measure("max, scan and sum of a warp", 10, 10000)
     unit = blocks * 512 * 8 * 16  # what all threads read at once
-    for units in (big // unit, 7, 4):
+    for units in (7,):
         size = units * unit
-        measure(f"streaming {size / 1e6:.0f} MB again and again, {blocks} blocks", 8, max(10, big // size * 10), blocks=blocks, size=size)
+        measure(
+            f"streaming {size / 1e6:.0f} MB again and again, {blocks} blocks",
+            8,
+            max(10, big // size * 10),
+            blocks=blocks,
+            size=size,
+        )
     return result
 
 
@@ -533,13 +620,17 @@ def main():
         file = Path(f"/tmp/cluster_job_{abs(hash(job))}.json")
         file.unlink(missing_ok=True)
         try:
-            subprocess.run([sys.executable, __file__, "--child", file, job], timeout=min(JOB_SECONDS, left), check=False)
+            subprocess.run(
+                [sys.executable, __file__, "--child", file, job], timeout=min(JOB_SECONDS, left), check=False
+            )
             results[job] = json.loads(file.read_text()) if file.exists() else {"error": "died"}
         except subprocess.TimeoutExpired:
             results[job] = {"error": "took too long"}
         if args.json:
             args.json.write_text(json.dumps(results, indent=1))
-    print(f"\n{'job':<46} {'correct':>8} {'x real':>8} {'x all':>8} {'us/sample':>10} {'sample tier':>12} {'frames/step':>12}")
+    print(
+        f"\n{'job':<46} {'correct':>8} {'x real':>8} {'x all':>8} {'us/sample':>10} {'sample tier':>12} {'frames/step':>12}"
+    )
     for job, r in results.items():
         if "error" in r:
             print(f"{job:<46} {r['error'][:120]}")

@@ -81,45 +81,50 @@ DEVICE u64 word_of(u32 value, u32 tag) { return (u64)tag << 32 | value; }
 enum Place { AT_FRAME_CODES = 1, AT_FRAME_CONDITIONING, AT_HIDDEN, AT_CONDITIONING, AT_FIRST_CONDITIONING, AT_LOGITS_ROW,
              AT_EXCHANGE_HIDDEN, AT_EXCHANGE_LOGITS, AT_EXCHANGE_ROWS };
 
-DEVICE bool gives_up(const Call &call, long long begun, u32 place, u32 expected, u32 seen) {
-    if (is_claimed(call.fault)) return true;
-    if (clock_now() - begun <= PATIENCE) return false;
-    if (claim(call.fault)) {
-        call.report[1] = block_index(), call.report[2] = thread_index(), call.report[3] = expected, call.report[4] = seen;
-        call.report[0] = place;
+struct Patience {
+    int tries;
+    long long begun;
+
+    DEVICE bool is_over(const Call &call, u32 place, u32 expected, u32 seen) {
+        if (++tries % 16) return false;
+        if (is_claimed(call.fault)) return true;
+        if (tries == 16) begun = clock_now();
+        if (clock_now() - begun <= PATIENCE) return false;
+        if (claim(call.fault)) {
+            call.report[1] = block_index();
+            call.report[2] = thread_index();
+            call.report[3] = expected;
+            call.report[4] = seen;
+            call.report[0] = place;
+        }
+        return true;
     }
-    return true;
-}
+};
 
 DEVICE u32 tag_of(u64 word) { return (u32)(word >> 32); }
 
 DEVICE u32 await(const Call &call, const u64 *word, u32 tag, Place place) {
+    Patience patience = {};
     u64 found = read_word(word);
-    if (tag_of(found) != tag) {
-        const long long begun = clock_now();
-        do {
-            pause_();
-            found = read_word(word);
-        } while (tag_of(found) != tag && !gives_up(call, begun, place, tag, tag_of(found)));
+    while (tag_of(found) != tag && !patience.is_over(call, place, tag, tag_of(found))) {
+        pause_();
+        found = read_word(word);
     }
     return (u32)found;
 }
 
-// Waits for a pair of words that have been read too early.
+// Waits for a pair of words that may have been read too early.
 DEVICE void settle(const Call &call, Words &found, const u64 *from, u32 tag, Place place) {
-    if (tag_of(found.first) == tag && tag_of(found.second) == tag) return;
-    const long long begun = clock_now();
-    do {
+    Patience patience = {};
+    while ((tag_of(found.first) != tag || tag_of(found.second) != tag) && !patience.is_over(call, place, tag, tag_of(found.first))) {
         pause_();
         found = read_words(from);
-    } while ((tag_of(found.first) != tag || tag_of(found.second) != tag) && !gives_up(call, begun, place, tag, tag_of(found.second)));
+    }
 }
 
 DEVICE void await_barrier(const Call &call, u64 *barrier, u32 parity, Place place) {
-    if (try_barrier(barrier, parity)) return;
-    const long long begun = clock_now();
-    do pause_();
-    while (!try_barrier(barrier, parity) && !gives_up(call, begun, place, parity, 0));
+    Patience patience = {};
+    while (!try_barrier(barrier, parity) && !patience.is_over(call, place, parity, 0)) pause_();
 }
 
 #ifdef PROFILE
@@ -159,27 +164,27 @@ struct Columns {
     uint4 tiles[DEPTH][TILES];
 
     template <bool RESIDENT>
-    DEVICE void load(const uint4 *weights, int first, int columns) {
+    DEVICE void load(int thread, const uint4 *weights, int first, int columns) {
         #pragma unroll
         for (int i = 0; i < DEPTH; i++) {
-            if (first + i * WARPS >= columns) break;
+            const int column = first + i * WARPS < columns ? first + i * WARPS : columns - 1;  // always some: the compiler spills else
             #pragma unroll
             for (int tile = 0; tile < TILES; tile++) {
-                const uint4 *from = weights + ((first + i * WARPS) * TILES + tile) * 32 + thread_index() % 32;
+                const uint4 *from = weights + (column * TILES + tile) * 32 + thread % 32;
                 tiles[i][tile] = RESIDENT ? read_shared(from) : stream(from);
             }
         }
     }
-    DEVICE void load(const Call &call, bool resident, int weights, int first, int columns) {
-        if (resident) load<true>((const uint4 *)shared() + weights, first, columns);
-        else load<false>((const uint4 *)call.weights + weights, first, columns);
+    DEVICE void load(const Call &call, int thread, bool resident, int weights, int first, int columns) {
+        if (resident) load<true>(thread, (const uint4 *)shared() + weights, first, columns);
+        else load<false>(thread, (const uint4 *)call.weights + weights, first, columns);
     }
-    DEVICE void times(float (&sums)[TILES][4], const u16 *vector, int first, int columns) const {
+    DEVICE void times(int thread, float (&sums)[TILES][4], const u16 *vector, int first, int columns) const {
         uint2 b[DEPTH];
         #pragma unroll
         for (int i = 0; i < DEPTH; i++) {
             b[i] = {0, 0};
-            if (thread_index() % 32 / 4 < CLIPS && first + i * WARPS < columns) b[i] = *(const uint2 *)(vector + (first + i * WARPS) * 16);
+            if (thread % 32 / 4 < CLIPS && first + i * WARPS < columns) b[i] = *(const uint2 *)(vector + (first + i * WARPS) * 16);
         }
         #pragma unroll
         for (int i = 0; i < DEPTH; i++) {
@@ -194,13 +199,13 @@ struct Columns {
 DEVICE const u64 *mailbox(const Call &call) { return call.mail + block_index() / (CLUSTER) % COPIES * call.mail_copy; }
 
 // Waits for what a step reads, and puts it into shared memory.
-DEVICE void fetch(const Call &call, const Tier &tier, int mask, int step) {
+DEVICE void fetch(const Call &call, int thread, const Tier &tier, int mask, int step) {
     constexpr int AT_ONCE = 4;  // pairs of words of a thread that are on the way
     u16 *halves = (u16 *)shared();
     if (mask & 1) {
         const int samples = TOP_FRAME + call.steps * TOP_HOP, first = TOP_FRAME + step * tier.hop - tier.frame;
         #pragma unroll 1
-        for (int i = thread_index(); i < CLIPS * tier.frame; i += THREADS) {
+        for (int i = thread; i < CLIPS * tier.frame; i += THREADS) {
             const int clip = i / tier.frame, j = i % tier.frame;
             const u32 code = await(call, call.tape + clip * samples + first + j, 1, AT_FRAME_CODES);
             halves[tier.x + clip * tier.x_stride + j] = half_of(4.0f / (LEVELS - 1) * (float)code - 2.0f);
@@ -210,7 +215,7 @@ DEVICE void fetch(const Call &call, const Tier &tier, int mask, int step) {
         const int row = step % tier.above_rows, above = step / tier.above_rows;
         const u64 *from = mailbox(call) + tier.above_mail + ((above & 1) * CLIPS * tier.above_rows + row) * WIDTH;
         #pragma unroll 1
-        for (int base = thread_index(); base < CLIPS * WIDTH / 2; base += AT_ONCE * THREADS) {
+        for (int base = thread; base < CLIPS * WIDTH / 2; base += AT_ONCE * THREADS) {
             Words found[AT_ONCE];
             #pragma unroll
             for (int k = 0; k < AT_ONCE; k++) {
@@ -232,7 +237,7 @@ DEVICE void fetch(const Call &call, const Tier &tier, int mask, int step) {
         if (!(mask >> layer & 4)) continue;
         const u64 *from = mailbox(call) + tier.h_mail + (layer * 2 + (step & 1)) * CLIPS * (WIDTH / 2);
         #pragma unroll 1
-        for (int base = thread_index(); base < CLIPS * WIDTH / 4; base += AT_ONCE * THREADS) {
+        for (int base = thread; base < CLIPS * WIDTH / 4; base += AT_ONCE * THREADS) {
             Words found[AT_ONCE];
             #pragma unroll
             for (int k = 0; k < AT_ONCE; k++)
@@ -250,11 +255,11 @@ DEVICE void fetch(const Call &call, const Tier &tier, int mask, int step) {
 }
 
 // The gates of each unit are four rows: input, forget, cell and output; or reset, update, and the two halves of new.
-DEVICE void finish(const Call &call, const Tier &tier, const Op &op, float (*partial)[CLIPS][ROWS_AT_ONCE], int step) {
+DEVICE void finish(const Call &call, int thread, const Tier &tier, const Op &op, float (*partial)[CLIPS][ROWS_AT_ONCE], int step) {
     float *floats = (float *)shared();
-    const int lane = thread_index() % 32, rows = op.tiles * 16;
+    const int lane = thread % 32, rows = op.tiles * 16;
     #pragma unroll 1
-    for (int i = thread_index(); i < CLIPS * ROWS_AT_ONCE; i += THREADS) {
+    for (int i = thread; i < CLIPS * ROWS_AT_ONCE; i += THREADS) {
         const int clip = i / ROWS_AT_ONCE, row = i % ROWS_AT_ONCE;
         if (row - lane >= rows) continue;  // the whole warp
         const bool valid = row < rows;
@@ -314,36 +319,40 @@ template <int TILES>
 DEVICE void run_product(const Call &call, const Op &op, int top_step, int turn, bool is_late) {
     constexpr int AT_ONCE = Columns<TILES>::DEPTH * WARPS;
     const Tier &tier = call.tiers[op.tier];
-    const int lane = thread_index() % 32, column = thread_index() / 32, step = top_step * tier.steps + op.step;
+    const int thread = afresh(thread_index());  // what follows from it is not worth a register from op to op
+    const int lane = thread % 32, column = thread / 32, step = top_step * tier.steps + op.step;
     const u16 *halves = (const u16 *)shared();
     float(*partial)[CLIPS][ROWS_AT_ONCE] = ((FrameShared *)shared())->partial[turn & 1];
     float sums[TILES][4] = {};
     Columns<TILES> weights;
-    weights.load(call, op.resident_a, op.weights_a, column, op.columns_a);
 #ifdef PROFILE
-    const bool watched = thread_index() == 0 && block_index() == CLUSTER && top_step >= 0;
+    const bool watched = thread == 0 && block_index() == CLUSTER && top_step >= 0;
     const long long begun = clock_now();
+    long long fetched = begun;
 #endif
-    #pragma unroll 1
-    for (int round = is_late ? 0 : 1; round < 2; round++) {  // with given codes: no step begins before the last one is done
-        const int mask = round ? op.fetch : call.fetched_last;
-        if (mask) fetch(call, round ? tier : call.tiers[0], mask, round ? step : top_step * call.tiers[0].steps - 1);
-    }
-#ifdef PROFILE
-    const long long fetched = clock_now();
-#endif
+    int columns = op.columns_a, first = column;
     const u16 *vector = halves + op.vector_a + lane / 4 * op.stride_a + lane % 4 * 4;
-    weights.times(sums, vector, column, op.columns_a);
+    bool is_b = false, is_ready = false;
     #pragma unroll 1
-    for (int first = column + AT_ONCE; first < op.columns_a; first += AT_ONCE) {
-        weights.load(call, op.resident_a, op.weights_a, first, op.columns_a);
-        weights.times(sums, vector, first, op.columns_a);
-    }
-    vector = halves + op.vector_b + lane / 4 * op.stride_b + lane % 4 * 4;
-    #pragma unroll 1
-    for (int first = column; first < op.columns_b; first += AT_ONCE) {
-        weights.load(call, op.resident_b, op.weights_b, first, op.columns_b);
-        weights.times(sums, vector, first, op.columns_b);
+    while (true) {
+        weights.load(call, thread, is_b ? op.resident_b : op.resident_a, is_b ? op.weights_b : op.weights_a, first, columns);
+        if (!is_ready) {
+            #pragma unroll 1
+            for (int round = is_late ? 0 : 1; round < 2; round++) {  // with given codes no step begins before the last is done
+                const int mask = round ? op.fetch : call.fetched_last;
+                if (mask) fetch(call, thread, round ? tier : call.tiers[0], mask, round ? step : top_step * call.tiers[0].steps - 1);
+            }
+            is_ready = true;
+#ifdef PROFILE
+            fetched = clock_now();
+#endif
+        }
+        weights.times(thread, sums, vector, first, columns);
+        first += AT_ONCE;
+        if (first < columns) continue;
+        if (is_b || !op.columns_b) break;
+        is_b = true, columns = op.columns_b, first = column;
+        vector = halves + op.vector_b + lane / 4 * op.stride_b + lane % 4 * 4;
     }
     const int row = lane / 4, clip = lane % 4 * 2;
     #pragma unroll
@@ -353,7 +362,7 @@ DEVICE void run_product(const Call &call, const Op &op, int top_step, int turn, 
             if (clip + i % 2 < CLIPS) partial[column][clip + i % 2][tile * 16 + row + i / 2 * 8] = sums[tile][i];
     }
     block_sync();
-    finish(call, tier, op, partial, step);
+    finish(call, thread, tier, op, partial, step);
 #ifdef PROFILE
     const int slot = 32 + 2 * (&op - ((FrameShared *)shared())->ops);
     if (watched) call.profile[slot] += fetched - begun, call.profile[slot + 1] += clock_now() - fetched;
@@ -425,7 +434,9 @@ DEVICE void run_frame_tiers(const Call &call, int index) {
 
 struct Drawn {
     int code;
-    float total, level;  // of all likelihoods, and the exponent of this one's
+    float total, most, logit;  // of all likelihoods; the largest exponent; of the code
+
+    DEVICE float nll(float scale) const { return 0.6931471805599453f * (log2_(total) + most - logit * scale); }
 };
 
 // Draws a code for one clip, by one warp: the number of cumulative sums of the likelihoods at or below uniform * total.
@@ -453,15 +464,14 @@ DEVICE Drawn draw(const float *logits, float scale, float uniform) {
     }
     const float total = lane_of(sum, 31), below = lane_of(sum, lane - 1), threshold = uniform * total;
     const float begin = lane ? below : 0.0f;
-    int count = 0;
+    int above = 0;  // signs of the differences
     #pragma unroll
-    for (int i = 0; i < SHARE; i++) count += begin + through[i] <= threshold;
-    count = warp_sum(count);
+    for (int i = 0; i < SHARE; i++) above += bits_of(threshold - (begin + through[i])) >> 31;
+    int count = warp_sum(SHARE - above);
     if (count > LEVELS - 1) count = LEVELS - 1;  // rounding
-    return {count, total, logits[count] * scale - most};
+    return {count, total, most, logits[count]};
 }
 
-DEVICE float nll_of(const Drawn &drawn) { return 0.6931471805599453f * (log2_(drawn.total) - drawn.level); }
 DEVICE float scale_of(const Call &call, int clip, int t) { return 1.4426950408889634f / call.temperature[clip * call.steps + t / TOP_HOP]; }
 
 #if HISTORY == 0
@@ -473,16 +483,18 @@ DEVICE void run_sample_tier(const Call &call) {
     if (clip >= CLIPS || cluster_rank() != 0) return;
     float *logits = (float *)shared() + clip * LOGITS;
     Drawn drawn = {};
+    float scale = 1;
     #pragma unroll 1
     for (int t = 0; t < samples; t++) {
         const int frame = t / LOW_HOP, row = t % LOW_HOP;
         const u64 *from = call.mail + call.conditioning + (((frame & 1) * CLIPS + clip) * LOW_HOP + row) * LOGITS + 2 * lane;
-        const float scale = scale_of(call, clip, t), uniform = call.uniform[clip * samples + t];
+        const float uniform = call.uniform[clip * samples + t];
         Words found[PAIRS];
         #pragma unroll
         for (int k = 0; k < PAIRS; k++)
             if (k * 64 + 2 * lane < LOGITS) found[k] = read_words(from + k * 64);
-        if (t && lane == 0) call.nll[clip * samples + t - 1] = nll_of(drawn);
+        if (t && lane == 0) call.nll[clip * samples + t - 1] = drawn.nll(scale);
+        if (t % TOP_HOP == 0) scale = scale_of(call, clip, t);
         #pragma unroll
         for (int k = 0; k < PAIRS; k++) {
             const int i = k * 64 + 2 * lane;
@@ -496,7 +508,7 @@ DEVICE void run_sample_tier(const Call &call) {
         if (lane == 0) write_word(call.tape + clip * (TOP_FRAME + samples) + TOP_FRAME + t, word_of(drawn.code, 1));
         warp_sync();
     }
-    if (lane == 0) call.nll[clip * samples + samples - 1] = nll_of(drawn);
+    if (lane == 0) call.nll[clip * samples + samples - 1] = drawn.nll(scale);
 }
 
 #else
@@ -507,14 +519,14 @@ constexpr int COLUMN_WARPS = power_of_two_in(COLUMNS, WARPS), ROW_WARPS = WARPS 
 constexpr int TILES_ACROSS = COLUMNS / COLUMN_WARPS;             // of a warp
 constexpr int UNITS = WIDTH / CLUSTER, LOGIT_ROWS = LOGITS / CLUSTER;  // of a block
 constexpr int RING = HISTORY < 30 ? 32 : HISTORY < 62 ? 64 : 256;  // codes kept
-constexpr int WIDEST = UNITS > LOGIT_ROWS ? UNITS : LOGIT_ROWS;
 
 struct SampleShared {
     u16 x[CLIPS][WIDTH];                  // inputs of the first hidden layer
     u16 hidden[2][CLIPS][WIDTH];          // of the next ones, from all blocks
     float logits[CLIPS][LOGITS];          // from all blocks
     float rows[CLIPS][WIDTH];             // sums of the next sample's table rows but the last one, from all blocks
-    float partial[COLUMN_WARPS][WIDEST * CLIPS];
+    float partial[2][COLUMN_WARPS][UNITS * CLIPS];  // layers alternate: a warp may add up one while another makes the next
+    float output_partial[COLUMN_WARPS][LOGIT_ROWS * CLIPS];
     float bias[HIDDEN * UNITS + LOGIT_ROWS];
     int codes[CLIPS][RING];
     u64 hidden_full[2], logits_full, rows_full;  // layers alternate, as no other exchange is between them
@@ -539,7 +551,7 @@ struct Matrix {
     }
 
     // Writes each warp's sums over its columns to partial[column warp][clip][row].
-    DEVICE void times(const u16 (*vector)[WIDTH], float (*partial)[WIDEST * CLIPS]) const {
+    DEVICE void times(const u16 (*vector)[WIDTH], float (*partial)[ROWS_ * CLIPS]) const {
         const int lane = thread_index() % 32, warp = thread_index() / 32, quarter = lane % 4;
         const int column_warp = warp % COLUMN_WARPS, row_warp = warp / COLUMN_WARPS;
         float sums[TILES_DOWN][4] = {};
@@ -566,7 +578,7 @@ struct Matrix {
 // Adds up what the warps made of this block's rows, and sends it to all blocks, 128 bytes at a time. Warps that would have
 // nothing to do add up the same, and send to other blocks.
 template <int ROWS_, bool IS_HIDDEN>
-DEVICE void share(SampleShared &s, const float *bias, int rank, int side) {
+DEVICE void share(SampleShared &s, const float (*partial)[ROWS_ * CLIPS], const float *bias, int rank, int side) {
     constexpr int EACH = IS_HIDDEN ? 2 : 1;  // values of a lane, 4 bytes
     constexpr int PIECES = (ROWS_ * CLIPS + 32 * EACH - 1) / (32 * EACH);
     constexpr int GROUPS = WARPS > PIECES ? power_of_two_in(CLUSTER, WARPS / PIECES) : 1, TARGETS = CLUSTER / GROUPS;
@@ -580,9 +592,9 @@ DEVICE void share(SampleShared &s, const float *bias, int rank, int side) {
             #pragma unroll
             for (int warp = 0; warp < COLUMN_WARPS; warp++) {
                 if (IS_HIDDEN) {
-                    const uint2 both = *(const uint2 *)&s.partial[warp][first];
+                    const uint2 both = *(const uint2 *)&partial[warp][first];
                     low += float_of(both.x), high += float_of(both.y);
-                } else low += s.partial[warp][first];
+                } else low += partial[warp][first];
             }
             value = IS_HIDDEN ? pair_of(larger(low, 0.0f), larger(high, 0.0f)) : bits_of(low);
         }
@@ -734,7 +746,8 @@ DEVICE void run_sample_tier(const Call &call) {
     Older older;
     older.begin(call, s, 0, rank);
     older.end(call, s, 0, rank);
-    Drawn drawn = {s.codes[0][HISTORY - 1], 0, 0};
+    Drawn drawn = {s.codes[0][HISTORY - 1], 0, 0, 0};
+    float scale = 1;
     u32 phases[2] = {0, 0};
     float *nll = call.nll + clip * samples;
     u64 *tape = call.tape + clip * (TOP_FRAME + samples) + TOP_FRAME;
@@ -745,23 +758,23 @@ DEVICE void run_sample_tier(const Call &call) {
 #endif
     #pragma unroll 1
     for (int t = 0; t < samples; t++) {
-        float uniform = 0, scale = 1;
+        float uniform = 0;
         if (draws) uniform = call.uniform[clip * samples + t];
         make_inputs(call, s, drawn.code, t);
         if (thread_index() == 0) expect(&s.rows_full, CLIPS * WIDTH * 4);
         STAMP(0);
         #pragma unroll
         for (int layer = 0; layer < HIDDEN; layer++) {
-            hidden[layer].times(layer ? s.hidden[(layer + 1) % 2] : s.x, s.partial);
+            hidden[layer].times(layer ? s.hidden[(layer + 1) % 2] : s.x, s.partial[layer % 2]);
             STAMP(1);
             block_sync();
             STAMP(2);
-            share<UNITS, true>(s, s.bias + layer * UNITS, rank, layer % 2);
+            share<UNITS, true>(s, s.partial[layer % 2], s.bias + layer * UNITS, rank, layer % 2);
             STAMP(3);
             if (layer == 0) {
                 if (t + 1 < samples) older.begin(call, s, t + 1, rank);
-                if (tells && t) nll[t - 1] = nll_of(drawn);
-                if (draws) scale = scale_of(call, clip, t);
+                if (tells && t) nll[t - 1] = drawn.nll(scale);
+                if (draws && t % TOP_HOP == 0) scale = scale_of(call, clip, t);
             }
             STAMP(4);
             await_barrier(call, &s.hidden_full[layer % 2], phases[layer % 2], AT_EXCHANGE_HIDDEN);
@@ -769,10 +782,10 @@ DEVICE void run_sample_tier(const Call &call) {
             phases[layer % 2] ^= 1;
             STAMP(5);
         }
-        output.times(s.hidden[(HIDDEN + 1) % 2], s.partial);
+        output.times(s.hidden[(HIDDEN + 1) % 2], s.output_partial);
         block_sync();
         STAMP(6);
-        share<LOGIT_ROWS, false>(s, s.bias + HIDDEN * UNITS, rank, 0);
+        share<LOGIT_ROWS, false>(s, s.output_partial, s.bias + HIDDEN * UNITS, rank, 0);
         STAMP(7);
         if (t + 1 < samples) older.end(call, s, t + 1, rank);
         STAMP(8);
@@ -788,7 +801,7 @@ DEVICE void run_sample_tier(const Call &call) {
         if (CLIPS > 1) block_sync();
         STAMP(11);
     }
-    if (tells) nll[samples - 1] = nll_of(drawn);
+    if (tells) nll[samples - 1] = drawn.nll(scale);
 #ifdef PROFILE
     if (watched) for (int i = 0; i < 12; i++) call.profile[i] = s.stamps[i];
 #endif

@@ -7,6 +7,7 @@ extern __shared__ uint4 dynamic_shared[];
 
 DEVICE u8 *shared() { return (u8 *)dynamic_shared; }
 DEVICE int thread_index() { return threadIdx.x; }
+DEVICE int afresh(int value) { asm volatile("" : "+r"(value)); return value; }  // as if just computed
 DEVICE int block_index() { return blockIdx.x; }
 DEVICE int cluster_rank() { int rank; asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank)); return rank; }
 DEVICE long long clock_now() { return clock64(); }

@@ -1,8 +1,8 @@
-"""Plans the kernel `cluster.cu` for a model and a device: its shape, and the program of every block of the frame tiers.
+"""Plans the kernel `cluster.cu` for a model and a device: its shape, and the programs of the frame tiers' blocks.
 
-The kernel knows no model. It is compiled for the shape of one, and its blocks run programs: lists of products, each of some
-rows of a weight with a vector, and of what follows. This module deals out rows to blocks, decides which weights stay in
-shared memory, and lays out both memories. It needs numpy alone.
+The kernel knows no model. It is compiled for the shape of one, and its blocks run programs: lists of products, each
+of some rows of a weight with a vector, and of what follows. This module deals out rows to blocks, decides which
+weights stay in shared memory, and lays out both memories. It needs numpy alone.
 """
 
 import ctypes
@@ -47,10 +47,32 @@ class Op(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_int)
-        for name in (
-            "kind tier step fetch tiles vector_a stride_a columns_a weights_a resident_a vector_b stride_b columns_b weights_b "
-            "resident_b bias recurrent state mail mail_stride tile_stride rows layer unit"
-        ).split()
+        for name in [
+            "kind",
+            "tier",
+            "step",
+            "fetch",
+            "tiles",
+            "vector_a",
+            "stride_a",
+            "columns_a",
+            "weights_a",
+            "resident_a",
+            "vector_b",
+            "stride_b",
+            "columns_b",
+            "weights_b",
+            "resident_b",
+            "bias",
+            "recurrent",
+            "state",
+            "mail",
+            "mail_stride",
+            "tile_stride",
+            "rows",
+            "layer",
+            "unit",
+        ]
     ]
 
 
@@ -59,9 +81,23 @@ class Tier(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_int)
-        for name in (
-            "steps hop frame layers is_gru has_above frame_columns x x_stride h h_stride h_mail above_mail above_rows state"
-        ).split()
+        for name in [
+            "steps",
+            "hop",
+            "frame",
+            "layers",
+            "is_gru",
+            "has_above",
+            "frame_columns",
+            "x",
+            "x_stride",
+            "h",
+            "h_stride",
+            "h_mail",
+            "above_mail",
+            "above_rows",
+            "state",
+        ]
     ]
 
 
@@ -71,11 +107,37 @@ class Call(ctypes.Structure):
     _fields_ = [
         *(
             (name, ctypes.c_void_p)
-            for name in (
-                "fragments biases table weights programs mail tape states uniform temperature nll fault report profile"
-            ).split()
+            for name in [
+                "fragments",
+                "biases",
+                "table",
+                "weights",
+                "programs",
+                "mail",
+                "tape",
+                "states",
+                "uniform",
+                "temperature",
+                "nll",
+                "fault",
+                "report",
+                "profile",
+            ]
         ),
-        *((name, ctypes.c_int) for name in "steps flags first_op step_op last_op end_op mail_copy conditioning fetched_last".split()),
+        *(
+            (name, ctypes.c_int)
+            for name in [
+                "steps",
+                "flags",
+                "first_op",
+                "step_op",
+                "last_op",
+                "end_op",
+                "mail_copy",
+                "conditioning",
+                "fetched_last",
+            ]
+        ),
         ("tiers", Tier * MAX_TIERS),
     ]
 
@@ -185,7 +247,7 @@ def make_plan(
     cluster: int,
     frame_blocks: int,
     clips: int = 1,
-    threads: int = 512,
+    threads: int = 256,
     shared_bytes: int = 227 * 1024,
     row_tiles: int = ROW_TILES,
     near: bool = True,
@@ -207,7 +269,9 @@ def make_plan(
     Raises:
         DoesNotFit: it cannot run so.
     """
-    return _Planner(tiers, sample, levels, cluster, frame_blocks, clips, threads, shared_bytes, row_tiles, near).plan()
+    return _Planner(
+        tiers, sample, levels, cluster, frame_blocks, clips, threads, shared_bytes, row_tiles, near
+    ).plan()
 
 
 class _Planner:
@@ -270,7 +334,7 @@ class _Planner:
                     programs[index, at + i] = np.frombuffer(bytes(op), np.int32)
         lowest = self.tiers[0]
         last_output = len(lowest.layers) - (1 if lowest.skip is None else 0)
-        plan = Plan(
+        return Plan(
             cluster=self.cluster,
             frame_blocks=self.frame_blocks,
             clips=self.clips,
@@ -307,12 +371,11 @@ class _Planner:
             real_width=self.real_width,
             **self._pack_sample_tier(),
         )
-        return plan
 
     def _lay_out_tiers(self) -> list[Tier]:
         """Return the tiers with their places in global memory; shared memory follows in `_lay_out_vectors`."""
         places = []
-        self.row_mail, self.out_width, self.row_offset = [], [], []
+        self.row_mail, self.out_width = [], []
         for k, tier in enumerate(self.tiers):
             layers, half_width = len(tier.layers), self.width // 2
             place = Tier(
@@ -342,7 +405,7 @@ class _Planner:
     def _sample_bytes(self, kept_rows: int) -> int:
         """Return about what a block of the sample tier needs of shared memory; the compiler checks it exactly."""
         vectors = self.clips * (10 * self.width + 4 * self.logits + 1024)
-        partial = self.warps * max(self.width, self.logits) // self.cluster * self.clips * 4
+        partial = self.warps * (2 * self.width + self.logits) // self.cluster * self.clips * 4
         newest = kept_rows * self.levels * self.width // self.cluster * 2
         return vectors + partial + newest + 4096
 
@@ -373,7 +436,9 @@ class _Planner:
                 fetch |= inputs
             yield Stage(LAYER, k, step, layer, 0, tiles, fetch, 0)
         if tier.skip is not None:
-            yield Stage(MIX, k, step, layers, 0, self.width // TILE, sum(OUTPUT << layer for layer in range(layers)), 0)
+            yield Stage(
+                MIX, k, step, layers, 0, self.width // TILE, sum(OUTPUT << layer for layer in range(layers)), 0
+            )
         output = OUTPUT << (layers if tier.skip is not None else layers - 1)
         row = self.out_width[k] // TILE
         if k == 0:
@@ -420,7 +485,9 @@ class _Planner:
             return _padded(weight, (tier.upsampling, self.out_width[k], width)).reshape(-1, width)
         weights = tier.layers[layer]
         if kind == RECUR:
-            return _padded(_by_unit(weights.hidden_weight, tier.cell, is_input=False), (width, GATES, width)).reshape(-1, width)
+            return _padded(_by_unit(weights.hidden_weight, tier.cell, is_input=False), (width, GATES, width)).reshape(
+                -1, width
+            )
         by_unit = _by_unit(weights.input_weight, tier.cell, is_input=True)  # [D, 4, inputs]
         if part == "below":
             return _padded(by_unit[..., :real], (width, GATES, width)).reshape(-1, width)
@@ -443,7 +510,9 @@ class _Planner:
         if kind == MIX:
             return _padded32(tier.skip[1], (width,))
         if kind == ROWS:
-            return _padded32(tier.upsample[1].reshape(tier.upsampling, -1), (tier.upsampling, self.out_width[k])).reshape(-1)
+            return _padded32(
+                tier.upsample[1].reshape(tier.upsampling, -1), (tier.upsampling, self.out_width[k])
+            ).reshape(-1)
         weights = tier.layers[layer]
         both = weights.input_bias, weights.hidden_bias
         if tier.cell == "lstm":
@@ -469,7 +538,11 @@ class _Planner:
                 rows = len(matrix) // self.cluster
                 fragments.append(self._pack_rows(matrix[rank * rows : (rank + 1) * rows]))
         table = _padded(self.sample.table, (*self.sample.table.shape[:2], width))
-        return {"fragments": np.concatenate(fragments), "biases": np.concatenate([*biases, output_bias]), "table": table}
+        return {
+            "fragments": np.concatenate(fragments),
+            "biases": np.concatenate([*biases, output_bias]),
+            "table": table,
+        }
 
     def _pack_rows(self, matrix: Half) -> npt.NDArray[np.uint8]:
         """Return the operands of a block's warps: [tile of the warp][warp][lane], 16 bytes each."""
@@ -541,7 +614,9 @@ class _Block:
             op = self._product(stage.kind, stage.tier, stage.step, stage.layer, chunk, stride, fetch, stage.priority)
             self.step.append(op)
 
-    def _product(self, kind: int, k: int, step: int, layer: int, tiles: range, stride: int, fetch: int, priority: int) -> Op:
+    def _product(
+        self, kind: int, k: int, step: int, layer: int, tiles: range, stride: int, fetch: int, priority: int
+    ) -> Op:
         planner = self.planner
         tier, place = planner.tiers[k], planner.places[k]
         op = Op(kind=kind, tier=k, step=step, layer=layer, fetch=fetch, tiles=len(tiles), tile_stride=stride * TILE)
@@ -583,20 +658,7 @@ class _Block:
         """
         planner = self.planner
         for op, operand, key in self.uses:
-            place = planner.places[op.tier]
-            part = key[3]
-            if op.kind == LAYER and part == "inputs":
-                vector, stride = place.x, place.x_stride
-            elif op.kind == LAYER:
-                vector, stride = place.h + (op.layer - 1) * planner.width, place.h_stride
-            elif op.kind == RECUR:
-                vector, stride = place.h + op.layer * planner.width, place.h_stride
-            elif op.kind == MIX:
-                vector, stride = place.h, place.h_stride
-            else:
-                tier = planner.tiers[op.tier]
-                output = len(tier.layers) - (1 if tier.skip is None else 0)
-                vector, stride = place.h + output * planner.width, place.h_stride
+            vector, stride = self._vector(op, key[3])
             setattr(op, f"vector_{operand}", vector)
             setattr(op, f"stride_{operand}", stride)
         for ops in self.slots.values():
@@ -605,20 +667,7 @@ class _Block:
                 op.recurrent, op.state = at // 4, at // 4 + rows
             at += 4 * rows + 4 * (rows // GATES) * 2
             at = _up(at, 16)
-        copies = []
-        if self.biases:
-            placed: dict[bytes, int] = {}
-            begin = at
-            parts = []
-            for op, bias in self.biases:
-                content = bias.tobytes()
-                if content not in placed:
-                    placed[content] = at
-                    parts.append(bias)
-                    at += len(content)
-                op.bias = placed[content] // 4
-            packed = np.concatenate(parts)
-            copies.append(Op(kind=COPY, bias=begin // 16, weights_a=blob.add(packed), tiles=packed.nbytes // 16))
+        copies, at = self._place_biases(at, blob)
         where: dict[tuple[Any, ...], tuple[int, int]] = {}
         for weight in sorted(self.weights.values(), key=lambda weight: weight.priority):
             packed = pack(weight.matrix)
@@ -637,6 +686,37 @@ class _Block:
             setattr(op, f"weights_{operand}", where[key][0])
             setattr(op, f"resident_{operand}", where[key][1])
         self.first = [*copies, *self.first]
+
+    def _vector(self, op: Op, part: str) -> tuple[int, int]:
+        """Return where the vector of a product is, and its stride between clips; in halves."""
+        planner = self.planner
+        place, tier = planner.places[op.tier], planner.tiers[op.tier]
+        if op.kind == LAYER and part == "inputs":
+            return place.x, place.x_stride
+        if op.kind == LAYER:
+            output = op.layer - 1
+        elif op.kind == RECUR:
+            output = op.layer
+        elif op.kind == MIX:
+            output = 0
+        else:
+            output = len(tier.layers) - (1 if tier.skip is None else 0)
+        return place.h + output * planner.width, place.h_stride
+
+    def _place_biases(self, at: int, blob: "_Blob") -> tuple[list[Op], int]:
+        """Place the biases from `at` on, equal ones once; return what copies them there, and where they end."""
+        if not self.biases:
+            return [], at
+        placed: dict[bytes, int] = {}
+        begin = at
+        for op, bias in self.biases:
+            content = bias.tobytes()
+            if content not in placed:
+                placed[content] = at
+                at += len(content)
+            op.bias = placed[content] // 4
+        packed = np.frombuffer(b"".join(placed), np.float32)
+        return [Op(kind=COPY, bias=begin // 16, weights_a=blob.add(packed), tiles=packed.nbytes // 16)], at
 
 
 class _Blob:
@@ -660,8 +740,8 @@ class _Blob:
 def pack(matrix: Half) -> npt.NDArray[np.uint8]:
     """Arrange a matrix as operands of the matrix units.
 
-    Columns within a tile are permuted, the same for all matrices, so that a lane finds its four entries of a vector side
-    by side.
+    Columns within a tile are permuted, the same for all matrices, so that a lane finds its four entries of a vector
+    side by side.
 
     Args:
         matrix: [rows * 16, columns * 16].

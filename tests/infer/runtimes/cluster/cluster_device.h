@@ -83,6 +83,7 @@ static void meet(Meeting &m) {
 
 static inline u8 *shared() { return memories[fibers[current].block]; }
 static inline int thread_index() { return fibers[current].thread; }
+static inline int afresh(int value) { return value; }
 static inline int block_index() { return fibers[current].block; }
 static inline int cluster_rank() { return fibers[current].block % CLUSTER; }
 static inline long long clock_now() { return ticks; }
