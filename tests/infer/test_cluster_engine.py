@@ -92,12 +92,12 @@ def test_models_of_any_shape_agree_with_fp32(
     [
         (["model.frame_sizes=[2,4,8,16]"], "the kernel has 3 frame tiers, and the model 4"),
         (["model.mlp_layers=2"], "the kernel needs a hidden layer after the table"),
-        (["model.width=64"], "a block needs .* bytes of shared memory, and has 8000"),
+        (["model.width=64"], "a block needs .* bytes of shared memory, and has 4000"),
     ],
 )
 def test_what_the_kernel_cannot_run_is_refused(overrides: list[str], reason: str, tmp_path: Path) -> None:
     bundle = write_odd(tmp_path, overrides)
-    device = HostDevice(tmp_path, shared_bytes=8_000)
+    device = HostDevice(tmp_path, shared_bytes=4_000)
     with pytest.raises(UserError, match=rf"does not fit the engine cluster \({reason}\); use `engine` cuda or cpu"):
         Engine(bundle, Cluster(device), "fp16")
 
