@@ -15,6 +15,9 @@ from typing import Any
 from slash_infer.errors import UserError
 from slash_infer.files import atomic_file, read_json, write_json
 
+Batches = tuple[int, int, int]
+"""A range of clips side by side: the fewest, those that a plan is tuned for, and the most."""
+
 
 @dataclass(frozen=True)
 class PlanKey:
@@ -32,8 +35,7 @@ class PlanKey:
     """Version of the driver, or `any` for plans built ahead of time."""
     recipe: int
     """Number of the build procedure."""
-    batches: tuple[tuple[int, int, int], ...]
-    """Smallest, best and largest batch size of each profile."""
+    batches: Batches
 
     @property
     def name(self) -> str:
@@ -100,5 +102,4 @@ class PlanCache:
 
 def _described(key: PlanKey, plan: bytes) -> dict[str, Any]:
     """Return what stands beside a plan."""
-    batches = [list(profile) for profile in key.batches]
-    return {**asdict(key), "batches": batches, "plan_sha256": hashlib.sha256(plan).hexdigest()}
+    return {**asdict(key), "batches": list(key.batches), "plan_sha256": hashlib.sha256(plan).hexdigest()}
