@@ -104,7 +104,7 @@ def _corpus_of(run: Run) -> Corpus | None:
         corpus = Corpus(run.corpus_path)
     except UserError:
         return None
-    return corpus if corpus.fingerprint() == run.metadata.get("corpus_sha256") else None
+    return corpus if corpus.fingerprint() == run.metadata.corpus.sha256 else None
 
 
 def _generated(bundle: Bundle, window: int) -> Iterator[Window]:

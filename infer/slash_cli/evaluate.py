@@ -1,5 +1,6 @@
 """`slash evaluate`."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +59,10 @@ def evaluate(
     with stderr().status("scoring"), limits_explained():
         files = score_files(scorer, opened, split)
     mean = mean_bits(files)
+    if not math.isfinite(mean):
+        raise UserError(
+            path, f"gives recordings no probability (it scores {mean} bits/sample)", "train or export anew"
+        )
     rows = table(f"{path} on {corpus}, {split}", "recording", "length", "bits/sample")
     for file in files:
         rows.add_row(file.name, duration(file.samples / sample_rate), f"{file.bits:.4f}")

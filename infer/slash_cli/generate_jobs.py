@@ -13,6 +13,7 @@ from slash_cli.again import again
 from slash_cli.console import duration, optional_packages, progress_bar, stderr, stdout, table
 from slash_cli.engine_options import print_choice
 from slash_cli.generate_request import Request
+from slash_cli.std_streams import audio_output
 from slash_infer.audio.pcm_stream import PcmStream, wav_header
 from slash_infer.audio.sinks import Sink
 from slash_infer.audio.speakers import Speakers
@@ -125,10 +126,11 @@ def stream(request: Request, signals: Sequence[Signals]) -> None:
         )
         try:
             if place.to_stdout:
-                sinks.append(PcmStream(sys.stdout.buffer))
+                pipe = audio_output()
+                sinks.append(PcmStream(pipe))
                 before = 0 if prime is None else len(prime)
                 samples = None if options.seconds == inf else before + round(options.seconds * sampler.sample_rate)
-                sys.stdout.buffer.write(b"" if place.raw else wav_header(sampler.sample_rate, samples))
+                pipe.write(b"" if place.raw else wav_header(sampler.sample_rate, samples))
             pump(sampler, [sinks], options.seconds, primes=[prime], stop=lambda: signals)
         except BrokenPipeError:
             _discard_stdout()

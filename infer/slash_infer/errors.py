@@ -1,7 +1,8 @@
 """The one exception that means: the input or the request is at fault, not the program."""
 
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -69,3 +70,10 @@ def first_fault(error: "ValidationError") -> str:
 def first_line(error: Exception) -> str:
     """Return the first line of an exception's message, or its type's name if it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def nearest(name: str, choices: Sequence[str]) -> str:
+    """Return a question that suggests what was meant by a name: the choice it begins, or the nearest, or all."""
+    begun = [choice for choice in choices if name and choice.startswith(name)]
+    near = begun[:1] or difflib.get_close_matches(name[:100], choices, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(choices)}"

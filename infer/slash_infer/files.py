@@ -147,9 +147,14 @@ def _parent(out: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` to `path`, completely or not at all."""
+    """Write `content` to `path`, completely or not at all.
+
+    Raises:
+        ValueError: it holds a number that is not finite, which JSON has not.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_file(path) as part:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def open_plain_file(path: Path, what: str, remedy: str, *, limit: int) -> BinaryIO:

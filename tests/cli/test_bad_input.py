@@ -205,7 +205,14 @@ CASES = {
         "damaged/clip.json: cannot be read as a clip's sidecar",
     ),
     "a gallery over a strange folder": ("gallery damaged --out taken --force", "was not made by slash gallery"),
-    "an unknown command": ("play", "No such command"),
+    "an unknown command": ("play", "No such command 'play'; choose from prepare, train"),
+    "the beginning of a command": ("gen", "No such command 'gen'; did you mean 'generate'?"),
+    "a mistyped command": ("trian corpus", "did you mean 'train'?"),
+    "minutes without end": ("train corpus --out new --preset tiny --minutes 1e400", "--minutes"),
+    "steps without end": ("train corpus --out new --preset tiny --steps " + "9" * 30, "--steps"),
+    "a preset without a name": ("train corpus --out new --preset=", "preset '' does not exist"),
+    "a checkpoint of any length": ("evaluate run corpus --checkpoint " + "9" * 5000, "is not a checkpoint"),
+    "a value of any length": ("train corpus --out new --set model.width=" + "[" * 5000, "--set model.width: 5,000"),
 }
 
 
