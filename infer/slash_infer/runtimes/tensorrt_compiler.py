@@ -16,7 +16,7 @@ from slash_infer.runtimes.protocol import Unavailable
 PLAN_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")  # int8 graphs are for ONNX Runtime on the CPU
 RECIPE = 2  # to be raised with every change to how plans are built
 BATCHES = ((1, 1, 1), (2, 8, 16), (17, 256, 256), (257, 1024, 4096))
-"""Ranges of clips side by side, each with a plan of its own: the fewest, those it is tuned for, and the most. As several
+"""Ranges of clips side by side, each with a plan of its own: the fewest, those it is tuned for, the most. As several
 profiles in one plan, each range would hold the weights again, wanted or not."""
 NOT_CAPTURABLE = b"stream_capturable=0"  # TensorRT-RTX marks each part of a plan that it compiles as one
 TARGETS = {"7.5": "SM75", "8.0": "SM80", "8.6": "SM86", "8.9": "SM89", "12.0": "SM120", "12.1": "SM121"}
