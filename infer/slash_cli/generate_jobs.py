@@ -101,7 +101,12 @@ def keep_best(request: Request, signals: Sequence[Signals], *, keep: int, json_f
             for sidecar in chosen.ranking
         ]
         kept = [str(path) for path in chosen.kept]
-        write_json(json_file, {"seed": options.seed, "kept": kept, "ranking": ranking})
+        write_json(
+            json_file,
+            {"seed": options.seed, "kept": kept, "ranking": ranking},
+            force=request.force,
+            argument="json_file",
+        )
     if chosen.kept:
         stdout().print(f"{out}: {_clips(len(chosen.kept))} kept, seed {options.seed}")
     if chosen.rendered.stopped:

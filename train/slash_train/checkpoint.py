@@ -193,7 +193,7 @@ class CheckpointStore:
         """
         name = f"step-{snapshot.trainer_state.step:08d}"
         rnn_state = dict(zip(_tier_names(len(snapshot.rnn_state)), snapshot.rnn_state, strict=True))
-        with atomic_directory(self._folder / name) as folder:
+        with atomic_directory(self._folder / name, force=True) as folder:
             _save_tensors(snapshot.model.state_dict(), folder / WEIGHTS)
             if snapshot.ema is not None:
                 _save_tensors(snapshot.ema.state_dict(), folder / EMA_WEIGHTS)

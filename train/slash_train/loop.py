@@ -102,7 +102,7 @@ def train(
         check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=[corpus.path])
     trainer, stream = _prepare(corpus, preset, context)
     if workers.is_main:
-        Run.create(out, preset_name, preset, corpus)
+        Run.create(out, preset_name, preset, corpus, force=force)
     workers.wait()
     return _continue(Run(out), corpus, trainer, stream, limits, context)
 

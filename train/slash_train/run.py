@@ -1,14 +1,13 @@
 """The directory of a training run: its metadata, metrics and checkpoints."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from slash_infer import __version__
 from slash_infer.errors import UserError
-from slash_infer.files import atomic_directory, atomic_file, read_json, write_json
+from slash_infer.files import atomic_directory, atomic_file, read_json, sweep_below, write_json
 from slash_train.checkpoint import CheckpointStore
 from slash_train.config import Preset, parse_preset
 from slash_train.corpus import Corpus
@@ -44,8 +43,8 @@ class Run:
         self.checkpoints = CheckpointStore(path)
 
     @classmethod
-    def create(cls, path: Path, preset_name: str, preset: Preset, corpus: Corpus) -> "Run":
-        """Make the directory `path` for a new run, replacing what exists there."""
+    def create(cls, path: Path, preset_name: str, preset: Preset, corpus: Corpus, *, force: bool = False) -> "Run":
+        """Make the directory `path` for a new run. With `force`, it may replace an existing run."""
         content: dict[str, Any] = {
             "made_by": MADE_BY,
             "schema_version": SCHEMA_VERSION,
@@ -55,7 +54,7 @@ class Run:
             "corpus": str(corpus.path.resolve()),
             "corpus_sha256": corpus.fingerprint(),
         }
-        with atomic_directory(path) as folder:
+        with atomic_directory(path, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
             write_json(folder / METADATA, content)
         return cls(path)
 
@@ -113,15 +112,10 @@ class Run:
 
     def clear_leftovers(self) -> None:
         """Remove the incomplete files and directories of a killed process."""
-        for pattern in (".*.part", ".*.old"):
-            for leftover in list(self.path.rglob(pattern)):
-                if leftover.is_dir():
-                    shutil.rmtree(leftover)
-                else:
-                    leftover.unlink(missing_ok=True)  # it may have been in a folder just removed
+        sweep_below(self.path)
 
     def forget_metrics_after(self, step: int) -> None:
         """Remove the metrics of later steps, which a resumed run will log again."""
         kept = [metrics for metrics in self.metrics() if metrics.step <= step]
-        with atomic_file(self.path / METRICS) as part:
+        with atomic_file(self.path / METRICS, force=True) as part:
             part.write_text("".join(m.model_dump_json(exclude_none=True) + "\n" for m in kept), encoding="utf-8")

@@ -36,7 +36,7 @@ def draw_spectrogram(audio: Path, png: Path, title: str) -> None:
     spectrum.set(ylabel="kHz", xlabel="seconds")
     spectrum.yaxis.set_major_formatter(lambda hertz, _: f"{hertz / 1000:g}")
     figure.colorbar(image, ax=spectrum, label="dB", pad=0.01)
-    with atomic_file(png) as part:
+    with atomic_file(png, force=True) as part:
         figure.savefig(part, format="png", dpi=100)
 
 
@@ -62,7 +62,7 @@ def draw_card(audio: Path, webp: Path) -> None:
     spectrum.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
     spectrum.yaxis.set_major_locator(MaxNLocator(3, prune="lower"))
     spectrum.yaxis.set_major_formatter(lambda hertz, _: f"{hertz / 1000:g} kHz")
-    with atomic_file(webp) as part:
+    with atomic_file(webp, force=True) as part:
         figure.savefig(part, format="webp", dpi=CARD_DPI, transparent=True, pil_kwargs={"quality": 80})
 
 

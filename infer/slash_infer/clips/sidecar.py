@@ -98,7 +98,7 @@ class Sidecar(_Record):
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        write_json(path, self.model_dump(mode="json"))
+        write_json(path, self.model_dump(mode="json"), made_by=MADE_BY)
 
     @classmethod
     def read(cls, path: Path) -> "Sidecar":

@@ -41,19 +41,22 @@ class Card:
     """The command that makes the clip again."""
 
 
-def make_gallery(sections: Sequence[Section], out: Path, title: str, advance: Callable[[], None]) -> None:
-    """Make the folder `out`, completely or not at all, replacing an existing one.
+def make_gallery(
+    sections: Sequence[Section], out: Path, title: str, advance: Callable[[], None], *, force: bool = False
+) -> None:
+    """Make the folder `out`, completely or not at all.
 
     Args:
         sections: the clips to show.
         out: the folder.
         title: of the page.
         advance: called after every clip.
+        force: whether an earlier gallery may be replaced.
 
     Raises:
         UserError: the audio of a clip is damaged.
     """
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, force=force, metadata=GALLERY_METADATA, made_by=MADE_BY) as folder:
         for name in ("audio", "images"):
             (folder / name).mkdir()
         numbers = count(1)

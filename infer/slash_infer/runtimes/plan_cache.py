@@ -85,7 +85,7 @@ class PlanCache:
 
     def keep(self, key: PlanKey, plan: bytes) -> None:
         """Write a plan under its key."""
-        with atomic_file(self.path_of(key)) as part:
+        with atomic_file(self.path_of(key), force=True) as part:
             part.write_bytes(plan)
         write_json(self._metadata_of(key), {**asdict(key), "plan_sha256": hashlib.sha256(plan).hexdigest()})
 

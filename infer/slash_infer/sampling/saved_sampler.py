@@ -77,7 +77,7 @@ class SavedSampler:
             NLL_SUM: self.nll_sum,
             **self.state.arrays(),
         }
-        with atomic_file(path) as part, part.open("wb") as file:
+        with atomic_file(path, force=True, argument="path") as part, part.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
