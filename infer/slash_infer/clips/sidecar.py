@@ -13,6 +13,8 @@ from slash_infer.files import read_json, write_json
 
 MADE_BY: Literal["slash generate"] = "slash generate"
 SCHEMA_VERSION: Literal[2] = 2
+SIDECAR_LIMIT = 1 << 20
+"""Bytes of the largest sidecar that is read: one has about a thousand."""
 REMEDY = "make the clip again or move both files away"
 
 
@@ -107,7 +109,7 @@ class Sidecar(_Record):
         Raises:
             UserError: it is missing, damaged, or something else.
         """
-        content = read_json(path, "a clip's sidecar", REMEDY)
+        content = read_json(path, "a clip's sidecar", REMEDY, limit=SIDECAR_LIMIT)
         if content.get("made_by") == MADE_BY and content.get("schema_version") != SCHEMA_VERSION:
             raise UserError(path, "was written by another version of Slash", REMEDY)
         try:

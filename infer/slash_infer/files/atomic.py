@@ -33,12 +33,11 @@ def atomic_file(
         UserError: something is at `out` that may not be replaced, or it cannot be written.
     """
     rule = FileRule(force, made_by, argument)
-    with _parent(out, argument), part_beside(out) as part:
+    with naming_errors(out, argument), _parent(out), part_beside(out) as part:
         new = part / f"{NEW}{out.suffix}"
-        with naming_errors(out, argument, inside=part):
-            yield new
-            _settle(new, _mode(part) & 0o666)
-            _put_in_place(new, out, rule)
+        yield new
+        _settle(new, _mode(part) & 0o666)
+        _put_in_place(new, out, rule)
 
 
 @contextmanager
@@ -59,20 +58,19 @@ def atomic_directory(
         UserError: something is at `out` that may not be replaced, or it cannot be written.
     """
     rule = DirectoryRule(force, metadata, made_by)
-    with _parent(out, "out"), part_beside(out) as part:
+    with naming_errors(out), _parent(out), part_beside(out) as part:
         new = part / NEW
-        with naming_errors(out, inside=part):
-            new.mkdir()
-            try:
-                yield new
-            except UserError as error:
-                if isinstance(error.subject, Path) and error.subject.is_relative_to(new):
-                    inside = out / error.subject.relative_to(new)
-                    raise type(error)(inside, error.fault, error.remedy) from error
-                raise
-            for path in (new, *new.rglob("*")):
-                _settle(path, _mode(part) & (0o777 if path.is_dir() else 0o666))
-            _put_in_place(new, out, rule)
+        new.mkdir()
+        try:
+            yield new
+        except UserError as error:
+            if isinstance(error.subject, Path) and error.subject.is_relative_to(new):
+                inside = out / error.subject.relative_to(new)
+                raise type(error)(inside, error.fault, error.remedy) from error
+            raise
+        for path in (new, *new.rglob("*")):
+            _settle(path, _mode(part) & (0o777 if path.is_dir() else 0o666))
+        _put_in_place(new, out, rule)
 
 
 def write_json(
@@ -153,11 +151,10 @@ def _mode(path: Path) -> int:
 
 
 @contextmanager
-def _parent(out: Path, argument: str) -> Iterator[None]:
+def _parent(out: Path) -> Iterator[None]:
     """Make the parent folders of `out`. If the body fails, remove those that were made and are empty."""
-    with naming_errors(out, argument):
-        created = [folder for folder in out.parents if not folder.exists()]  # the innermost first
-        out.parent.mkdir(parents=True, exist_ok=True)
+    created = [folder for folder in out.parents if not folder.exists()]  # the innermost first
+    out.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:

@@ -1,11 +1,13 @@
 """Errors of the operating system in one line each: the file, what is wrong, and what would help."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from slash_infer.errors import UserError
+from slash_infer.files.parts import is_in_part
 
 _ROOM = "make room, or choose another `{argument}`"
 _RIGHTS = "make it writable, or choose another `{argument}`"
@@ -32,13 +34,12 @@ def remedy_for(error: OSError, argument: str = "out") -> str:
 
 
 @contextmanager
-def naming_errors(out: Path, argument: str = "out", *, inside: Path | None = None) -> Iterator[None]:
+def naming_errors(out: Path, argument: str = "out") -> Iterator[None]:
     """Say which file it is that cannot be written, and what would help: an error while writing names none.
 
     Args:
-        out: what is written. Errors that name another file stay as they are.
+        out: what is written, or made in a part beside it first. Errors that name another file stay as they are.
         argument: the caller's argument that says where to write.
-        inside: the temporary path that is written to before it is moved to `out`.
 
     Raises:
         UserError: the operating system reports an error.
@@ -46,16 +47,10 @@ def naming_errors(out: Path, argument: str = "out", *, inside: Path | None = Non
     try:
         yield
     except OSError as error:
-        named = None if error.filename is None else _as_path(error.filename)
-        if named is not None and not (named in (out, *out.parents) or (inside and named.is_relative_to(inside))):
+        if error.errno is None:  # not the system's
             raise
-        raise UserError(out, f"cannot be written ({error.strerror or error})", remedy_for(error, argument)) from error
-
-
-def _as_path(name: object) -> Path | None:
-    """Return the path that an error names; None where it is the number of an open file."""
-    return (
-        Path(name if isinstance(name, str) else name.decode(errors="surrogateescape"))
-        if isinstance(name, str | bytes)
-        else None
-    )
+        if isinstance(error.filename, str | bytes):  # not the number of an open file
+            named = Path(os.fsdecode(error.filename))
+            if named not in (out, *out.parents) and not is_in_part(named):
+                raise
+        raise UserError(out, f"cannot be written ({error.strerror})", remedy_for(error, argument)) from error

@@ -54,6 +54,11 @@ def scratch_directory(purpose: str) -> Iterator[Path]:
         yield part / NEW
 
 
+def is_in_part(path: Path) -> bool:
+    """Return whether a path leads into a part."""
+    return any(_PART.fullmatch(name) for name in path.parts)
+
+
 def sweep(outs: Iterable[Path]) -> None:
     """Remove the parts of `outs` that killed processes left. Those of living processes stay, and everything else."""
     by_folder: dict[Path, list[Path]] = {}
@@ -81,13 +86,12 @@ def _make(out: Path, mode: int) -> tuple[Path, int]:
     """Make a part for `out`; return it and its lock, which holds until it is closed."""
     while True:
         folder = hidden_beside(out, _ENDING.format(secrets.token_hex(4)))
-        try:
+        with suppress(FileExistsError):
             folder.mkdir(mode)
-            lock = os.open(folder / LOCK, LOCK_FILE | os.O_CREAT, 0o666)
-        except (FileExistsError, FileNotFoundError):
-            if not out.parent.is_dir():
-                raise
-            continue  # it was swept before it had a lock
+        try:
+            lock = os.open(folder / LOCK, LOCK_FILE | os.O_CREAT | os.O_EXCL, 0o666)
+        except (FileExistsError, FileNotFoundError):  # another's, or swept before it had a lock
+            continue
         if try_lock(lock, where_there_are_none=True) and is_at(lock, folder / LOCK):
             return folder, lock
         os.close(lock)
