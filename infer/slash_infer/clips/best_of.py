@@ -1,5 +1,6 @@
 """Renders more clips than are wanted, and keeps the best-scoring."""
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import soundfile
 
-from slash_infer.audio.measures import measure
+from slash_infer.audio.clip_blocks import SAMPLES_PER_READ
+from slash_infer.audio.measures import Meter
 from slash_infer.bundle import Bundle
 from slash_infer.clips.clip_file import sidecar_beside
 from slash_infer.clips.place import Place
@@ -17,7 +19,7 @@ from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import atomic_file, scratch_directory
 from slash_infer.sampling.engine import Engine
 
-LONGEST = 600.0  # seconds: a clip is measured in memory, whole
+LONGEST = 600.0  # seconds of a clip that is one of many to choose from
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,15 @@ def best_of(
 
 def measured(file: Path, sidecar: Sidecar) -> Sidecar:
     """Return a clip's sidecar with what is measured in its file, without its prime."""
-    samples, rate = soundfile.read(file, dtype="float32")
     outcome = sidecar.outcome
-    generated = samples[len(samples) - min(len(samples), round(outcome.seconds * rate)) :]
+    with soundfile.SoundFile(os.fsencode(file)) as clip:
+        clip.seek(max(0, clip.frames - round(outcome.seconds * clip.samplerate)))
+        meter = Meter(clip.samplerate)
+        for block in clip.blocks(SAMPLES_PER_READ, dtype="float32"):
+            meter.add(block)
     held_out, drawn = sidecar.provenance.valid_bits, outcome.bits_per_sample
     surprise = drawn - held_out if drawn is not None and held_out is not None else None
-    return sidecar.with_measures(measure(generated, rate, surprise))
+    return sidecar.with_measures(meter.measures(surprise))
 
 
 def _keep(draft: Path, sidecar: Sidecar, place: Place) -> None:

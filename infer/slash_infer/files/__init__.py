@@ -2,10 +2,11 @@
 
 from slash_infer.files.atomic import atomic_directory, atomic_file, write_json
 from slash_infer.files.faults import naming_errors, remedy_for
+from slash_infer.files.json_files import JSON_LIMIT, check_exists, parse_json, read_json, read_json_file
 from slash_infer.files.locks import locked
 from slash_infer.files.outputs import FileRule, check_directory_output, check_file_output
 from slash_infer.files.parts import scratch_directory, sweep, sweep_below
-from slash_infer.files.plain import JSON_LIMIT, open_plain_file, read_json
+from slash_infer.files.plain import open_plain_file
 
 __all__ = [
     "JSON_LIMIT",
@@ -13,11 +14,14 @@ __all__ = [
     "atomic_directory",
     "atomic_file",
     "check_directory_output",
+    "check_exists",
     "check_file_output",
     "locked",
     "naming_errors",
     "open_plain_file",
+    "parse_json",
     "read_json",
+    "read_json_file",
     "remedy_for",
     "scratch_directory",
     "sweep",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from slash_infer.errors import UserError
 from slash_infer.files.faults import naming_errors
+from slash_infer.files.json_files import read_json
 from slash_infer.files.parts import sweep
-from slash_infer.files.plain import read_json
 
 
 def check_file_output(out: Path, *, force: bool, made_by: str | None = None, argument: str = "out") -> None:

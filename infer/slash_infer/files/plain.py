@@ -1,15 +1,11 @@
 """Reads plain files only, of a stated size, without waiting for a pipe or a device that stands in their place."""
 
-import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from slash_infer.errors import UserError
-
-JSON_LIMIT = 64 << 20
-"""Bytes of the largest JSON file that is read: a corpus of a hundred thousand recordings has a third of it."""
 
 
 def open_plain_file(path: Path, what: str, remedy: str, *, limit: int) -> BinaryIO:
@@ -43,33 +39,3 @@ def open_plain_file(path: Path, what: str, remedy: str, *, limit: int) -> Binary
     except BaseException:
         os.close(handle)
         raise
-
-
-def read_json(path: Path, what: str, remedy: str, *, limit: int = JSON_LIMIT) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Args:
-        path: the file.
-        what: what the file or its folder should be, for messages: "a corpus", for example.
-        remedy: what to do if it is something else, for messages.
-        limit: the most bytes that it may have.
-
-    Raises:
-        UserError: the file is missing, unreadable, too large, or not a JSON object.
-    """
-    try:
-        with open_plain_file(path, what, remedy, limit=limit) as file:
-            content = json.loads(file.read(limit + 1)[:limit].decode("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        folder = path.parent
-        if not os.path.lexists(folder):
-            raise UserError(folder, "does not exist", f"check the path, or {remedy}") from None
-        fault = f"is not {what} (it has no {path.name})" if folder.is_dir() else f"is a file, not {what}"
-        raise UserError(folder, fault, remedy) from None
-    except OSError as error:
-        raise UserError(path, f"cannot be read as {what} ({error.strerror})", remedy) from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(path, f"cannot be read as {what} ({error})", remedy) from None
-    if not isinstance(content, dict):
-        raise UserError(path, f"cannot be read as {what} (not a JSON object)", remedy)
-    return content

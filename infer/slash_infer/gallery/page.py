@@ -12,12 +12,14 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slash_infer._version import __version__
+from slash_infer.audio.clip_blocks import CLIP_BYTES, REMEDY
 from slash_infer.audio.spectrogram import CARD_PIXELS, draw_card
-from slash_infer.files import atomic_directory, write_json
+from slash_infer.files import atomic_directory, open_plain_file, write_json
 from slash_infer.gallery.facts import command, facts, faults, summary
 from slash_infer.gallery.find import GALLERY_METADATA, Clip, Row, Section
 
 MADE_BY = "slash gallery"
+COPIED_BYTES = 1 << 20  # at a time
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,12 @@ def _add(folder: Path, number: int, clip: Clip, row: Row, section: Section) -> C
     """Copy a clip's audio and draw its picture, under names that do not depend on the clip's own."""
     audio = Path("audio", f"{number:04d}{clip.file.suffix.lower()}")
     picture = Path("images", f"{number:04d}.webp")
-    shutil.copyfile(clip.file, folder / audio)
     draw_card(clip.file, folder / picture)
+    with (
+        open_plain_file(clip.file, "a clip", REMEDY, limit=CLIP_BYTES) as source,
+        (folder / audio).open("wb") as target,
+    ):
+        shutil.copyfileobj(source, target, COPIED_BYTES)
     step = f"step {clip.step:,}"
     return Card(
         number=number,
