@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from slash_cli.lazy import LazyGroup
 from slash_infer import __version__
 from slash_infer.errors import UserError
+from slash_infer.files import any_fault
 
 app = typer.Typer(
     name="slash",
@@ -69,7 +70,7 @@ def main() -> None:
     except OSError as error:
         if error.strerror is None:
             raise
-        code = _complain(f"{error.filename or 'a file'}: {error.strerror}")
+        code = _complain(str(any_fault(error)))
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("slash: stopped", err=True)
         code = 130

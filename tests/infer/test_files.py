@@ -66,10 +66,12 @@ def test_what_appears_while_an_output_is_made_stays(tmp_path: Path) -> None:
     ):
         for make in (atomic_file, atomic_directory):
             out = tmp_path / name / make.__name__
-            with pytest.raises(UserError, match=f"{make.__name__}: already exists; choose another `out`"):
-                with make(out) as part:
-                    _fill(part)
-                    appear(out)
+            with (
+                pytest.raises(UserError, match=f"{make.__name__}: already exists; choose another `out`"),
+                make(out) as part,
+            ):
+                _fill(part)
+                appear(out)
             assert not list(out.parent.glob(".*"))
             assert not (out / "kept").exists() and not (out.is_file() and out.read_text() != "theirs")
 
@@ -77,16 +79,20 @@ def test_what_appears_while_an_output_is_made_stays(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("any_system")
 def test_force_removes_nothing_foreign_that_appears_meanwhile(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(UserError, match="was not made by slash prepare"):
-        with atomic_directory(out, force=True, metadata="corpus.json", made_by="slash prepare") as part:
-            _fill(part)
-            (out / "thesis").mkdir(parents=True)
+    with (
+        pytest.raises(UserError, match="was not made by slash prepare"),
+        atomic_directory(out, force=True, metadata="corpus.json", made_by="slash prepare") as part,
+    ):
+        _fill(part)
+        (out / "thesis").mkdir(parents=True)
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "thesis"]
     file = tmp_path / "scores.json"
-    with pytest.raises(UserError, match="was not made by slash evaluate"):
-        with atomic_file(file, force=True, made_by="slash evaluate") as part:
-            _fill(part)
-            file.write_text("{}")
+    with (
+        pytest.raises(UserError, match="was not made by slash evaluate"),
+        atomic_file(file, force=True, made_by="slash evaluate") as part,
+    ):
+        _fill(part)
+        file.write_text("{}")
     assert file.read_text() == "{}"
     for make, appear in ((atomic_file, Path.mkdir), (atomic_directory, Path.touch), (atomic_file, os.mkfifo)):
         place = tmp_path / "place"
@@ -118,9 +124,11 @@ def test_what_takes_the_place_in_the_last_moment_goes_back(tmp_path: Path, monke
         return genuine(one, other)
 
     monkeypatch.setattr("slash_infer.files.atomic.exchange", late)
-    with pytest.raises(UserError, match="was not made by slash prepare"):
-        with atomic_directory(out, force=True, metadata="corpus.json", made_by="slash prepare") as part:
-            _fill(part)
+    with (
+        pytest.raises(UserError, match="was not made by slash prepare"),
+        atomic_directory(out, force=True, metadata="corpus.json", made_by="slash prepare") as part,
+    ):
+        _fill(part)
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "thesis"]
 
 

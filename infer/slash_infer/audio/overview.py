@@ -18,7 +18,7 @@ WINDOWS_TOGETHER = 512
 
 
 class Columns:
-    """Keeps rows that come one after another in few columns, by combining neighbours: the more rows, the more in each.
+    """Keeps rows that come one after another in few columns, by combining neighbours: more, the more there are.
 
     Args:
         combine: how rows are combined: `np.add`, for example.

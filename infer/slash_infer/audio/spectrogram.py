@@ -27,7 +27,7 @@ def draw_spectrogram(audio: Path, png: Path, title: str) -> None:
     clip = look_over(audio)
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     wave, spectrum = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
-    _draw_envelope(wave, clip)
+    _draw_envelope(wave, clip, "C0")
     wave.set(ylim=(-1, 1), ylabel="amplitude", title=title)
     image = _draw_spectrum(spectrum, clip)
     spectrum.set(ylabel="kHz", xlabel="seconds")
@@ -49,7 +49,7 @@ def draw_card(audio: Path, webp: Path) -> None:
     figure = Figure(figsize=(CARD_PIXELS[0] / CARD_DPI, CARD_PIXELS[1] / CARD_DPI))
     margins = {"left": 0.12, "right": 1, "top": 1, "bottom": 0.14, "hspace": 0.03}
     wave, spectrum = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3), gridspec_kw=margins)
-    _draw_envelope(wave, clip)
+    _draw_envelope(wave, clip, WAVE_ON_LIGHT_AND_DARK)
     wave.set(ylim=(-1, 1))
     wave.set_axis_off()
     _draw_spectrum(spectrum, clip)
@@ -63,10 +63,10 @@ def draw_card(audio: Path, webp: Path) -> None:
         figure.savefig(part, format="webp", dpi=CARD_DPI, transparent=True, pil_kwargs={"quality": 80})
 
 
-def _draw_envelope(axes: Axes, clip: Overview) -> None:
+def _draw_envelope(axes: Axes, clip: Overview, colour: str) -> None:
     """Draw the waveform as the range of the samples in each column."""
     starts = np.arange(len(clip.low)) * clip.column_seconds
-    axes.fill_between(starts, clip.low, clip.high, color=WAVE_ON_LIGHT_AND_DARK, linewidth=0.3)
+    axes.fill_between(starts, clip.low, clip.high, color=colour, linewidth=0.3)
 
 
 def _draw_spectrum(axes: Axes, clip: Overview) -> AxesImage:

@@ -23,6 +23,25 @@ _REMEDIES = {
 }
 
 
+_REMEDIES_FOR_ANY = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EROFS: "choose a place that can be written to",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EIO: "check the disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def any_fault(error: OSError) -> UserError:
+    """Return what an error of the operating system says that nothing else has explained."""
+    name = error.filename
+    subject = os.fsdecode(name) if isinstance(name, str | bytes) else "a file"
+    return UserError(subject, str(error.strerror), _REMEDIES_FOR_ANY.get(error.errno or 0, "check the path"))
+
+
 def remedy_for(error: OSError, argument: str = "out") -> str:
     """Return what would help where a file cannot be written.
 

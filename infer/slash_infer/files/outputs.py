@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,7 +140,8 @@ def check_place(out: Path, argument: str) -> None:
     if out.name in ("", ".."):
         raise UserError(out, "already exists", f"choose another `{argument}`")
     with naming_errors(out, argument):
-        os.path.lexists(out)  # the name may be too long
+        with suppress(FileNotFoundError, NotADirectoryError):
+            out.lstat()  # the name may be too long
         folder = next(folder for folder in out.parents if os.path.lexists(folder))
         if not folder.is_dir():
             raise UserError(out, f"{folder} is a file, not a folder", f"choose another `{argument}`")

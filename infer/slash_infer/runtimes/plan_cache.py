@@ -12,7 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from slash_infer.errors import UserError
-from slash_infer.files import atomic_file, read_json, write_json
+from slash_infer.files import atomic_file, open_plain_file, read_json, sweep_below, write_json
+
+PLAN_BYTES = 4 << 30
+"""Of the largest plan that is read."""
+METADATA_BYTES = 1 << 20
+"""Of the largest JSON file beside a plan that is read."""
+REMEDY = "remove it"
 
 
 @dataclass(frozen=True)
@@ -56,18 +62,21 @@ class PlanCache:
         held = self.path.stat()
         if self.path.is_symlink() or held.st_uid != os.getuid() or held.st_mode & 0o022:
             raise UserError(self.path, "others may write to it", f"make it your own and run: chmod 700 {self.path}")
+        sweep_below(self.path)
 
     def find(self, key: PlanKey) -> bytes | None:
         """Return the plan built for exactly this key; None if there is none, or it is damaged."""
         metadata, plan = self._metadata_of(key), self.path_of(key)
         if not (metadata.exists() and plan.exists()):
             return None
-        content = plan.read_bytes()
-        expected = {**asdict(key), "batches": list(key.batches), "plan_sha256": hashlib.sha256(content).hexdigest()}
         try:
-            return content if read_json(metadata, "a plan's metadata", "remove it") == expected else None
+            with open_plain_file(plan, "a plan", REMEDY, limit=PLAN_BYTES) as file:
+                content = file.read()
+            written = read_json(metadata, "a plan's metadata", REMEDY, limit=METADATA_BYTES)
         except UserError:  # cut short: the plan is built again
             return None
+        expected = {**asdict(key), "batches": list(key.batches), "plan_sha256": hashlib.sha256(content).hexdigest()}
+        return content if written == expected else None
 
     def find_or_build(self, keys: Sequence[PlanKey], build: Callable[[], bytes]) -> tuple[bytes, bool]:
         """Return the first plan found under `keys`, or build one and keep it under the first key.
