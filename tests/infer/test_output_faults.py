@@ -1,4 +1,4 @@
-"""What cannot be written is said in one line, with a remedy; files and folders have the modes that the umask leaves."""
+"""What cannot be written is said in one line, with a remedy; files and folders have the modes that a umask leaves."""
 
 import errno
 import os

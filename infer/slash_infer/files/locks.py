@@ -15,7 +15,7 @@ LONGEST_NAME = 255  # bytes of a file's name, on all common file systems
 
 def hidden_beside(path: Path, ending: str) -> Path:
     """Return `.NAME<ending>` beside `path`, with as much of its name as there is room for."""
-    return path.with_name(f".{shortened(path.name, ending)}{ending}")
+    return path.parent / f".{shortened(path.name, ending)}{ending}"
 
 
 def shortened(name: str, ending: str) -> str:
