@@ -14,7 +14,7 @@ class Place:
 
     file: Path
     taken_by: tuple[int, ...] | None
-    """What tells that file from any other; None if there was none."""
+    """What tells that file from others (on network drives, its number may change); None if there was none."""
 
     @classmethod
     def look(cls, file: Path) -> Self:
@@ -23,7 +23,7 @@ class Place:
             there = file.lstat()
         except (FileNotFoundError, NotADirectoryError):
             return cls(file, None)
-        return cls(file, (there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns))
+        return cls(file, (there.st_mode, there.st_size, there.st_mtime_ns))
 
     @property
     def is_taken(self) -> bool:
