@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from slash_infer.files import (
@@ -59,7 +60,7 @@ def kill_everywhere(folder: Path, make: Callable[[Path, str], None], read: Calla
             out = place / "out"
             if old is not None:
                 make(out, old)
-            if not _killed(lambda out=out: make(out, "new"), at):
+            if not _killed(partial(make, out, "new"), at):
                 shutil.rmtree(place)
                 break
             kills, at = kills + 1, at + 1

@@ -16,7 +16,7 @@ HELPERS = Path(__file__).parent
 
 
 def test_outputs_are_whole_or_absent_whenever_the_process_is_killed(tmp_path: Path) -> None:
-    helper = [sys.executable, HELPERS / "killed_outputs.py", tmp_path]
+    helper = [sys.executable, str(HELPERS / "killed_outputs.py"), str(tmp_path)]
     done = subprocess.run(helper, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)

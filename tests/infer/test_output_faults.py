@@ -99,7 +99,7 @@ except UserError as error: print(error)
 print(os.listdir(sys.argv[1]), out.read_text())
 """
     script = 'mount -t tmpfs -o size=1m tmpfs "$2" && exec "$0" -c "$1" "$2"'
-    within = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, sys.executable, program, tmp_path]
+    within = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, sys.executable, program, str(tmp_path)]
     if shutil.which("unshare") is None:
         pytest.skip("no unshare")
     done = subprocess.run(within, capture_output=True, text=True, check=False)

@@ -184,7 +184,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 
 def _measured(clips: Path, page: Path) -> tuple[list[str], int]:
     """Make a gallery in a process of its own; return what it said, and the megabytes that it took."""
-    program = [sys.executable, "-c", MEASURE, clips, page]
+    program = [sys.executable, "-c", MEASURE, str(clips), str(page)]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
     *said, megabytes = done.stdout.splitlines()
     return said, int(megabytes)
