@@ -15,12 +15,14 @@ from slash_infer.files import check_directory_output, check_file_output, locked,
 HELPERS = Path(__file__).parent
 
 
-def test_outputs_are_whole_or_absent_whenever_the_process_is_killed(tmp_path: Path) -> None:
-    helper = [sys.executable, str(HELPERS / "killed_outputs.py"), str(tmp_path)]
+@pytest.mark.parametrize("what", ["outputs", "clips"])
+def test_whenever_a_process_is_killed_its_outputs_are_whole_or_absent(tmp_path: Path, what: str) -> None:
+    """What it was killed in is made again afterwards, and nothing else is left."""
+    helper = [sys.executable, str(HELPERS / f"killed_{what}.py"), str(tmp_path)]
     done = subprocess.run(helper, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    counts = json.loads(done.stdout)
-    assert len(counts) == 4 and all(count["left something"] > 10 for count in counts.values())
+    kills = json.loads(done.stdout)
+    assert all(count > 20 for count in kills.values()) and sum(kills.values()) > 90
 
 
 @contextmanager

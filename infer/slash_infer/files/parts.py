@@ -120,7 +120,7 @@ def _sweep_part(part: Path, out: Path) -> None:
         names = {path.name for path in part.iterdir()}
         if not names:
             part.rmdir()  # killed before it had a lock
-        if LOCK not in names or not all(name in (LOCK, OLD) or name.split(".")[0] == NEW for name in names):
+        if LOCK not in names or not all(map(_is_ours, names)):
             return
         lock = os.open(part / LOCK, LOCK_FILE)
         try:
@@ -130,6 +130,11 @@ def _sweep_part(part: Path, out: Path) -> None:
                 _remove(part)
         finally:
             os.close(lock)
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether a file in a part has a name that is given there; the new output may have a part, too."""
+    return name in (LOCK, OLD) or name.removeprefix(".").split(".")[0] == NEW
 
 
 def _sweep_lock(path: Path) -> None:
