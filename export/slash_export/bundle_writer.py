@@ -64,7 +64,7 @@ def export(
     """
     check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=[run.path])
     trained = run.load_model(checkpoint)
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, force=force, metadata=MANIFEST, made_by=MADE_BY) as folder:
         write_unchecked(folder, trained, precisions)
         bundle = Bundle(folder)
         parity = check_parity(bundle, trained.model)

@@ -28,7 +28,7 @@ def make_previews(trained: TrainedModel, out: Path, board: EventFile) -> None:
     recipe = trained.preset.training
     if not recipe.preview_clips:
         return
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, force=True) as folder:
         specs = [ClipSpec(folder / f"clip-{i}.wav", i) for i in range(recipe.preview_clips)]
         render_model(trained, specs, RenderOptions(recipe.preview_seconds, SEED))
         for wav in (spec.file for spec in specs):

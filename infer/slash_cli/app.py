@@ -14,6 +14,7 @@ from slash_cli.lazy import LazyGroup
 from slash_cli.std_streams import open_standard_streams, output_fault
 from slash_infer import __version__
 from slash_infer.errors import UserError
+from slash_infer.files import any_fault
 
 app = typer.Typer(
     name="slash",
@@ -78,8 +79,8 @@ def run() -> None:
 def _code_for(error: BaseException) -> int:
     """Return the exit code for an exception of Python's, and complain; raise it again if it means a defect."""
     match error:
-        case OSError(strerror=str(fault)):
-            return _complain(f"{error.filename or 'a file'}: {fault}")
+        case OSError(strerror=str()):
+            return _complain(str(any_fault(error)))
         case KeyboardInterrupt() | typer.Abort():
             typer.echo("slash: stopped", err=True)
             return 130

@@ -53,7 +53,7 @@ def run_demo(out: Path, *, minutes: float, preset: str, force: bool) -> None:
     check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY)
     require_untrained(out / "run")
     say(f"1/5 recording {RECORDED_MINUTES:g} minutes of synthetic guitar")
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
         write_json(folder / METADATA, {"made_by": MADE_BY, "note": "slash demo --force replaces this folder"})
         record(folder / "recordings", RECORDED_MINUTES)
     say("2/5 preparing the corpus")

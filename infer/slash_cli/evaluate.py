@@ -77,7 +77,7 @@ def evaluate(
             "bits_per_sample": mean,
             "files": [asdict(file) for file in files],
         }
-        write_json(json_file, content)
+        write_json(json_file, content, force=force, made_by=MADE_BY, argument="json_file")
 
 
 def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) -> tuple["Scorer", int]:

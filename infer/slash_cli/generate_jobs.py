@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -78,13 +79,14 @@ def keep_best(request: Request, signals: Sequence[Signals], *, keep: int, json_f
     options, out = request.options, request.destination.path
     if options.seconds > LONGEST:
         raise UserError(f"--seconds {options.seconds:g}", f"--best-of measures clips of at most {LONGEST:g} seconds")
-    check_places([spec.file for spec in request.specs], force=request.force, resume=False)
+    places = check_places([spec.file for spec in request.specs], force=request.force, resume=False)
+    candidates = [replace(spec, place=place) for spec, place in zip(request.specs, places, strict=True)]
     _say_engine(request)
     with _progress(options.seconds * len(request.specs)) as advance:
         chosen = best_of(
             request.bundle,
             request.engine,
-            request.specs,
+            candidates,
             options,
             keep,
             again=partial(again, request.bundle_name, request.engine, options),
@@ -102,7 +104,12 @@ def keep_best(request: Request, signals: Sequence[Signals], *, keep: int, json_f
             for sidecar in chosen.ranking
         ]
         kept = [str(path) for path in chosen.kept]
-        write_json(json_file, {"seed": options.seed, "kept": kept, "ranking": ranking})
+        write_json(
+            json_file,
+            {"seed": options.seed, "kept": kept, "ranking": ranking},
+            force=request.force,
+            argument="json_file",
+        )
     if chosen.kept:
         stdout().print(f"{out}: {_clips(len(chosen.kept))} kept, seed {options.seed}")
     if chosen.rendered.stopped:

@@ -81,7 +81,7 @@ class CheckpointStore:
         for tensors in files.values():
             if broken := first_not_finite(tensors):
                 raise diverged(f"{broken} is not finite after step {step}", saved=not self.is_empty())
-        with atomic_directory(self._folder / name) as folder:
+        with atomic_directory(self._folder / name, force=True) as folder:
             checksums = {file: write_tensors(tensors, folder / file) for file, tensors in files.items()}
             state = snapshot.trainer_state.model_dump_json(indent=2).encode() + b"\n"
             write_bytes(state, folder / TRAINER_STATE)

@@ -68,7 +68,7 @@ def train(
     trainer, stream = _prepare(corpus, preset, context)
     with ExitStack() as stack:
         if workers.is_main:
-            stack.enter_context(Run.create(out, preset_name, preset, corpus, context.warn))
+            stack.enter_context(Run.create(out, preset_name, preset, corpus, context.warn, force=force))
         workers.wait()
         return _continue(Run(out), corpus, trainer, stream, limits, context)
 

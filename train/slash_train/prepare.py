@@ -67,7 +67,7 @@ def prepare(
         raise UserError(Argument("sample_rate", sample_rate), "must be from 1000 to 192000 Hz")
     paths = find_recordings(sources)
     check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=paths)
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, force=force, metadata=MANIFEST, made_by=MADE_BY) as folder:
         decoded = folder / "decoded.float32"
         measured = []
         with decoded.open("wb") as sink:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from io import FileIO
@@ -11,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from slash_infer.errors import UserError, first_fault
-from slash_infer.files import atomic_directory, atomic_file, open_plain_file, read_json, write_json
+from slash_infer.files import atomic_directory, atomic_file, open_plain_file, read_json, sweep_below, write_json
 from slash_train.append import append
 from slash_train.checkpoint_store import CheckpointStore
 from slash_train.config import Preset
@@ -19,7 +18,7 @@ from slash_train.corpus import Corpus
 from slash_train.metrics import Metrics
 from slash_train.model import SampleRNN
 from slash_train.run_lock import training_lock
-from slash_train.run_metadata import RunMetadata, UsedCorpus
+from slash_train.run_metadata import MADE_BY, RunMetadata, UsedCorpus
 from slash_train.trained_model import TrainedModel
 
 METADATA = "run.json"
@@ -54,9 +53,16 @@ class Run:
     @classmethod
     @contextmanager
     def create(
-        cls, path: Path, preset_name: str, preset: Preset, corpus: Corpus, warn: Callable[[str], None]
+        cls,
+        path: Path,
+        preset_name: str,
+        preset: Preset,
+        corpus: Corpus,
+        warn: Callable[[str], None],
+        *,
+        force: bool = False,
     ) -> Iterator["Run"]:
-        """Make the directory `path` for a new run, replacing a run there, and hold its lock during the body.
+        """Make the directory `path` for a new run, and hold its lock during the body.
 
         Raises:
             UserError: the run to replace is being trained.
@@ -65,7 +71,7 @@ class Run:
         with ExitStack() as locks:
             if (path / METADATA).is_file():
                 locks.enter_context(training_lock(path, warn))
-            with atomic_directory(path) as folder:
+            with atomic_directory(path, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
                 write_json(folder / METADATA, metadata.model_dump(mode="json"))
                 locks.enter_context(training_lock(folder, warn))  # it is locked from the moment it appears
             yield cls(path)
@@ -152,17 +158,12 @@ class Run:
 
     def clear_leftovers(self) -> None:
         """Remove the incomplete files and directories of a killed process."""
-        for pattern in (".*.part", ".*.old"):
-            for leftover in list(self.path.rglob(pattern)):
-                if leftover.is_dir():
-                    shutil.rmtree(leftover)
-                else:
-                    leftover.unlink(missing_ok=True)  # it may have been in a folder just removed
+        sweep_below(self.path)
 
     def forget_metrics_after(self, step: int) -> None:
         """Remove the metrics of later steps, which a resumed run will log again."""
         kept = [metrics for metrics in self.metrics() if metrics.step <= step]
-        with atomic_file(self.path / METRICS) as part:
+        with atomic_file(self.path / METRICS, force=True) as part:
             part.write_bytes(_as_lines(kept))
 
 

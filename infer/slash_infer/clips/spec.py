@@ -5,6 +5,7 @@ from pathlib import Path
 
 from slash_infer.bundle import Bundle
 from slash_infer.choices import Bits, Normalise
+from slash_infer.clips.place import Place
 from slash_infer.clips.primes import Prime
 from slash_infer.clips.sidecar import ClipRecipe
 from slash_infer.sampling.engine import Engine
@@ -23,6 +24,8 @@ class ClipSpec:
     prime: Prime | None = None
     existing_seconds: float = 0.0
     """Length of the clip in the file now, from an earlier run of the same job. Nothing shorter replaces it."""
+    place: Place | None = field(default=None, compare=False)
+    """What was in the file's place when the job was planned, and may be replaced; None to look when it begins."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from slash_infer.errors import UserError
-from slash_infer.files import atomic_file, read_json, write_json
+from slash_infer.files import atomic_file, open_plain_file, read_json, sweep_below, write_json
+
+PLAN_BYTES = 4 << 30
+"""Of the largest plan that is read."""
+METADATA_BYTES = 1 << 20
+"""Of the largest JSON file beside a plan that is read."""
+REMEDY = "remove it"
 
 Batches = tuple[int, int, int]
 """A range of clips side by side: the fewest, those that a plan is tuned for, and the most."""
@@ -59,18 +65,20 @@ class PlanCache:
         held = self.path.stat()
         if self.path.is_symlink() or held.st_uid != os.getuid() or held.st_mode & 0o022:
             raise UserError(self.path, "others may write to it", f"make it your own and run: chmod 700 {self.path}")
+        sweep_below(self.path)
 
     def find(self, key: PlanKey) -> bytes | None:
         """Return the plan built for exactly this key; None if there is none, or it is damaged."""
         metadata, plan = self._metadata_of(key), self.path_of(key)
         if not (metadata.exists() and plan.exists()):
             return None
-        content = plan.read_bytes()
-        expected = _described(key, content)
         try:
-            return content if read_json(metadata, "a plan's metadata", "remove it") == expected else None
+            with open_plain_file(plan, "a plan", REMEDY, limit=PLAN_BYTES) as file:
+                content = file.read()
+            written = read_json(metadata, "a plan's metadata", REMEDY, limit=METADATA_BYTES)
         except UserError:  # cut short: the plan is built again
             return None
+        return content if written == _described(key, content) else None
 
     def find_or_build(self, keys: Sequence[PlanKey], build: Callable[[], bytes]) -> tuple[bytes, bool]:
         """Return the first plan found under `keys`, or build one and keep it under the first key.
@@ -88,7 +96,7 @@ class PlanCache:
 
     def keep(self, key: PlanKey, plan: bytes) -> None:
         """Write a plan under its key."""
-        with atomic_file(self.path_of(key)) as part:
+        with atomic_file(self.path_of(key), force=True) as part:
             part.write_bytes(plan)
         write_json(self._metadata_of(key), _described(key, plan))
 

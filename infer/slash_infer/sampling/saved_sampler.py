@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slash_infer.bundle import Bundle, Manifest, Precision
 from slash_infer.errors import UserError, first_fault, first_line
-from slash_infer.files import atomic_file
+from slash_infer.files import atomic_file, sweep
 from slash_infer.sampling.generated import Generated
 from slash_infer.sampling.generation_state import HISTORY, GenerationState
 from slash_infer.sampling.temperature import TemperatureSchedule
@@ -77,7 +77,8 @@ class SavedSampler:
             NLL_SUM: self.nll_sum,
             **self.state.arrays(),
         }
-        with atomic_file(path) as part, part.open("wb") as file:
+        sweep([path])
+        with atomic_file(path, force=True, argument="path") as part, part.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
