@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 
 from slash_cli.lazy import LazyGroup
 from slash_infer import __version__
-from slash_infer.errors import UserError
+from slash_infer.errors import UserError, printable
 
 app = typer.Typer(
     name="slash",
@@ -78,7 +78,7 @@ def main() -> None:
 
 def _complain(message: str) -> int:
     """Print one line on stderr and return the exit code for faults of the input or the request."""
-    typer.echo(f"slash: {' '.join(message.split())}", err=True)
+    typer.echo(f"slash: {printable(' '.join(message.split()))}", err=True)
     return 2
 
 

@@ -52,8 +52,8 @@ class Sampler:
             generated again. On a GPU no padding helps, and clips are the same up to rounding.
 
     Raises:
-        UserError: an argument is out of range or of another type, the engine is not available or cannot open the bundle,
-            or an open engine has another bundle.
+        UserError: an argument is out of range or of another type, the engine is not available or cannot open the
+            bundle, or an open engine runs another one.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,7 @@ class TemperatureSchedule:
         points: (seconds of generated audio, temperature), in the order of time.
 
     Raises:
-        UserError: a point is no pair of numbers, a temperature is out of range, or the times do not increase from 0 or
-            later.
+        UserError: a point is no pair of numbers, a temperature is out of range, or the times do not increase from 0 on.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -113,10 +112,11 @@ def schedules(temperature: Temperature | Sequence[Temperature], clips: int) -> l
     Raises:
         UserError: there are more or fewer than clips, or one is out of range.
     """
-    several = (
-        isinstance(temperature, Sequence | np.ndarray) and not isinstance(temperature, str) and np.ndim(temperature)
-    )
-    each: list[Any] = list(temperature) if several else [temperature] * clips
+    each: list[Any]
+    if (isinstance(temperature, Sequence) and not isinstance(temperature, str)) or _is_row(temperature):
+        each = list(temperature)
+    else:
+        each = [temperature] * clips
     if len(each) != clips:
         raise UserError(
             Argument("temperature"),
@@ -129,3 +129,7 @@ def schedules(temperature: Temperature | Sequence[Temperature], clips: int) -> l
         else TemperatureSchedule.constant(as_number("temperature", one, LOWEST, HIGHEST))
         for one in each
     ]
+
+
+def _is_row(value: object) -> TypeGuard[npt.NDArray[Any]]:
+    return isinstance(value, np.ndarray) and value.ndim == 1
