@@ -9,7 +9,7 @@ import typer
 from slash_cli.console import duration, optional_packages, stderr, stdout, table
 from slash_infer.choices import PrecisionName
 from slash_infer.errors import UserError
-from slash_infer.files import check_exists, check_file_output, write_json
+from slash_infer.files import check_file_output, write_json
 from slash_train.choices import Split
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) ->
     if precision != "fp32":
         raise UserError(f"--precision {precision}", "is for bundles", "a run is scored as it was trained")
     if not (path / "run.json").exists():
+        from slash_infer.arguments import check_exists
+
         check_exists(path, ["run.json", "manifest.json"])
         raise UserError(path, "is not a run or a bundle", "give a folder that slash train or slash export made")
     from slash_train.devices import choose_device

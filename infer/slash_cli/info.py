@@ -7,7 +7,6 @@ import typer
 
 from slash_cli.console import duration, optional_packages, stdout, table
 from slash_infer.errors import UserError
-from slash_infer.files import check_exists
 
 if TYPE_CHECKING:
     from slash_infer.bundle import Manifest
@@ -28,6 +27,8 @@ def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A corpus, a 
 
         print_bundle(path, Bundle(path).manifest)
     else:
+        from slash_infer.arguments import check_exists
+
         check_exists(path, ["corpus.json", "run.json", "manifest.json"])
         raise UserError(path, "is not a corpus, a run or a bundle", "give a folder that slash made")
 

@@ -1,4 +1,4 @@
-"""What reaches the terminal: everything that is printed becomes printable here, whoever named the files and folders."""
+"""What reaches the terminal: all that is printed becomes printable here, whoever named the files and folders."""
 
 from typing import Any
 

@@ -1,6 +1,7 @@
 """Checks of what callers pass: a wrong type or value is refused at once, under the name of its argument."""
 
 import contextlib
+import difflib
 import math
 import operator
 import os
@@ -41,7 +42,7 @@ def as_number(name: str, value: object, lowest: float, highest: float = math.inf
     if (
         hasattr(value, "__float__")
         and not isinstance(value, bool | np.bool_ | np.complexfloating)
-        and np.ndim(value) == 0
+        and getattr(value, "ndim", 0) == 0
     ):
         with contextlib.suppress(TypeError, ValueError, OverflowError):  # of an object, of 10**400
             number = float(value)
@@ -60,6 +61,22 @@ def as_path(name: str, value: object) -> Path:
     if not isinstance(value, str | os.PathLike) or "\0" in os.fsdecode(value):
         raise UserError(passed(name, value), "must be the path of a file or folder")
     return Path(os.fsdecode(value))
+
+
+def check_exists(path: Path, holding: Collection[str]) -> None:
+    """Raise `UserError` if a folder is not there, and say which folder beside it may have been meant.
+
+    Args:
+        path: the folder.
+        holding: files, one of which such a folder has.
+    """
+    if path.exists():
+        return
+    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    for name in difflib.get_close_matches(path.name, beside):
+        if any((path.with_name(name) / file).is_file() for file in holding):
+            raise UserError(path, "does not exist", f"did you mean {path.with_name(name)}?")
+    raise UserError(path, "does not exist", "check the path")
 
 
 def check_bool(name: str, value: object) -> None:

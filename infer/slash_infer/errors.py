@@ -28,6 +28,10 @@ def _escaped(character: str) -> str:
     return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(character)[1:-1]
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 class Argument(NamedTuple):
     """An argument of a function, with what was passed."""
 
@@ -86,7 +90,3 @@ def first_fault(error: "ValidationError") -> str:
 def first_line(error: Exception) -> str:
     """Return the first line of an exception's message, or its type's name if it has none."""
     return _shortened((str(error).strip().splitlines() or [type(error).__name__])[0])
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from slash_infer.arguments import as_path, check_choice, passed
+from slash_infer.arguments import as_path, check_choice, check_exists, passed
 from slash_infer.bundle.manifest import (
     FILE_LIMIT,
     MANIFEST,
@@ -28,11 +28,10 @@ from slash_infer.bundle.manifest import (
 from slash_infer.bundle.onnx_file import check_self_contained
 from slash_infer.choices import Precision
 from slash_infer.errors import UserError, first_fault
-from slash_infer.files import open_plain_file, parse_json, read_json_file
+from slash_infer.files import open_plain_file, read_json
 
 MANIFEST_LIMIT = 1 << 20
 """Bytes of the largest manifest that is read: one has a few thousand."""
-WHAT, REMEDY = "a bundle", "make one with slash export"
 
 
 class Bundle:
@@ -47,9 +46,7 @@ class Bundle:
 
     def __init__(self, path: str | Path) -> None:
         self.path = as_path("path", path)
-        content = self._read_manifest_file()
-        self.manifest = _parse_manifest(content, self.path / MANIFEST)
-        self.manifest_sha256 = hashlib.sha256(content).hexdigest()
+        self.manifest, self.manifest_sha256 = _read_manifest(self.path)
         self._contents: dict[FileEntry, bytes] = {}
         for entry in self.manifest.files():
             if entry not in self._contents:
@@ -107,15 +104,6 @@ class Bundle:
         if not np.isfinite(self.initial_state(tier)).all():
             raise UserError(path, "holds a state that is NaN or infinite", "export the bundle again")
 
-    def _read_manifest_file(self) -> bytes:
-        path = self.path / MANIFEST
-        try:
-            if path.is_symlink() or (path.exists() and not path.is_file()):
-                raise UserError(path, "is not a plain file", "copy the bundle with the files themselves")
-            return read_json_file(path, WHAT, REMEDY, limit=MANIFEST_LIMIT)
-        except OSError as error:  # a name that is too long, for example
-            raise UserError(self.path, f"cannot be opened ({error.strerror})", "check the path") from None
-
     def _checked(self, entry: FileEntry) -> bytes:
         path = self.path / entry.file
         if path.is_symlink() or not path.is_file():
@@ -133,12 +121,25 @@ class Bundle:
         return content
 
 
-def _parse_manifest(content: bytes, path: Path) -> Manifest:
-    parsed: dict[str, Any] = parse_json(content, path, WHAT, REMEDY)
-    version = parsed.get("schema_version")
+def _read_manifest(folder: Path) -> tuple[Manifest, str]:
+    """Return the manifest of a bundle and its sha256."""
+    path = folder / MANIFEST
+    try:
+        check_exists(folder, [MANIFEST])
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UserError(path, "is not a plain file", "copy the bundle with the files themselves")
+        if path.exists() and path.stat().st_size > MANIFEST_LIMIT:
+            raise UserError(
+                path, f"has over {MANIFEST_LIMIT:,} bytes, so it is no manifest", "export the bundle again"
+            )
+    except OSError as error:  # a name that is too long, for example
+        raise UserError(folder, f"cannot be opened ({error.strerror})", "check the path") from None
+    content: dict[str, Any] = read_json(path, "a bundle", "make one with slash export")
+    version = content.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UserError(path, f"has schema version {version}, newer than this Slash reads", "upgrade slash-audio")
     try:
-        return Manifest.model_validate(parsed)
+        manifest = Manifest.model_validate(content)
     except ValidationError as error:
         raise UserError(path, first_fault(error), "export the bundle again") from None
+    return manifest, hashlib.sha256(path.read_bytes()).hexdigest()

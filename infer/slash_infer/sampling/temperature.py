@@ -22,7 +22,7 @@ class TemperatureSchedule:
         points: (seconds of generated audio, temperature), in the order of time.
 
     Raises:
-        UserError: a point is no pair of numbers, a temperature is out of range, or the times do not increase from 0 on.
+        UserError: a point is no pair of numbers, a temperature is out of range, or the times do not increase.
     """
 
     points: tuple[tuple[float, float], ...]
