@@ -20,12 +20,18 @@ class OnnxGraph(Graph[Any]):
         name: for messages.
         device: ONNX Runtime's name of the device that holds the arrays.
         address: returns the address of an array on that device.
+
+    Raises:
+        UserError: the names of its inputs and outputs cannot be read.
     """
 
     def __init__(self, session: ort.InferenceSession, name: str, device: str, address: Callable[[Any], int]) -> None:
         self._session, self._name, self._device, self._address = session, name, device, address
-        self.inputs = {value.name: _tensor_type(value) for value in session.get_inputs()}
-        self.outputs = {value.name: _tensor_type(value) for value in session.get_outputs()}
+        try:
+            self.inputs = {value.name: _tensor_type(value) for value in session.get_inputs()}
+            self.outputs = {value.name: _tensor_type(value) for value in session.get_outputs()}
+        except UnicodeDecodeError:
+            raise UserError(name, "has names that are not UTF-8", "export the bundle again") from None
 
     @property
     def providers(self) -> list[str]:
