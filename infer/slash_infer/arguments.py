@@ -6,7 +6,7 @@ import math
 import operator
 import os
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,13 @@ def as_path(name: str, value: object) -> Path:
     if not isinstance(value, str | os.PathLike) or "\0" in os.fsdecode(value):
         raise UserError(passed(name, value), "must be the path of a file or folder")
     return Path(os.fsdecode(value))
+
+
+def is_several(value: object) -> bool:
+    """Return whether something is a sequence or a row of numbers, rather than one thing or a text."""
+    return (isinstance(value, Sequence) and not isinstance(value, str | bytes)) or (
+        isinstance(value, np.ndarray) and value.ndim == 1
+    )
 
 
 def check_exists(path: Path, holding: Collection[str]) -> None:

@@ -294,10 +294,7 @@ def resource_limit(extra_bytes: int) -> Iterator[None]:
         (lambda content: content["frame_tiers"][0].update(layers=10**6), "frame_tiers.0.layers"),
         (lambda content: content.update(frame_tiers=content["frame_tiers"][:1] * 65), "frame_tiers"),
         (lambda content: _tiers(content, (1, 1), (65536, 65536)), "at most 65536 calls of graphs"),
-        (
-            lambda content: _tiers(content, (1024, 1024), (65536, 64)) or content.update(width=65536),
-            "numbers for a clip",
-        ),
+        (lambda content: _tiers(content, (1024, 1024), (65536, 64), width=65536), "numbers for a clip"),
         (lambda content: [entry.update(bytes=2**31 - 1) for entry in _graphs(content)], "at most 4294967296 bytes"),
         (lambda content: content["provenance"].update(preset="x" * 1001), "provenance.preset"),
         (lambda content: content["provenance"].update(step=10**30), "provenance.step"),
@@ -310,10 +307,11 @@ def test_numbers_that_no_bundle_has(folder: Path, change: Callable[[dict[str, An
     _refused(folder, f"manifest.json: .*{says}")
 
 
-def _tiers(content: dict[str, Any], *sizes: tuple[int, int]) -> None:
+def _tiers(content: dict[str, Any], *sizes: tuple[int, int], width: int = 32) -> None:
     for tier, (size, upsampling) in zip(content["frame_tiers"], sizes, strict=True):
         tier.update(frame_size=size, hop=size, upsampling=upsampling)
     content["sample_tier"].update(history=sizes[0][0])
+    content.update(width=width)
 
 
 def _graphs(content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -401,15 +399,21 @@ def _tampered(folder: Path, name: str, change: Callable[[onnx.ModelProto], objec
 def _described(folder: Path, name: str) -> None:
     """Let the manifest describe a file as it is now."""
     entry = describe_file(folder / name).model_dump()
-    states = lambda content: [tier["initial_state"] for tier in content["frame_tiers"]]  # noqa: E731
-    _edit(
-        folder,
-        lambda content: [one.update(entry) for one in _graphs(content) + states(content) if one["file"] == name],
-    )
+
+    def change(content: dict[str, Any]) -> None:
+        states = [tier["initial_state"] for tier in content["frame_tiers"]]
+        for described in _graphs(content) + states:
+            if described["file"] == name:
+                described.update(entry)
+
+    _edit(folder, change)
 
 
-def _weight(model: onnx.ModelProto, dtype: int) -> onnx.TensorProto:
-    return next(tensor for tensor in model.graph.initializer if tensor.data_type == dtype and tensor.raw_data)
+def _weight(model: onnx.ModelProto, dtype: int) -> Any:
+    for tensor in model.graph.initializer:
+        if tensor.data_type == dtype and tensor.raw_data:
+            return tensor
+    raise ValueError("there is no such weight")
 
 
 def _with(value: float, dtype: str) -> Callable[[onnx.ModelProto], None]:
@@ -436,7 +440,7 @@ def _constant(model: onnx.ModelProto) -> None:
     model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["unused"], value=tensor))
 
 
-def _attribute(name: str, value: object) -> Callable[[onnx.ModelProto], None]:
+def _attribute(name: str, value: Any) -> Callable[[onnx.ModelProto], None]:
     return lambda model: model.graph.node.insert(
         0, onnx.helper.make_node("Constant", [], ["unused"], **{name: value})
     )

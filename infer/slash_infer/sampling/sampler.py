@@ -9,7 +9,16 @@ from typing import Self, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from slash_infer.arguments import as_integer, as_number, as_path, check_bool, check_choice, check_kind, passed
+from slash_infer.arguments import (
+    as_integer,
+    as_number,
+    as_path,
+    check_bool,
+    check_choice,
+    check_kind,
+    is_several,
+    passed,
+)
 from slash_infer.bundle import Bundle
 from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import Argument, UserError
@@ -24,7 +33,7 @@ from slash_infer.sampling.temperature import Temperature, schedules
 
 MOST_CLIPS = 65_536  # side by side
 MOST_SAMPLES = 1 << 30  # of all clips together that are returned at once: 4 GiB
-SAMPLES_AT_ONCE = 1 << 22  # the same, that are on the device together
+SAMPLES_AT_ONCE = 1 << 20  # the same, that are on the device together
 BLOCK_SECONDS = 0.25  # of audio in a block of `stream`, rounded to whole steps of the top tier
 LIVE_BLOCK_SECONDS = 0.05  # of audio that is played while it is generated: short, so that it is heard soon
 
@@ -305,7 +314,7 @@ class Sampler:
 
 def _clip_numbers(clips: int | Sequence[int]) -> list[int]:
     """Return the numbers of the clips, from their count or themselves."""
-    if isinstance(clips, Sequence | np.ndarray) and not isinstance(clips, str | bytes) and np.ndim(clips):
+    if not isinstance(clips, int) and is_several(clips):
         if not 1 <= len(clips) <= MOST_CLIPS:
             raise UserError(Argument("clips", f"of {len(clips)}"), f"must be 1 or more, at most {MOST_CLIPS}")
         return [as_integer("clips", clip, 0, MAX_KEY) for clip in clips]

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeGuard
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from slash_infer.arguments import as_number, passed
+from slash_infer.arguments import as_number, is_several, passed
 from slash_infer.errors import Argument, UserError
 
 LOWEST, HIGHEST = 0.01, 100.0
@@ -112,11 +112,7 @@ def schedules(temperature: Temperature | Sequence[Temperature], clips: int) -> l
     Raises:
         UserError: there are more or fewer than clips, or one is out of range.
     """
-    each: list[Any]
-    if (isinstance(temperature, Sequence) and not isinstance(temperature, str)) or _is_row(temperature):
-        each = list(temperature)
-    else:
-        each = [temperature] * clips
+    each = list(cast(Any, temperature)) if is_several(temperature) else [temperature] * clips
     if len(each) != clips:
         raise UserError(
             Argument("temperature"),
@@ -129,7 +125,3 @@ def schedules(temperature: Temperature | Sequence[Temperature], clips: int) -> l
         else TemperatureSchedule.constant(as_number("temperature", one, LOWEST, HIGHEST))
         for one in each
     ]
-
-
-def _is_row(value: object) -> TypeGuard[npt.NDArray[Any]]:
-    return isinstance(value, np.ndarray) and value.ndim == 1
