@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slash_export.scoring import BundleScorer
 from slash_infer.bundle import MANIFEST, Bundle, describe_file
 from slash_infer.bundle.onnx_file import check_self_contained
 from slash_infer.errors import UserError
@@ -569,6 +570,13 @@ def test_a_codec_with_more_levels_than_the_graphs(folder: Path) -> None:
     _edit(folder, lambda content: content["codec"].update(levels=65536))
     with pytest.raises(UserError, match=r"onnx: ONNX Runtime could not run it \(.*out of data bounds"):
         Sampler(Bundle(folder), engine="cpu", precision="fp32").codes(100)
+
+
+@pytest.mark.parametrize("levels", [100, 65536])
+def test_graphs_of_another_codec_are_not_scored(folder: Path, levels: int) -> None:
+    _edit(folder, lambda content: content["codec"].update(levels=levels))
+    with pytest.raises(UserError, match=f"has logits of 256 codes, and the manifest's codec has {levels}"):
+        BundleScorer(Bundle(folder))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
