@@ -13,7 +13,7 @@ from slash_cli import stopping
 from slash_cli.lazy import LazyGroup
 from slash_cli.std_streams import open_standard_streams, output_fault
 from slash_infer import __version__
-from slash_infer.errors import UserError
+from slash_infer.errors import UserError, printable
 from slash_infer.files import any_fault
 
 app = typer.Typer(
@@ -90,5 +90,5 @@ def _code_for(error: BaseException) -> int:
 
 def _complain(message: str) -> int:
     """Print one line on stderr and return the exit code for faults of the input or the request."""
-    typer.echo(f"slash: {' '.join(message.split())}", err=True)
+    typer.echo(f"slash: {printable(' '.join(message.split()))}", err=True)
     return 2

@@ -15,7 +15,7 @@ from slash_infer._version import __version__
 from slash_infer.audio.sinks import Sink
 from slash_infer.choices import Bits
 from slash_infer.codec import to_pcm16
-from slash_infer.errors import UserError
+from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_file
 
 SUBTYPES: dict[str, dict[int, str]] = {
@@ -105,7 +105,16 @@ def _check_complete(path: Path, part: Path, written: int) -> None:
 
 
 def most_samples(suffix: str, bits: Bits) -> int | None:
-    """Return how many samples fit in a file with this suffix; None if there is no practical limit."""
+    """Return how many samples fit in a file with this suffix; None if there is no practical limit.
+
+    Raises:
+        UserError: no such files are written, or not with so many bits.
+    """
+    choices = SUBTYPES.get(suffix.lower())
+    if choices is None:
+        raise UserError(suffix, "is not written", f"choose {', '.join(SUBTYPES)}")
+    if bits not in choices:
+        raise UserError(Argument("bits", bits), f"a {suffix} file takes {' or '.join(map(str, choices))}")
     return WAV_BYTES // (bits // 8) if suffix == ".wav" else None
 
 
