@@ -129,7 +129,7 @@ def _verify(bundle: Bundle, *, accept_loss: bool) -> None:
         if isinstance(verdict, Refusal) or verdict.fault is None:
             continue
         if verdict.precision == "fp32":
-            raise ParityError(f"{verdict.runtime}, fp32: {verdict.fault}")
+            raise ParityError(f"fp32 on the engine {verdict.runtime}", verdict.fault)
         if not accept_loss:
             raise UserError(
                 Argument("precision", verdict.precision),
