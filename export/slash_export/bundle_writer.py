@@ -115,9 +115,9 @@ def _compared(bundle: Bundle, run: Run, *, accept_loss: bool) -> tuple[Variant, 
     excerpt = take_excerpt(bundle, run)
     compared = [exact]
     for variant in others:
-        fidelity = measure_fidelity(bundle, variant.precision, excerpt)
+        fidelity, standard_error = measure_fidelity(bundle, variant.precision, excerpt)
         if not accept_loss:
-            check_fidelity(variant.precision, fidelity)
+            check_fidelity(variant.precision, fidelity, standard_error)
         compared.append(Variant(**{**dict(variant), "fidelity": fidelity}))
     return tuple(compared)
 
