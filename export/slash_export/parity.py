@@ -5,6 +5,7 @@ Each step must lead it to the same state, conditioning and logits up to rounding
 run on from its own states: however closely two computations agree, those of a barely trained LSTM soon part.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ SAMPLES = 16_000  # compared of each clip, at least
 CLIPS = (0, 1)
 SEEDS = 5  # tried until one has no ties
 MOST_TIES = 1e-3  # as a fraction of the samples
+
+_Step = tuple[Float32, Float32, Float32]  # the state before a step, the state after it, and the conditioning
 
 
 def check_parity(bundle: Bundle, model: SampleRNN, samples: int = SAMPLES) -> Parity:
@@ -63,28 +66,25 @@ class _Graphs(TeacherForced):
         self.frame_tiers = [entry.file for entry in variant.frame_tiers]
         self.drawing = variant.sample_tier.file
         self.initial_states = [tier.initial_state.file for tier in bundle.manifest.frame_tiers]
-        self._before: list[list[npt.NDArray[Any]]] = []  # of every tier, the state before each step
-        self._after: list[list[npt.NDArray[Any]]] = []
-        self._conditioning: list[list[Float32]] = []
+        self._steps: list[list[_Step]] = []  # of every tier
 
     @override
     def step(self, k: int, frame: Int32, conditioning: Float32 | None) -> Float32:
-        self._before[k - 1].append(_stacked(self.rnn_states[k - 1]))
+        before = _stacked(self.rnn_states[k - 1])
         outputs = super().step(k, frame, conditioning)
-        self._after[k - 1].append(_stacked(self.rnn_states[k - 1]))
-        self._conditioning[k - 1].append(outputs)
+        self._steps[k - 1].append((before, _stacked(self.rnn_states[k - 1]), outputs))
         return outputs
 
     def compute(self, stretches: Stretches) -> tuple[Float32, list[Float32], list[Steps]]:
         """Return the logits, the states before every step of the frame tiers, and what the frame tiers computed."""
-        self._before, self._after, self._conditioning = ([[] for _ in self.frame_tiers] for _ in range(3))
+        self._steps = [[] for _ in self.frame_tiers]
         self.resume(stretches.before)
-        logits = self.logits(stretches.codes)
-        steps = [
-            Steps(np.concatenate(states, axis=2), np.concatenate(conditioning, axis=1))
-            for states, conditioning in zip(self._after, self._conditioning, strict=True)
-        ]
-        return logits, [np.concatenate(states, axis=2) for states in self._before], steps
+        logits, states, computed = self.logits(stretches.codes), [], []
+        for tier in self._steps:
+            before, after, conditioning = zip(*tier, strict=True)
+            states.append(np.concatenate(before, axis=2))
+            computed.append(Steps(np.concatenate(after, axis=2), np.concatenate(conditioning, axis=1)))
+        return logits, states, computed
 
 
 def _compare(graphs: _Graphs, reference: Reference, seed: int, samples: int) -> tuple[int, Parity]:
@@ -103,9 +103,7 @@ def _compare(graphs: _Graphs, reference: Reference, seed: int, samples: int) -> 
         difference = _largest_difference(logits, expected_logits)
         largest = max(largest, difference)
         if not difference <= logit_tolerance(expected_logits):
-            raise ParityError(
-                graphs.drawing, f"computes other logits than the model, which differ by {difference:.2g}"
-            )
+            raise ParityError(graphs.drawing, f"computes other logits than the model, by up to {difference:.2g}")
         off = distance_outside(expected_logits, stretches.drawn, stretches.uniform)
         if off.max() > max(TIE, difference):
             row, t = np.unravel_index(np.argmax(off), off.shape)
@@ -126,9 +124,7 @@ def _check_frame_tiers(graphs: _Graphs, actual: list[Steps], expected: list[Step
             raise ParityError(name, f"computes other conditioning than the model, by up to {difference:.2g}")
 
 
-def _check_states(
-    names: list[str], actual: list[Float32], expected: list[npt.NDArray[np.float64]] | list[Float32], fault: str
-) -> None:
+def _check_states(names: list[str], actual: list[Float32], expected: Sequence[npt.NDArray[Any]], fault: str) -> None:
     """Compare the states of every frame tier."""
     for name, ours, theirs in zip(names, actual, expected, strict=True):
         _check_state(name, ours, theirs, fault)
