@@ -7,12 +7,12 @@ import numpy.typing as npt
 import onnx
 from onnx.utils import Extractor
 
+from slash_export.tolerances import ROWS
 from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
 from slash_infer.runtimes.host_graph import HostGraph
 from slash_infer.sampling.engine import Engine
-
-ROWS = 1024  # samples per call, the largest batch of a TensorRT plan
+from slash_infer.sampling.generation_state import GenerationState
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
@@ -36,7 +36,8 @@ class TeacherForced:
         self.engine = engine
         self._manifest = bundle.manifest
         self._frame_tiers = [HostGraph(engine.runtime, graph) for graph in engine.graphs.frame_tiers]
-        self._states: list[dict[str, Float32]] = []
+        self.rnn_states: list[dict[str, Float32]] = []
+        """The RNN states of the clips, as in a `GenerationState`."""
         self._one_step: HostGraph[Any] | None = None
         if bundle.manifest.sample_tier.history:
             entry = bundle.variant(engine.precision).sample_tier
@@ -52,7 +53,11 @@ class TeacherForced:
 
     def start(self, clips: int) -> None:
         """Start `clips` new clips, from the learned initial state."""
-        self._states = self.engine.initial_state(clips).rnn_states
+        self.resume(self.engine.initial_state(clips))
+
+    def resume(self, state: GenerationState) -> None:
+        """Go on from the RNN states of another batch of clips."""
+        self.rnn_states = list(state.rnn_states)
 
     def logits(self, codes: Int32) -> Float32:
         """Continue over the next T samples.
@@ -91,12 +96,12 @@ class TeacherForced:
         Returns:
             the conditioning of the tier below, [B, r, D], or the logits where there is no sample tier, [B, r, Q].
         """
-        state = self._states[k - 1]
+        state = self.rnn_states[k - 1]
         feed: dict[str, npt.NDArray[Any]] = {"frame": frame, **state}
         if conditioning is not None:
             feed["conditioning"] = conditioning
         outputs = self._frame_tiers[k - 1](feed)
-        self._states[k - 1] = {name: outputs[f"{name}_out"] for name in state}
+        self.rnn_states[k - 1] = {name: outputs[f"{name}_out"] for name in state}
         return outputs["conditioning_out"]
 
     def _run(self, k: int, conditioning: Float32 | None, codes: Int32, at: int) -> Float32:

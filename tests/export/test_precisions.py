@@ -94,7 +94,7 @@ def test_without_its_corpus_a_bundle_is_compared_on_generated_audio(
     gone = run.metadata.corpus.model_copy(update={"path": str(tmp_path / "gone")})
     monkeypatch.setattr(run, "metadata", run.metadata.model_copy(update={"corpus": gone}))
     excerpt = take_excerpt(bundle, run)
-    found = measure_fidelity(bundle, "fp16", excerpt)
+    found, _ = measure_fidelity(bundle, "fp16", excerpt)
     assert found.excerpt == "generated" and found.samples >= 8 * 15_000
     assert 0 < found.mean_kl < 1e-3
     # On audio drawn by fp32, the expected loss of fp16 is the KL divergence.
