@@ -10,8 +10,9 @@ import soundfile
 
 from slash_infer.errors import UserError
 from slash_train.corpus import SPLITS, Corpus
+from slash_train.finding import find_recordings
 from slash_train.prepare import TARGET_PEAK, prepare
-from slash_train.recordings import SourceStats, decode, find_recordings
+from slash_train.recordings import SourceStats, decode
 from slash_train.splits import divide
 
 
@@ -98,7 +99,7 @@ def test_folders_are_searched_and_hidden_files_left_out(tmp_path: Path) -> None:
     (tmp_path / "deep" / ".trash").mkdir(parents=True)
     for name in ("b.wav", "deep/a.flac", "._b.wav", "deep/.trash/c.wav", "cover.jpg"):
         (tmp_path / name).write_bytes(b"")
-    found = find_recordings([tmp_path, tmp_path / "b.wav"])
+    found = find_recordings([tmp_path, tmp_path / "b.wav"]).recordings
     assert [str(path.relative_to(tmp_path)) for path in found] == ["b.wav", "deep/a.flac"]
 
 
@@ -137,7 +138,7 @@ def test_the_real_recordings(shared_audio: Path, tmp_path: Path) -> None:
 def test_a_file_named_twice_goes_in_once(tmp_path: Path) -> None:
     _tone(tmp_path / "a.wav")
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
-    found = find_recordings([tmp_path, tmp_path / "a.wav", tmp_path / "link" / "a.wav"])
+    found = find_recordings([tmp_path, tmp_path / "a.wav", tmp_path / "link" / "a.wav"]).recordings
     assert found == [tmp_path / "a.wav"]
 
 

@@ -35,8 +35,8 @@ def find_recordings(sources: Sequence[Path]) -> Found:
     """Find the recordings in `sources`: files as given, and those in and under folders.
 
     In folders, files count whose names end like those of recordings, and others that begin like one. Hidden files are
-    left out (macOS writes `._take1.wav` beside `take1.wav` on shared disks). Links to folders are followed. A file that
-    is named twice is returned once: else it could end up in two splits.
+    left out (macOS writes `._take1.wav` beside `take1.wav` on shared disks). Links to folders are followed. A file
+    that is named twice is returned once: else it could end up in two splits.
 
     Raises:
         UserError: a source does not exist, or there is nothing that could be a recording.
@@ -56,7 +56,9 @@ def find_recordings(sources: Sequence[Path]) -> Found:
                 found.left_out.append(LeftOut(path, f"the same file as {first}"))
     found.recordings = list(files.values())
     if not found.recordings and not found.faults:
-        raise UserError(sources[0], "holds no recordings", "put WAV, FLAC, OGG or MP3 files there or name another folder")
+        raise UserError(
+            sources[0], "holds no recordings", "put WAV, FLAC, OGG or MP3 files there or name another folder"
+        )
     return found
 
 
@@ -129,6 +131,7 @@ def together(faults: Sequence[UserError]) -> UserError:
     for fault in faults:
         alike.setdefault((fault.fault, fault.remedy), []).append(str(fault.subject))
     parts = [
-        f"{', '.join(names)}: {fault}" + (f" ({remedy})" if remedy else "") for (fault, remedy), names in alike.items()
+        f"{', '.join(names)}: {fault}" + (f" ({remedy})" if remedy else "")
+        for (fault, remedy), names in alike.items()
     ]
     return UserError(None, f"{len(faults)} files cannot be used: {'; '.join(parts)}", f"or {go_on} them")

@@ -127,10 +127,10 @@ def prepare(
         if manifest.length("train") == 0:
             raise UserError(sources[0], "nothing is left to train on", "lower `valid` and `test`")
         write_json(folder / MANIFEST, manifest.model_dump())
-    for each in found.left_out:
-        left_out(each)
-    for fault in faults:
-        left_out(LeftOut(Path(str(fault.subject)), fault.fault))
+    for file in found.left_out:
+        left_out(file)
+    for each in faults:
+        left_out(LeftOut(Path(str(each.subject)), each.fault))
     return manifest
 
 
@@ -177,13 +177,11 @@ def _leave_out_too_loud(decoded: list[_Decoded], faults: list[UserError]) -> Non
             return
 
 
-def _describe(
-    decoded: Sequence[_Decoded], sample_rate: int, valid: float, test: float
-) -> tuple[Recording, ...]:
+def _describe(decoded: Sequence[_Decoded], sample_rate: int, valid: float, test: float) -> tuple[Recording, ...]:
     names = _names([d.path for d in decoded])
     lengths = [d.measured.length for d in decoded]
     contents = [d.measured.stats.sha256 for d in decoded]
-    first = {content: name for content, name in reversed(list(zip(contents, names, strict=True)))}
+    first = dict(zip(reversed(contents), reversed(names), strict=True))
     recordings = []
     for name, d, regions in zip(names, decoded, divide(names, lengths, valid, test, contents), strict=True):
         said, original = list(d.remarks), first[d.measured.stats.sha256]
@@ -206,7 +204,7 @@ def _describe(
 
 
 def _write_pcm(temporary: Path, out: Path, decoded: Sequence[_Decoded], gain: float) -> str:
-    """Scale recordings in a file of float32 by `gain`, write them to `out`, an int16 .npy file, and return its SHA-256."""
+    """Scale recordings in a file of float32 by `gain`; write `out`, an int16 .npy file, and return its SHA-256."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<i2", "fortran_order": False, "shape": (sum(d.measured.length for d in decoded),)}

@@ -17,7 +17,7 @@ SNDFILE_SUFFIXES: dict[str, tuple[str, ...]] = {  # by libsndfile's names of for
     "RF64": (".rf64", ".bw64"),
     "SD2": (".sd2",),
     "SDS": (".sds",),
-    "SVX": (".svx", ".8svx", ".iff"),
+    "SVX": (".svx", ".8svx"),
     "VOC": (".voc",),
     "W64": (".w64",),
     "WAV": (".wav", ".wave", ".bwf"),
@@ -28,11 +28,14 @@ SNDFILE_SUFFIXES: dict[str, tuple[str, ...]] = {  # by libsndfile's names of for
     "MAT5": (),
     "RAW": (),  # no header says what it is
 }
-LIBAV_SUFFIXES = frozenset(
-    ".3g2 .3gp .aac .ac3 .adts .aax .alac .amr .ape .asf .avi .dff .dsf .dts .dv .eac3 .f4a .f4v .flv .m2ts .m4a .m4b .m4p "
-    ".m4r .m4v .mka .mkv .mov .mp4 .mpc .mpeg .mpg .mts .ogm .ogv .qt .ra .rm .shn .tak .ts .tta .vob .weba .webm .wma "
-    ".wmv .wv".split()
-)
+# fmt: off
+LIBAV_SUFFIXES = frozenset({
+    ".3g2", ".3gp", ".aac", ".ac3", ".adts", ".aax", ".alac", ".amr", ".ape", ".asf", ".avi", ".dff", ".dsf",
+    ".dts", ".dv", ".eac3", ".f4a", ".f4v", ".flv", ".m2ts", ".m4a", ".m4b", ".m4p", ".m4r", ".m4v", ".mka",
+    ".mkv", ".mov", ".mp4", ".mpc", ".mpeg", ".mpg", ".mts", ".ogm", ".ogv", ".qt", ".ra", ".rm", ".shn",
+    ".tak", ".tta", ".vob", ".weba", ".webm", ".wma", ".wmv", ".wv",
+})
+# fmt: on
 """What PyAV is needed for."""
 SUFFIXES = frozenset(suffix for of_format in SNDFILE_SUFFIXES.values() for suffix in of_format) | LIBAV_SUFFIXES
 SNIFFED = 12

@@ -1,4 +1,4 @@
-"""Finds the audio in WAV, AIFF, CAF and AU files whose headers miscount it, as a recorder leaves them that lost power.
+"""Finds the audio in WAV, AIFF, CAF and AU files whose headers miscount it, as a recorder without power leaves them.
 
 libsndfile believes the size in the header where it is too small. Here the chunks are followed to the end of the file:
 if what comes after the audio is not a chunk, it is audio.
@@ -12,8 +12,8 @@ OPEN = 0xFFFFFFFF  # a 32-bit size that means: up to the end
 PADDING = 4096  # bytes after the audio that may be anything
 _CHUNK = 1 << 20
 _METADATA = (  # chunks that may be cut off by the end of the file
-    b"LIST bext id3  ID3  cue  smpl inst fact JUNK junk PAD  PEAK iXML axml cart acid DISP _PMX chna MARK COMT NAME AUTH "
-    b"ANNO APPL info mark midi peak strg umid uuid free ovvw edct"
+    b"LIST bext id3  ID3  cue  smpl inst fact JUNK junk PAD  PEAK iXML axml cart acid DISP _PMX chna MARK COMT NAME "
+    b"AUTH ANNO APPL info mark midi peak strg umid uuid free ovvw edct"
 )
 
 
@@ -27,7 +27,7 @@ class Piece:
     patches: dict[int, bytes] = field(default_factory=dict)
     """The sizes that the header should have, by their positions in the file."""
     counted: float | None = None
-    """Share of the audio that the header counts: over 1 if the file was cut off; None if it counts nothing, or all."""
+    """Share of the audio that the header counts: over 1 if the file was cut off; None if it counts all, or none."""
 
 
 def find_pieces(file: BinaryIO, size: int) -> list[Piece]:

@@ -1,4 +1,4 @@
-"""Finds the frames of MPEG audio (MP3, MP2, MP1) in a file. The layout of their headers is that of ISO/IEC 11172-3."""
+"""Finds the frames of MPEG audio (MP3, MP2, MP1) in a file, by their headers (ISO/IEC 11172-3, 13818-3)."""
 
 import struct
 from typing import BinaryIO, NamedTuple

@@ -78,10 +78,14 @@ def _other_decoder(path: Path, file: BinaryIO, size: int, error: Exception) -> D
         if suffix in SUFFIXES:
             raise UserError(path, f"is not readable audio ({_reason(error)})", "repair or remove it") from None
         if suffix == ".raw":
-            raise UserError(path, "has no header that says its rate and depth", "convert it to WAV or FLAC") from None
+            raise UserError(
+                path, "is not readable audio (no header says its rate and depth)", "convert it to WAV or FLAC"
+            ) from None
         if other.remedy == REMEDY:
             raise UserError(
-                path, "is in a format that libsndfile does not read", "convert it to WAV or FLAC, or try PyAV: " + REMEDY
+                path,
+                "is in a format that libsndfile does not read",
+                "convert it to WAV or FLAC, or try PyAV: " + REMEDY,
             ) from None
         raise UserError(path, "is in a format that is not read", "convert it to WAV or FLAC") from None
 

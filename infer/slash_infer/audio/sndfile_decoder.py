@@ -47,7 +47,7 @@ class SndfileDecoder(Decoder):
         self._first = self._open(self._pieces[0])
         self.rate, self.channels = self._first.rate, self._first.channels
         self._is_mpeg = self._first.sound.format == "MP3"
-        self.counted = None
+        self.counted: float | None = None
         if self._is_mpeg:
             self._first = self._open_mpeg(self._pieces[0].start)
         self._count(self._first)
@@ -190,7 +190,7 @@ class _Opened:
         corrected = _W64_LENGTH.search(self.sound.extra_info)
         if corrected is not None:
             self.counted = frames * int(corrected[1]) / int(corrected[2])
-        if piece.counted is not None and not piece.patches or (piece.counted or 0) > 1:
+        if (piece.counted is not None and not piece.patches) or (piece.counted or 0) > 1:
             self.counted = frames * (piece.counted or 1)
 
     def decodes_at(self, position: int) -> bool:
