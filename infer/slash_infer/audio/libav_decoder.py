@@ -37,7 +37,7 @@ class LibavDecoder(Decoder):
         self.remarks = []
         file.seek(0)
         try:  # a playlist must not open other files, or addresses
-            self._container = av.open(file, metadata_errors="ignore", options={"protocol_whitelist": "none"})
+            self._container = av.open(file, "r", metadata_errors="ignore", options={"protocol_whitelist": "none"})
         except (av.FFmpegError, OSError) as error:
             raise _unreadable(path, error) from None
         if not self._container.streams.audio:

@@ -142,20 +142,19 @@ class SndfileDecoder(Decoder):
             yield opened
             frames += opened.position
             reached = opened.window.position
-            count = AFTER_DAMAGE if opened.failed else AFTER_THE_END
-            found = find_frames(self._file, reached, self._size, count)
+            damaged = opened.position < opened.sound.frames
+            found = find_frames(self._file, reached, self._size, AFTER_DAMAGE if damaged else AFTER_THE_END)
             at = seconds_of(frames, self.rate)
             if found is None:
                 if self._size - reached > TAGS:
                     self.remarks.append(f"{self._size - reached:,} bytes at its end are not audio")
                 return
-            if opened.failed:
+            if damaged:
                 self.remarks.append(f"is damaged at {at} s")
             else:
                 self.remarks.append(f"goes on after the {at} s that its header counts")
-            ended_well = not opened.failed
             opened = self._open_mpeg(found)
-            if ended_well:
+            if not damaged:
                 self._count(opened)
 
     def _open_mpeg(self, start: int) -> "_Opened":
@@ -177,7 +176,7 @@ class _Opened:
     def __init__(self, window: ByteWindow, piece: Piece) -> None:
         self.window, self.piece = window, piece
         with quiet_decoders():
-            self.sound = soundfile.SoundFile(window)
+            self.sound = _Sequential(window)
         self._raise_disk_error()
         self.rate: int = self.sound.samplerate
         self.channels: int = self.sound.channels
@@ -228,3 +227,14 @@ class _Opened:
     def _raise_disk_error(self) -> None:
         if self.window.error is not None:
             raise self.window.error
+
+
+class _Sequential(soundfile.SoundFile):
+    """A file that is read in order.
+
+    soundfile seeks after every read of a seekable file to where it is already. In MP3, libsndfile comes out elsewhere.
+    """
+
+    @override
+    def seekable(self) -> bool:
+        return False
