@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ RATE = 44_100
 SECONDS = 6
 NOISE_THEN_TONE = np.sin(2 * np.pi * 440 * np.arange(SECONDS * RATE) / RATE) * 0.3
 NOISE_THEN_TONE[: 2 * RATE] = np.random.default_rng(0).uniform(-0.5, 0.5, 2 * RATE)
-SILENT_BYTES = b"\x55" * 3000
+Damage = Callable[[bytes], bytes]
 
 
 def _encoded(kind: str, samples: np.ndarray = NOISE_THEN_TONE, rate: int = RATE, **how: object) -> bytes:
@@ -73,7 +74,8 @@ def test_an_estimated_length_is_not_believed(tmp_path: Path) -> None:
     assert seconds == pytest.approx(SECONDS, abs=0.1) and said == ""
 
 
-def test_healthy_files_are_decoded_as_libsndfile_does(tmp_path: Path) -> None:
+def test_healthy_files_are_decoded_in_blocks_as_libsndfile_decodes_them_at_once(tmp_path: Path) -> None:
+    """soundfile seeks after every block, and in MP3 libsndfile comes out elsewhere: the end was lost."""
     for kind in ("MP3", "OGG", "FLAC", "WAV"):
         path = tmp_path / f"a.{kind.lower()}"
         path.write_bytes(_encoded(kind))
@@ -87,7 +89,7 @@ def test_healthy_files_are_decoded_as_libsndfile_does(tmp_path: Path) -> None:
 def test_half_a_file_is_used_as_far_as_it_goes_and_it_is_said(tmp_path: Path, kind: str) -> None:
     data = _encoded(kind)
     seconds, said = _heard(tmp_path / f"a.{kind.lower()}", data[: len(data) // 2])
-    assert 1.5 < seconds < 4.6
+    assert 0.8 < seconds < 4.6
     assert "than its header says" in said or "cut off" in said
     if kind == "WAV":
         assert said == "shorter than its header says: 3.0 of 6.0 s"
@@ -97,7 +99,7 @@ def _wav_sizes(data: bytes, size: int) -> bytes:
     return _with(data, data.index(b"data") + 4, struct.pack("<I", size))
 
 
-MISCOUNTED = {
+MISCOUNTED: dict[str, tuple[str, Damage]] = {
     "no size": ("WAV", lambda d: _wav_sizes(d, 0)),
     "one byte": ("WAV", lambda d: _wav_sizes(d, 1)),
     "a second": ("WAV", lambda d: _wav_sizes(d, 2 * RATE)),
@@ -113,7 +115,7 @@ MISCOUNTED = {
 
 
 @pytest.mark.parametrize(("kind", "damage"), MISCOUNTED.values(), ids=MISCOUNTED.keys())
-def test_a_recorder_that_lost_power_loses_nothing(tmp_path: Path, kind: str, damage: "Damage") -> None:
+def test_a_recorder_that_lost_power_loses_nothing(tmp_path: Path, kind: str, damage: Damage) -> None:
     seconds, said = _heard(tmp_path / f"a.{kind.lower()}", damage(_encoded(kind)))
     assert seconds == pytest.approx(SECONDS, abs=0.001)
     assert "shorter" not in said
@@ -125,12 +127,19 @@ def test_more_than_a_header_counts_is_said(tmp_path: Path) -> None:
 
 
 def test_metadata_after_the_audio_is_not_audio(tmp_path: Path) -> None:
-    for tail in (b"LIST\x10\0\0\0INFOISFT\4\0\0\0Lavf", b"LIST\xff\xff\0\0cut off", bytes(40_000), b"TAG" + bytes(125)):
+    for tail in (
+        b"LIST\x10\0\0\0INFOISFT\4\0\0\0Lavf",
+        b"LIST\xff\xff\0\0cut off",
+        bytes(40_000),
+        b"TAG" + bytes(125),
+    ):
         seconds, _ = _heard(tmp_path / "a.wav", _encoded("WAV") + tail)
         assert seconds == pytest.approx(SECONDS, abs=0.001)
 
 
-@pytest.mark.parametrize("rubbish", [bytes(5000), b"\xff" * 3000, os.urandom(20_000)], ids=["zeros", "ones", "random"])
+@pytest.mark.parametrize(
+    "rubbish", [bytes(5000), b"\xff" * 3000, os.urandom(20_000)], ids=["zeros", "ones", "random"]
+)
 @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
 def test_an_mp3_goes_on_after_rubbish_in_its_middle(tmp_path: Path, rubbish: bytes, mode: str) -> None:
     data = _mp3(mode)
@@ -203,11 +212,90 @@ def test_what_decoders_print_does_not_arrive_and_what_python_prints_does(tmp_pat
     assert done.stderr == "heard\n"
 
 
-def test_python_may_write_to_stderr_meanwhile(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_may_write_to_stderr_meanwhile(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with os.fdopen(os.dup(2), "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         with quiet_decoders():
             os.write(2, b"native\n")
-            print("ours", file=sys.stderr)
+            sys.stderr.write("ours\n")
     os.write(2, b"after\n")
     assert "native" not in capfd.readouterr().err
+
+
+def _write_with_libav(path: Path, container: str, codec: str, tracks: int = 1) -> None:
+    """Write a stereo tone."""
+    import av
+
+    tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE) * 32768).astype(np.int16)
+    with av.open(str(path), "w", format=container) as file:
+        streams = [file.add_stream(codec, rate=RATE, layout="stereo") for _ in range(tracks)]
+        for stream in streams:
+            resampler = av.AudioResampler(
+                format=stream.codec_context.format, layout="stereo", rate=RATE, frame_size=1024
+            )
+            frame = av.AudioFrame.from_ndarray(np.repeat(tone, 2)[np.newaxis], format="s16", layout="stereo")
+            frame.sample_rate = RATE
+            for part in [*resampler.resample(frame), *resampler.resample(None)]:
+                file.mux(stream.encode(part))
+            file.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "codec"),
+    [
+        ("a.m4a", "ipod", "aac"),
+        ("a.m4a", "ipod", "alac"),
+        ("a.aac", "adts", "aac"),
+        ("a.mov", "mov", "pcm_s16le"),
+        ("a.mkv", "matroska", "aac"),
+        ("a.wv", "wv", "wavpack"),
+    ],
+)
+def test_pyav_reads_what_libsndfile_does_not(tmp_path: Path, name: str, container: str, codec: str) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed (extra: decode)")
+    path = tmp_path / name
+    _write_with_libav(path, container, codec)
+    with open_recording(path) as decoder:
+        heard = np.concatenate(list(decoder.blocks()))
+        assert (decoder.rate, decoder.channels, decoder.remarks) == (RATE, 2, [])
+        assert shortfall(decoder, len(heard)) is None
+    assert len(heard) / RATE == pytest.approx(2, abs=0.05)
+    assert np.sqrt(np.mean(heard**2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.03)
+
+
+def test_pyav_opens_no_other_file_and_needs_sound(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed (extra: decode)")
+    _write_with_libav(tmp_path / "a.aac", "adts", "aac")
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile://{tmp_path}/a.aac\n#EXT-X-ENDLIST\n"
+    (tmp_path / "list.m4a").write_text(playlist)
+    with pytest.raises(UserError, match=r"is not readable audio|holds no"):
+        _heard(tmp_path / "list.m4a", playlist.encode())
+
+
+def test_tracks_that_are_not_taken_are_said(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed (extra: decode)")
+    _write_with_libav(tmp_path / "a.mov", "mov", "pcm_s16le", tracks=2)
+    _, said = _heard(tmp_path / "a.mov", (tmp_path / "a.mov").read_bytes())
+    assert "has 2 sound tracks; the first is taken" in said
+
+
+def test_half_a_file_is_used_or_refused_and_both_are_said(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed (extra: decode)")
+    _write_with_libav(tmp_path / "a.mov", "mov", "pcm_s16le")
+    data = (tmp_path / "a.mov").read_bytes()
+    with pytest.raises(UserError, match="is not readable audio"):  # its index is at its end
+        _heard(tmp_path / "a.mov", data[: len(data) // 2])
+    _write_with_libav(tmp_path / "a.wv", "wv", "wavpack")
+    data = (tmp_path / "a.wv").read_bytes()
+    seconds, said = _heard(tmp_path / "a.wv", data[: len(data) // 2])
+    assert 0.5 < seconds < 1.5 and "shorter than its header says" in said
+
+
+def test_without_pyav_its_formats_are_refused_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r"needs PyAV to be read; in Slash's folder: pip install '\.\[decode\]'"):
+        _heard(tmp_path / "a.m4a", b"\0\0\0\x20ftypM4A ")

@@ -232,7 +232,7 @@ class _Opened:
 class _Sequential(soundfile.SoundFile):
     """A file that is read in order.
 
-    soundfile seeks after every read of a seekable file to where it is already. In MP3, libsndfile comes out elsewhere.
+    After every read of a seekable file, soundfile seeks to where it is. In MP3, libsndfile comes out elsewhere.
     """
 
     @override
