@@ -76,16 +76,22 @@ class Measurement:
 class DriftRemover:
     """Subtracts what changes slower than about once a second: a constant offset, and its drift.
 
-    That is the means of every second, with straight lines from the middle of one to the middle of the next.
+    That is the means of every second, joined by straight lines from the middle of one to the middle of the next. The
+    first and the last line go on to the ends.
 
     Args:
         sample_rate: of the samples in Hz.
     """
 
     def __init__(self, sample_rate: int) -> None:
+        self._shortest = sample_rate // 2
         self._seconds = _Blocks(sample_rate)
         self._waiting: Mono = np.zeros(0, np.float32)
+        self._middle = 0.0
+        """Of the last second, counted from the first sample that waits."""
         self._mean: float | None = None
+        """Of the last second."""
+        self._slope = 0.0
 
     def add(self, samples: Mono) -> Iterator[Mono]:
         """Take the next samples; yield those that are ready: they come out late by up to two seconds."""
@@ -97,22 +103,28 @@ class DriftRemover:
         """Yield what is left at the end."""
         for blocks in self._seconds.rest():
             rest = blocks[0]
-            if self._mean is None or len(rest) >= len(self._waiting):
+            if self._mean is None or len(rest) >= self._shortest:
                 yield from self._next(rest)
             else:  # too short to have a mean of its own
                 self._waiting = np.concatenate([self._waiting, rest])
-        if self._mean is not None:
-            yield self._waiting - np.float32(self._mean)
+        yield self._flattened(self._waiting)
 
     def _next(self, block: Mono) -> Iterator[Mono]:
-        """Yield the samples up to the middle of `block`."""
-        mean = float(block.mean(dtype=np.float64))
-        before = mean if self._mean is None else self._mean
-        half = len(block) // 2
-        ready = np.concatenate([self._waiting, block[:half]])
-        line = np.linspace(before, mean, len(ready), endpoint=False)
-        self._waiting, self._mean = block[half:], mean
-        yield (ready - line).astype(np.float32)
+        """Take a second; yield the samples up to its middle."""
+        middle, mean = len(self._waiting) + len(block) / 2, float(block.mean(dtype=np.float64))
+        pending = np.concatenate([self._waiting, block])
+        if self._mean is None:
+            self._waiting, self._middle, self._mean = pending, middle, mean
+            return
+        self._slope = (mean - self._mean) / (middle - self._middle)
+        ready = int(middle)
+        yield self._flattened(pending[:ready])
+        self._waiting, self._middle, self._mean = pending[ready:], middle - ready, mean
+
+    def _flattened(self, samples: Mono) -> Mono:
+        """Subtract the line through the middles of the last two seconds from the samples that wait."""
+        line = (self._mean or 0.0) + self._slope * (np.arange(len(samples)) + 0.5 - self._middle)
+        return np.asarray(samples - line, np.float32)
 
 
 class _Blocks:

@@ -71,8 +71,9 @@ def check_loudest(path: Path, peak: float, quiet: Sequence[Path]) -> None:
     """
     if not quiet:
         return
-    names = ", ".join(other.name for other in quiet[:3]) + (f" and {len(quiet) - 3} more" if len(quiet) > 3 else "")
-    lost = "what is around it" if list(quiet) == [path] else names
+    others = [other.name for other in quiet if other != path]
+    names = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    lost = names or "the rest of it"
     raise UserError(
         path,
         f"has a peak of {peak:,.0f} times full scale, under which {lost} would be lost in 16 bits",
