@@ -75,6 +75,15 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     assert sorted(left.why.partition(" as ")[0] for left in found.left_out) == ["the same folder"] * 2
 
 
+def test_a_linked_folder_does_not_rename_what_is_there_anyway(tmp_path: Path) -> None:
+    (tmp_path / "takes").mkdir()
+    (tmp_path / "takes" / "a.wav").write_bytes(b"")
+    (tmp_path / "again").symlink_to("takes")
+    found = find_recordings([tmp_path])
+    assert found.recordings == [tmp_path / "takes" / "a.wav"]
+    assert _left_out(found, tmp_path) == {"again": f"the same folder as {tmp_path}/takes"}
+
+
 def test_a_file_reached_over_two_sources_is_counted_once_and_named(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"")
     (tmp_path / "b.wav").symlink_to("a.wav")

@@ -109,7 +109,7 @@ def test_what_is_odd_but_can_be_meant_is_said(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("drift", [np.full(len(T), 0.5), 0.5 - T / 3, 0.3 * np.sin(2 * np.pi * T / 6)])
+@pytest.mark.parametrize("drift", [np.full(len(T), 0.5), 0.5 - T / 3, 0.3 * np.sin(2 * np.pi * T / 12)])
 def test_offsets_are_removed_on_request(tmp_path: Path, drift: np.ndarray) -> None:
     takes = _write(tmp_path / "takes", a=BASS + drift)
     manifest = prepare([takes], tmp_path / "corpus", valid=0, test=0, remove_dc=True)
@@ -119,7 +119,7 @@ def test_offsets_are_removed_on_request(tmp_path: Path, drift: np.ndarray) -> No
     assert len(pcm) == len(BASS)
     scale = np.dot(pcm, expected) / np.dot(expected, expected)
     assert scale > 0.7
-    assert np.abs(pcm / scale - expected).max() < (0.2 if drift[0] == 0 else 0.01)  # lines do not follow a curve
+    assert np.abs(pcm / scale - expected).max() < (0.1 if drift[0] == 0 else 0.01)  # lines do not follow a curve
 
 
 def test_removing_offsets_changes_a_recording_without_one_by_next_to_nothing(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_removing_offsets_changes_a_recording_without_one_by_next_to_nothing(tmp
     for remove_dc in (False, True):
         prepare([takes], tmp_path / f"{remove_dc}", valid=0, test=0, remove_dc=remove_dc)
     plain, removed = (Corpus(tmp_path / f"{remove_dc}").pcm.astype(int) for remove_dc in (False, True))
-    assert len(plain) == len(removed) and np.abs(plain - removed).max() < 100
+    assert len(plain) == len(removed) and np.abs(plain - removed).max() < 150  # 0.5%
 
 
 def test_every_bad_recording_is_named_in_one_run(tmp_path: Path) -> None:

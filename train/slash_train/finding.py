@@ -68,11 +68,18 @@ class _Search:
     def __init__(self, source: Path, found: Found) -> None:
         self._source, self._found = source, found
         self._folders: dict[Path, Path] = {}
+        self._links: list[Path] = []
 
     def recordings(self) -> list[Path]:
         """Return the recordings in and under the folder, sorted."""
-        files = [path for path in self._under(self._source) if self._is_recording(path)]
+        files = [path for path in self._everything() if self._is_recording(path)]
         return [self._source / path for path in sorted(path.relative_to(self._source) for path in files)]
+
+    def _everything(self) -> Iterator[Path]:
+        """Yield all files, those under real folders before those under links, which may lead to the same ones."""
+        yield from self._under(self._source)
+        while self._links:
+            yield from self._under(self._links.pop(0))
 
     def _under(self, folder: Path) -> Iterator[Path]:
         """Yield the files in and under a folder; note what is not entered."""
@@ -90,6 +97,8 @@ class _Search:
         for path in entries:
             if path.name.startswith("."):
                 self._leave_out(path, "hidden")
+            elif path.is_dir() and path.is_symlink():
+                self._links.append(path)
             elif path.is_dir():
                 yield from self._under(path)
             else:

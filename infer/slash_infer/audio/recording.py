@@ -9,7 +9,7 @@ import soundfile
 
 from slash_infer.audio.audio_kinds import LIBAV_SUFFIXES, SNDFILE_SUFFIXES, SUFFIXES
 from slash_infer.audio.decoder import Decoder, seconds_of
-from slash_infer.audio.libav_decoder import REMEDY, LibavDecoder
+from slash_infer.audio.libav_decoder import LibavDecoder
 from slash_infer.audio.mpeg import find_frames
 from slash_infer.audio.sndfile_decoder import SndfileDecoder
 from slash_infer.errors import UserError, first_line
@@ -72,7 +72,7 @@ def _other_decoder(path: Path, file: BinaryIO, size: int, error: Exception) -> D
             return SndfileDecoder(path, file, size, start=found)
     try:
         return LibavDecoder(path, file)
-    except UserError as other:
+    except UserError:
         if suffix in LIBAV_SUFFIXES:
             raise
         if suffix in SUFFIXES:
@@ -80,12 +80,6 @@ def _other_decoder(path: Path, file: BinaryIO, size: int, error: Exception) -> D
         if suffix == ".raw":
             raise UserError(
                 path, "is not readable audio (no header says its rate and depth)", "convert it to WAV or FLAC"
-            ) from None
-        if other.remedy == REMEDY:
-            raise UserError(
-                path,
-                "is in a format that libsndfile does not read",
-                "convert it to WAV or FLAC, or try PyAV: " + REMEDY,
             ) from None
         raise UserError(path, "is in a format that is not read", "convert it to WAV or FLAC") from None
 
