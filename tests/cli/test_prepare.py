@@ -44,7 +44,7 @@ def test_every_file_is_accounted_for(tmp_path: Path) -> None:
         "one again.flac 4.0 s",
         "the same audio as",
         "two.aiff 4.0 s",
-        "is damaged at 2.0 s",
+        "three.mp3 4.0 s is damaged at",
         "four.wav 2.0 s shorter than its header says: 2.0 of 4.0 s",
         "12 .jpg files left out not audio",
         "album/notes.txt left out not audio",

@@ -16,7 +16,6 @@ SNDFILE_SUFFIXES: dict[str, tuple[str, ...]] = {  # by libsndfile's names of for
     "PVF": (".pvf",),
     "RF64": (".rf64", ".bw64"),
     "SD2": (".sd2",),
-    "SDS": (".sds",),
     "SVX": (".svx", ".8svx"),
     "VOC": (".voc",),
     "W64": (".w64",),
@@ -27,6 +26,7 @@ SNDFILE_SUFFIXES: dict[str, tuple[str, ...]] = {  # by libsndfile's names of for
     "MAT4": (),  # numbers of any kind: never searched for
     "MAT5": (),
     "RAW": (),  # no header says what it is
+    "SDS": (),  # refused
 }
 # fmt: off
 LIBAV_SUFFIXES = frozenset({

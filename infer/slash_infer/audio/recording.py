@@ -24,6 +24,9 @@ MISSED = 0.1
 """Seconds that a recording may lack without a word: lossy formats count their padding in different ways."""
 SURELY_MPEG = 5
 """Frames of MPEG audio that must follow one another to be taken for the beginning of a recording."""
+ATTEMPTS = 100
+"""To find the beginning of MPEG audio after something else."""
+_SAMPLE_DUMP = b"\xf0\x7e"  # libsndfile's reader of MIDI sample dumps prints on standard output
 
 
 @contextmanager
@@ -41,6 +44,9 @@ def open_recording(path: Path) -> Iterator[Decoder]:
             size = file.seek(0, 2)
             if size == 0:
                 raise UserError(path, "holds no audio (0 bytes)", "remove it")
+            file.seek(0)
+            if file.read(2) == _SAMPLE_DUMP:
+                raise UserError(path, "is a MIDI sample dump, which is not read", "convert it to WAV or FLAC")
             decoder: Decoder
             try:
                 decoder = SndfileDecoder(path, file, size)
@@ -66,10 +72,14 @@ def shortfall(decoder: Decoder, frames: int) -> str | None:
 def _other_decoder(path: Path, file: BinaryIO, size: int, error: Exception) -> Decoder:
     """Open what libsndfile refused with `error`."""
     suffix = path.suffix.lower()
-    if suffix in SNDFILE_SUFFIXES["MP3"]:
-        found = find_frames(file, 0, size, SURELY_MPEG)
-        if found is not None:
+    found = find_frames(file, 0, size, SURELY_MPEG) if suffix in SNDFILE_SUFFIXES["MP3"] else None
+    for _ in range(ATTEMPTS):
+        if found is None:
+            break
+        try:
             return SndfileDecoder(path, file, size, start=found)
+        except soundfile.LibsndfileError:
+            found = find_frames(file, found + 1, size, SURELY_MPEG)
     try:
         return LibavDecoder(path, file)
     except UserError:

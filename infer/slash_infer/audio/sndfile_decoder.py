@@ -143,9 +143,9 @@ class SndfileDecoder(Decoder):
             frames += opened.position
             reached = opened.window.position
             damaged = opened.position < opened.sound.frames
-            found = find_frames(self._file, reached, self._size, AFTER_DAMAGE if damaged else AFTER_THE_END)
+            following = self._next_mpeg(reached, AFTER_DAMAGE if damaged else AFTER_THE_END)
             at = seconds_of(frames, self.rate)
-            if found is None:
+            if following is None:
                 if self._size - reached > TAGS:
                     self.remarks.append(f"{self._size - reached:,} bytes at its end are not audio")
                 return
@@ -153,9 +153,17 @@ class SndfileDecoder(Decoder):
                 self.remarks.append(f"is damaged at {at} s")
             else:
                 self.remarks.append(f"goes on after the {at} s that its header counts")
-            opened = self._open_mpeg(found)
-            if not damaged:
-                self._count(opened)
+                self._count(following)
+            opened = following
+
+    def _next_mpeg(self, start: int, count: int) -> "_Opened | None":
+        """Open the next MPEG audio from `start` on, of at least `count` frames, if there is any."""
+        while (found := find_frames(self._file, start, self._size, count)) is not None:
+            try:
+                return self._open_mpeg(found)
+            except soundfile.LibsndfileError:  # what looks like frames need not be any
+                start = found + 1
+        return None
 
     def _open_mpeg(self, start: int) -> "_Opened":
         """Open MPEG audio. Without a count in its header, libsndfile estimates its length and stops there.
