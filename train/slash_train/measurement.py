@@ -69,8 +69,9 @@ class Measurement:
 
     def _measure_seconds(self, blocks: Mono) -> None:
         self._weights += [blocks.shape[1]] * len(blocks)
-        self._means += blocks.mean(axis=1, dtype=np.float64).tolist()
-        self._powers += np.mean(np.square(blocks, dtype=np.float64), axis=1).tolist()
+        exact = blocks.astype(np.float64)
+        self._means += exact.mean(axis=1).tolist()
+        self._powers += (np.einsum("ij,ij->i", exact, exact) / blocks.shape[1]).tolist()
 
 
 class DriftRemover:

@@ -184,7 +184,9 @@ class _Opened:
     def __init__(self, window: ByteWindow, piece: Piece) -> None:
         self.window, self.piece = window, piece
         with quiet_decoders():
-            self.sound = _Sequential(window)
+            self.sound = soundfile.SoundFile(window)
+        # soundfile seeks after every read of a seekable file, to where it is; in MP3, libsndfile comes out elsewhere
+        self.sound.seekable = lambda: False
         self._raise_disk_error()
         self.rate: int = self.sound.samplerate
         self.channels: int = self.sound.channels
@@ -235,14 +237,3 @@ class _Opened:
     def _raise_disk_error(self) -> None:
         if self.window.error is not None:
             raise self.window.error
-
-
-class _Sequential(soundfile.SoundFile):
-    """A file that is read in order.
-
-    After every read of a seekable file, soundfile seeks to where it is. In MP3, libsndfile comes out elsewhere.
-    """
-
-    @override
-    def seekable(self) -> bool:
-        return False
