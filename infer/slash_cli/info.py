@@ -53,6 +53,11 @@ def _corpus(path: Path) -> None:
             duration(recording.silent_seconds),
         )
     stdout().print(rows)
+    for recording in manifest.recordings:
+        if recording.remarks:
+            stdout().print(f"{recording.name}: {'; '.join(recording.remarks)}")
+    for left_out in manifest.left_out:
+        stdout().print(f"{left_out.name}: left out: {left_out.why}")
 
 
 def _run(path: Path) -> None:
