@@ -232,6 +232,7 @@ def _write_with_libav(path: Path, container: str, codec: str, tracks: int = 1) -
     with av.open(str(path), "w", format=container) as file:
         streams = [file.add_stream(codec, rate=RATE, layout="stereo") for _ in range(tracks)]
         for stream in streams:
+            assert isinstance(stream, av.AudioStream)
             resampler = av.AudioResampler(
                 format=stream.codec_context.format, layout="stereo", rate=RATE, frame_size=1024
             )
