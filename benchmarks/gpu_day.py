@@ -150,7 +150,7 @@ def _run(stage: Stage, out: Path, deadline: float) -> Ended:
     log = out / f"{stage.name.replace(' ', '_')}.log"
     with log.open("wb") as file:
         try:
-            code = subprocess.run(
+            code = subprocess.run(  # noqa: S603
                 command, stdout=file, stderr=subprocess.STDOUT, timeout=limit, check=False
             ).returncode
         except subprocess.TimeoutExpired:

@@ -1,12 +1,16 @@
 """Real inputs for the tests: a synthetic corpus, a model trained on it, and its bundle, made once per session."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side: more threads would get in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import torch
 

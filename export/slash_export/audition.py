@@ -70,7 +70,7 @@ def audition(
     """
     check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=[run.path])
     auditioned = []
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
         for checkpoint in checkpoints:
             trained = run.load_model(str(checkpoint.path))
             files = [folder / f"step-{trained.step:08d}" / f"clip-{i:04d}.wav" for i in range(clips)]

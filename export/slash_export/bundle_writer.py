@@ -64,7 +64,7 @@ def export(
     """
     check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=[run.path])
     trained = run.load_model(checkpoint)
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, force=force, metadata=MANIFEST, made_by=MADE_BY) as folder:
         write_unchecked(folder, trained, precisions)
         bundle = Bundle(folder)
         parity = check_parity(bundle, trained.model)
@@ -115,9 +115,9 @@ def _compared(bundle: Bundle, run: Run, *, accept_loss: bool) -> tuple[Variant, 
     excerpt = take_excerpt(bundle, run)
     compared = [exact]
     for variant in others:
-        fidelity = measure_fidelity(bundle, variant.precision, excerpt)
+        fidelity, standard_error = measure_fidelity(bundle, variant.precision, excerpt)
         if not accept_loss:
-            check_fidelity(variant.precision, fidelity)
+            check_fidelity(variant.precision, fidelity, standard_error)
         compared.append(Variant(**{**dict(variant), "fidelity": fidelity}))
     return tuple(compared)
 
@@ -129,7 +129,7 @@ def _verify(bundle: Bundle, *, accept_loss: bool) -> None:
         if isinstance(verdict, Refusal) or verdict.fault is None:
             continue
         if verdict.precision == "fp32":
-            raise ParityError(f"{verdict.runtime}, fp32: {verdict.fault}")
+            raise ParityError(f"fp32 on the engine {verdict.runtime}", verdict.fault)
         if not accept_loss:
             raise UserError(
                 Argument("precision", verdict.precision),

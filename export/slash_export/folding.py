@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from slash_infer.errors import UserError
 from slash_train.model import FrameTier, SampleRNN, SampleTier
 
 Float32 = npt.NDArray[np.float32]
@@ -67,6 +68,9 @@ def fold(model: SampleRNN) -> tuple[list[FoldedFrameTier], FoldedSampleTier | No
 
     Args:
         model: on any device; it is not changed.
+
+    Raises:
+        UserError: a weight, or a product of weights, is not finite in float32.
     """
     plain = copy.deepcopy(model).cpu().double()
     sample_tier = plain.sample_tier
@@ -141,4 +145,8 @@ def _array(tensor: Tensor) -> Float64:
 
 
 def _round(value: Float64) -> Float32:
-    return np.ascontiguousarray(value, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        rounded = np.ascontiguousarray(value, dtype=np.float32)
+    if not np.isfinite(rounded).all():
+        raise UserError(None, "the model's weights are too large for float32", "export another `checkpoint`")
+    return rounded

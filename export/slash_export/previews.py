@@ -2,21 +2,20 @@
 
 from pathlib import Path
 
-import numpy as np
 import soundfile
 from matplotlib import image
-from torch.utils.tensorboard import SummaryWriter
 
 from slash_export.rendering import render_model
 from slash_infer.audio.spectrogram import draw_spectrogram
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import atomic_directory
+from slash_train.event_file import EventFile
 from slash_train.trained_model import TrainedModel
 
 SEED = 0
 
 
-def make_previews(trained: TrainedModel, out: Path, board: SummaryWriter) -> None:
+def make_previews(trained: TrainedModel, out: Path, board: EventFile) -> None:
     """Generate clips 0, 1, ... of seed 0, with their spectrograms.
 
     The model is exported and runs on ONNX Runtime, as it will after training.
@@ -29,12 +28,12 @@ def make_previews(trained: TrainedModel, out: Path, board: SummaryWriter) -> Non
     recipe = trained.preset.training
     if not recipe.preview_clips:
         return
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, force=True) as folder:
         specs = [ClipSpec(folder / f"clip-{i}.wav", i) for i in range(recipe.preview_clips)]
         render_model(trained, specs, RenderOptions(recipe.preview_seconds, SEED))
         for wav in (spec.file for spec in specs):
             png = wav.with_suffix(".png")
             draw_spectrogram(wav, png, f"{wav.stem} at step {trained.step}")
             samples, rate = soundfile.read(wav, dtype="float32")
-            board.add_audio(wav.stem, samples[np.newaxis], trained.step, sample_rate=rate)
-            board.add_image(f"{wav.stem}/spectrogram", image.imread(png), trained.step, dataformats="HWC")
+            board.add_audio(wav.stem, samples, trained.step, rate)
+            board.add_image(f"{wav.stem}/spectrogram", image.imread(png), trained.step)

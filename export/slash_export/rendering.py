@@ -1,13 +1,12 @@
 """Generates clips from a model that is not exported yet, on ONNX Runtime, as it will run after its export."""
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import Bundle
 from slash_infer.clips.render import Rendered, render
 from slash_infer.clips.spec import ClipSpec, RenderOptions
+from slash_infer.files import scratch_directory
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_train.trained_model import TrainedModel
@@ -24,7 +23,7 @@ def render_model(trained: TrainedModel, specs: Sequence[ClipSpec], options: Rend
     Returns:
         the files and their sidecars.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        write_unchecked(Path(folder), trained)
+    with scratch_directory("bundle") as folder:
+        write_unchecked(folder, trained)
         bundle = Bundle(folder)
         return render(bundle, Engine(bundle, OnnxCpu()), specs, options)

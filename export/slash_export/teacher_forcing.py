@@ -7,13 +7,13 @@ import numpy.typing as npt
 import onnx
 from onnx.utils import Extractor
 
+from slash_export.tolerances import ROWS
 from slash_infer.bundle import Bundle
+from slash_infer.errors import UserError
 from slash_infer.runtimes.generation_state import GenerationState
 from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.host_graph import HostGraph
 from slash_infer.sampling.engine import Engine
-
-ROWS = 1024  # samples per call, the largest batch of a TensorRT plan
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
@@ -30,7 +30,7 @@ class TeacherForced:
         engine: an engine that runs its graphs.
 
     Raises:
-        UserError: the engine's runtime rejects the first step.
+        UserError: the engine's runtime rejects the first step, or it has logits of other codes than the codec.
     """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
@@ -49,6 +49,10 @@ class TeacherForced:
             cut = _first_step(whole, bundle.manifest.width, bundle.manifest.codec.levels)
             name = f"the first step of {entry.file}"
             graph = model.runtime.load(cut.SerializeToString(), name, bundle.manifest.width)
+            codes, levels = graph.outputs["logits_0"].shape[-1], bundle.manifest.codec.levels
+            if codes != levels:
+                fault = f"has logits of {codes} codes, and the manifest's codec has {levels}"
+                raise UserError(bundle.path / entry.file, fault, "export the bundle again")
             self._one_step = HostGraph(model.runtime, graph)
 
     def start(self, clips: int) -> None:

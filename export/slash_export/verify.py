@@ -1,6 +1,9 @@
-"""Compares engines and precisions of a bundle with fp32 on the CPU: layers, logits, and the codes drawn."""
+"""Compares engines and precisions of a bundle with fp32 on the CPU: layers, logits, and the codes drawn.
 
-from collections.abc import Sequence
+Logits are compared over short stretches that begin in the same state (`slash_export.trajectory` says why).
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -8,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slash_export.teacher_forcing import TeacherForced, distance_outside, divergences, log_softmax
-from slash_export.tolerances import MOST_BITS_LOST, ROUGH_TIE, TIE, compared_at_once, logit_tolerance
+from slash_export.tolerances import MOST_BITS_LOST, ROUGH_TIE, TIE, logit_tolerance
+from slash_export.trajectory import Stretches, generate_stretches
 from slash_export.whole_model import compare_whole_model
 from slash_infer.bundle import Bundle, Precision
 from slash_infer.errors import UserError
@@ -16,12 +20,11 @@ from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Runtime
 from slash_infer.sampling.engine import Engine
-from slash_infer.sampling.randomness import Uniforms
-from slash_infer.sampling.sampler import Sampler
 
 CLIPS = (0, 1)
 SECONDS = 0.5
 SEED = 0
+STEPS = 20  # of the top tier in a stretch: errors in a state have time to show, and rounding has not
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Verdict:
     """Largest difference in any frame tier's output, given identical inputs; in a layer's state, of an engine that
     runs the model as a whole."""
     max_logit_difference: float | None
-    """Largest difference in any logit, each side carrying its own RNN state; None where no logits can be seen."""
+    """Largest difference in any logit, within stretches that begin in the reference's RNN state; None where no logits
+    can be seen."""
     mean_kl: float
     """Mean KL divergence from the reference's distribution, nats per sample."""
     identical: int
@@ -56,9 +60,9 @@ class Refusal:
 
 @dataclass(frozen=True)
 class _Reference:
-    """fp32 on the CPU, and the codes it drew."""
+    """fp32 on the CPU, and what it generated."""
 
-    codes: npt.NDArray[np.int32]  # [B, top + T], from a history of silence
+    stretches: list[Stretches]
     forced: TeacherForced
 
 
@@ -92,11 +96,13 @@ def verify(bundle: Bundle, runtimes: Sequence[Runtime]) -> list[Verdict | Refusa
 
 
 def _reference(bundle: Bundle) -> _Reference:
-    manifest = bundle.manifest
     forced = TeacherForced(bundle, Engine(bundle, OnnxCpu()))
-    samples = -(-round(SECONDS * manifest.sample_rate) // manifest.top_hop) * manifest.top_hop
-    drawn = Sampler(bundle, CLIPS, seed=SEED, engine=forced.engine).codes(samples)
-    return _Reference(np.concatenate([manifest.silence(len(CLIPS)), drawn], axis=1), forced)
+    return _Reference(list(_generate(forced.engine)), forced)
+
+
+def _generate(engine: Engine) -> Iterator[Stretches]:
+    samples = round(SECONDS * engine.manifest.sample_rate)
+    return generate_stretches(engine, CLIPS, seed=SEED, samples=samples, steps=STEPS)
 
 
 def _compare(bundle: Bundle, runtime: Runtime, precision: Precision, reference: _Reference) -> Verdict:
@@ -104,22 +110,23 @@ def _compare(bundle: Bundle, runtime: Runtime, precision: Precision, reference: 
     if not isinstance(engine.model, GraphModel):
         return _compare_whole(bundle, engine, reference)
     other = TeacherForced(bundle, engine)
-    logit_difference, allowed, mean_kl = _compare_logits(bundle, other, reference)
-    identical, stray = _compare_codes(bundle, other, reference, precision, logit_difference)
+    logit_difference, allowed, mean_kl = _compare_logits(other, reference)
+    drawn, stray = _check_codes(other, precision, logit_difference)
+    expected = _by_clip(reference.stretches)
     return Verdict(
         runtime=runtime.name,
         precision=precision,
         max_layer_difference=_compare_layers(bundle, other, reference),
         max_logit_difference=logit_difference,
         mean_kl=mean_kl,
-        identical=identical,
-        codes=reference.codes[:, bundle.manifest.top_frame :].size,
+        identical=_alike(drawn, expected),
+        codes=expected.size,
         fault=_fault(bundle, precision, logit_difference, allowed, mean_kl) or stray,
     )
 
 
 def _compare_whole(bundle: Bundle, engine: Engine, reference: _Reference) -> Verdict:
-    expected = reference.codes[:, bundle.manifest.top_frame :]
+    expected = _by_clip(reference.stretches)
     found = compare_whole_model(engine, reference.forced, CLIPS, seed=SEED, samples=expected.shape[1])
     return Verdict(
         runtime=engine.runtime.name,
@@ -137,6 +144,12 @@ def _alike(codes: npt.NDArray[np.int32], expected: npt.NDArray[np.int32]) -> int
     """Return how many codes there are before the first difference, added up over the clips."""
     same = codes == expected
     return int(np.where(same.all(axis=1), same.shape[1], same.argmin(axis=1)).sum())
+
+
+def _by_clip(stretches: Sequence[Stretches]) -> npt.NDArray[np.int32]:
+    """Return the codes drawn in consecutive stretches, [clips, samples]."""
+    rows = np.concatenate([some.drawn for some in stretches])
+    return rows.reshape(-1, len(CLIPS), rows.shape[1]).swapaxes(0, 1).reshape(len(CLIPS), -1)
 
 
 def _fault(
@@ -159,54 +172,46 @@ def _divergence_fault(bundle: Bundle, precision: Precision, mean_kl: float) -> s
 def _compare_layers(bundle: Bundle, other: TeacherForced, reference: _Reference) -> float:
     """Return the largest difference in one step of any frame tier, given the same frame, conditioning and state."""
     manifest, largest = bundle.manifest, 0.0
-    conditioning = None
+    codes, conditioning = reference.stretches[-1].codes[-len(CLIPS) :], None
     for side in (reference.forced, other):
         side.start(len(CLIPS))
     for k in range(len(manifest.frame_tiers), 0, -1):
-        frame = reference.codes[:, -manifest.frame_tiers[k - 1].frame_size :]
+        frame = codes[:, -manifest.frame_tiers[k - 1].frame_size :]
         expected, actual = (side.step(k, frame, conditioning) for side in (reference.forced, other))
         largest = float(np.maximum(largest, np.abs(actual - expected).max()))  # propagates NaN
         conditioning = np.ascontiguousarray(expected[:, 0])
     return largest
 
 
-def _compare_logits(bundle: Bundle, other: TeacherForced, reference: _Reference) -> tuple[float, float, float]:
+def _compare_logits(other: TeacherForced, reference: _Reference) -> tuple[float, float, float]:
     """Return the largest difference in a logit, the largest one allowed in fp32, and the mean KL divergence."""
-    manifest = bundle.manifest
-    top, window = manifest.top_frame, compared_at_once(manifest, len(CLIPS))
-    samples = reference.codes.shape[1] - top
-    largest, allowed, divergence = 0.0, 0.0, 0.0
-    for side in (reference.forced, other):
-        side.start(len(CLIPS))
-    for first in range(0, samples, window):
-        codes = reference.codes[:, first : min(first + window, samples) + top]
-        expected, actual = reference.forced.logits(codes), other.logits(codes)
+    largest, allowed, divergence, samples = 0.0, 0.0, 0.0, 0
+    for stretches in reference.stretches:
+        for side in (reference.forced, other):
+            side.resume(stretches.before)
+        expected, actual = reference.forced.logits(stretches.codes), other.logits(stretches.codes)
         largest = float(np.maximum(largest, np.abs(actual - expected).max()))
         allowed = max(allowed, logit_tolerance(expected))
         divergence += float(divergences(log_softmax(expected), log_softmax(actual)).sum())
-    return largest, allowed, divergence / (len(CLIPS) * samples)
+        samples += stretches.drawn.size
+    return largest, allowed, divergence / samples
 
 
-def _compare_codes(
-    bundle: Bundle, other: TeacherForced, reference: _Reference, precision: Precision, logit_difference: float
-) -> tuple[int, str | None]:
-    """Generate with a `Sampler`, as users do, from the reference's uniforms.
+def _check_codes(
+    other: TeacherForced, precision: Precision, logit_difference: float
+) -> tuple[npt.NDArray[np.int32], str | None]:
+    """Generate from the reference's uniforms.
 
     Returns:
-        the number of codes before the first difference from the reference, added up over the clips; and a fault if a
-        code is not the one that the graphs' own logits, given the codes before it, assign to its uniform.
+        the codes drawn, [clips, samples]; and a fault if one is not the one that the graphs' own logits, given the
+        state that its stretch began in and the codes before it, assign to its uniform.
     """
-    top = bundle.manifest.top_frame
-    samples, window = reference.codes.shape[1] - top, compared_at_once(bundle.manifest, len(CLIPS))
-    drawn = Sampler(bundle, CLIPS, seed=SEED, engine=other.engine).codes(samples)
-    uniform = Uniforms(SEED, CLIPS).next(samples)
-    identical = _alike(drawn, reference.codes[:, top:])
-    codes = np.concatenate([bundle.manifest.silence(len(CLIPS)), drawn], axis=1)
     tie = max(TIE, logit_difference) if precision == "fp32" else ROUGH_TIE
-    other.start(len(CLIPS))
-    for first in range(0, samples, window):
-        end = min(first + window, samples)
-        off = distance_outside(other.logits(codes[:, first : end + top]), drawn[:, first:end], uniform[:, first:end])
+    generated, fault = [], None
+    for stretches in _generate(other.engine):
+        generated.append(stretches)
+        other.resume(stretches.before)
+        off = distance_outside(other.logits(stretches.codes), stretches.drawn, stretches.uniform)
         if not off.max() <= tie:
-            return identical, "draws codes that its own logits do not give"
-    return identical, None
+            fault = "draws codes that its own logits do not give"
+    return _by_clip(generated), fault

@@ -15,6 +15,7 @@ import onnx_ir as ir
 import onnxscript
 
 from slash_infer.bundle import Precision
+from slash_infer.errors import Argument, UserError
 
 OPSET = 18
 IR_VERSION = 10
@@ -23,6 +24,7 @@ ORT_DOMAIN = "com.microsoft"
 # Entries of a column that share a scale. As measured (docs/performance.md), long blocks are faster in wide layers; in
 # narrow layers short blocks are as fast, and lose less.
 BLOCK, WIDE_BLOCK, WIDE = 64, 256, 1024
+MOST_BYTES = 2**31 - 2**20  # of weights: protobuf holds 2**31 - 1 bytes, and the nodes need some
 INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: integer products; level 0 computes in float, 50 times slower
 
 Float32 = npt.NDArray[np.float32]
@@ -60,8 +62,18 @@ class GraphWriter:
         return known[name] if name in known else self._builder.initializer(ir.tensor(value, name=name))
 
     def numbers(self, name: str, value: Float32) -> Any:
-        """Return an initializer of the working type."""
-        return self.weight(name, value.astype(np.float16) if self._precision == "fp16" else value)
+        """Return an initializer of the working type.
+
+        Raises:
+            UserError: a number is too large for it.
+        """
+        if self._precision != "fp16":
+            return self.weight(name, value)
+        with np.errstate(over="ignore"):
+            half = value.astype(np.float16)
+        if not np.isfinite(half).all():
+            raise UserError(Argument("precision", "fp16"), "cannot hold this model's weights", "leave it out")
+        return self.weight(name, half)
 
     def working(self, value: Any) -> Any:
         """Cast float32 to the working type."""
@@ -105,8 +117,20 @@ class GraphWriter:
         return [value] if count == 1 else list(self.op.Split(value, axis=axis, num_outputs=count, _outputs=count))
 
     def finish(self) -> onnx.ModelProto:
-        """Return the graph as a model that fits in one file, after ONNX's checks."""
-        proto = ir.to_proto(ir.Model(self._builder.graph, ir_version=IR_VERSION, producer_name="slash"))
+        """Return the graph as a model that fits in one file, after ONNX's checks.
+
+        Raises:
+            UserError: it does not fit.
+        """
+        graph = self._builder.graph
+        size = sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
+        if size > MOST_BYTES:
+            raise UserError(
+                f"{graph.name}.onnx",
+                f"would hold {size / 1e9:.1f} GB of weights, over the {MOST_BYTES / 1e9:.1f} GB of an ONNX file",
+                "train with a smaller model.width, smaller model.frame_sizes, or fewer audio.codec.levels",
+            )
+        proto = ir.to_proto(ir.Model(graph, ir_version=IR_VERSION, producer_name="slash"))
         onnx.checker.check_model(proto, full_check=True)
         return proto
 

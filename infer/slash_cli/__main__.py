@@ -1,5 +1,5 @@
 """`python -m slash_cli`: the `slash` command."""
 
-from slash_cli.app import main
+from slash_cli import main
 
 main()

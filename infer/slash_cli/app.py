@@ -4,17 +4,17 @@
 Slash.
 """
 
-import signal
-import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+from slash_cli import stopping
 from slash_cli.lazy import LazyGroup
+from slash_cli.std_streams import open_standard_streams, output_fault
 from slash_infer import __version__
-from slash_infer.errors import UserError
+from slash_infer.errors import UserError, printable
+from slash_infer.files import any_fault
 
 app = typer.Typer(
     name="slash",
@@ -55,33 +55,40 @@ def _slash(
         typer.echo(context.get_help())
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line and exit."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
-            signal.signal(number, _terminate)
+    open_standard_streams()
+    code = 0
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False) or 0
     except UserError as error:
         code = _complain(str(error))
     except TyperException as error:
         code = _complain(error.format_message())
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        code = _complain(f"{error.filename or 'a file'}: {error.strerror}")
-    except (KeyboardInterrupt, typer.Abort):
+    except BaseException as error:
+        if stopping.received() is None:
+            code = _code_for(error)
+    if (number := stopping.received()) is not None:
         typer.echo("slash: stopped", err=True)
-        code = 130
-    sys.exit(code or 0)
+        code = 128 + number
+    elif code == 0 and (fault := output_fault()) is not None:
+        code = _complain(f"standard output: cannot be written ({fault.strerror}); is the disk full, or is it closed?")
+    stopping.finish(code)
+
+
+def _code_for(error: BaseException) -> int:
+    """Return the exit code for an exception of Python's, and complain; raise it again if it means a defect."""
+    match error:
+        case OSError(strerror=str()):
+            return _complain(str(any_fault(error)))
+        case KeyboardInterrupt() | typer.Abort():
+            typer.echo("slash: stopped", err=True)
+            return 130
+        case _:
+            raise error
 
 
 def _complain(message: str) -> int:
     """Print one line on stderr and return the exit code for faults of the input or the request."""
-    typer.echo(f"slash: {' '.join(message.split())}", err=True)
+    typer.echo(f"slash: {printable(' '.join(message.split()))}", err=True)
     return 2
-
-
-def _terminate(number: int, _: FrameType | None) -> None:
-    """Exit by an exception, so that every `finally` runs."""
-    sys.exit(128 + number)

@@ -88,4 +88,4 @@ def audition(
         f"listen: slash gallery {out} --out PAGE;  then: slash export {run} --checkpoint PATH --out BUNDLE"
     )
     if json_file is not None:
-        write_json(json_file, {"checkpoints": [asdict(line) for line in lines]})
+        write_json(json_file, {"checkpoints": [asdict(line) for line in lines]}, force=force, argument="json_file")

@@ -69,7 +69,7 @@ def bench(
             "engine": chosen.description,
             **measured,
         }
-        write_json(json_file, content)
+        write_json(json_file, content, force=force, argument="json_file")
 
 
 def _measure_live(bundle: "Bundle", engine: "Engine", seconds: float | None) -> "Liveness":

@@ -35,11 +35,13 @@ def build_and_print(bundle: "Bundle", builder: "Builder") -> None:
     """Build the plans and print their sizes."""
     from slash_infer.runtimes.prebuild import build_plans
 
-    rows = table(f"{bundle.path}: TensorRT plans", "graph", "graph size", "plan size", "built in")
+    rows = table(f"{bundle.path}: TensorRT plans", "graph", "graph size", "clips", "plan size", "built in")
     with stderr().status("building"):
         plans = list(build_plans(bundle, builder))
     for plan in plans:
         took = f"{plan.seconds:.1f} s" if plan.seconds else "cached"
-        rows.add_row(plan.graph, f"{plan.graph_bytes / 1e6:.1f} MB", f"{plan.plan_bytes / 1e6:.1f} MB", took)
+        fewest, _, most = plan.batches
+        clips = str(fewest) if fewest == most else f"{fewest} to {most}"
+        rows.add_row(plan.graph, f"{plan.graph_bytes / 1e6:.1f} MB", clips, f"{plan.plan_bytes / 1e6:.1f} MB", took)
     stdout().print(rows)
     stdout().print(f"in {plans[0].plan.parent}")

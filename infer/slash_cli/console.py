@@ -43,24 +43,24 @@ def optional_packages(command: str) -> Iterator[None]:
 
 def stderr() -> "Console":
     """Return a console on stderr, for progress."""
-    from rich.console import Console
+    from slash_cli.terminal import PlainConsole
 
-    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    return PlainConsole(to_stderr=True)
 
 
 def progress_bar(*columns: "ProgressColumn") -> "Progress":
     """Return a progress display that disappears when it is done, and shows nothing where stderr is no terminal."""
-    from rich.progress import Progress
+    from slash_cli.terminal import PlainProgress
 
     console = stderr()
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return PlainProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def stdout() -> "Console":
     """Return a console on stdout, for results."""
-    from rich.console import Console
+    from slash_cli.terminal import PlainConsole
 
-    return Console(highlight=False, soft_wrap=True, markup=False)
+    return PlainConsole()
 
 
 def table(title: str, *columns: str) -> "Table":

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from slash_cli.console import optional_packages
+from slash_cli.training_progress import LONGEST_MINUTES
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="A folder for everything the demo makes.")] = Path("demo"),
-    minutes: Annotated[float, typer.Option(min=0.01, help="Training time.")] = 4.0,
+    minutes: Annotated[float, typer.Option(min=0.01, max=LONGEST_MINUTES, help="Training time.")] = 4.0,
     preset: Annotated[str, typer.Option(help="Model to train.")] = "demo",
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo.")] = False,
 ) -> None:

@@ -31,6 +31,7 @@ from slash_train.devices import choose_device
 from slash_train.guitar import record
 from slash_train.prepare import prepare
 from slash_train.run import Run
+from slash_train.run_lock import require_untrained
 
 RECORDED_MINUTES = 4.0
 HELD_OUT = 0.15  # of the recordings, for validation, and as much again for testing
@@ -50,8 +51,9 @@ def run_demo(out: Path, *, minutes: float, preset: str, force: bool) -> None:
     say = stdout().print
     configuration = load_preset(preset)  # an unknown name is refused now, before minutes of work
     check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY)
+    require_untrained(out / "run")
     say(f"1/5 recording {RECORDED_MINUTES:g} minutes of synthetic guitar")
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
         write_json(folder / METADATA, {"made_by": MADE_BY, "note": "slash demo --force replaces this folder"})
         record(folder / "recordings", RECORDED_MINUTES)
     say("2/5 preparing the corpus")

@@ -1,5 +1,6 @@
 """`slash evaluate`."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +59,10 @@ def evaluate(
     with stderr().status("scoring"), limits_explained():
         files = score_files(scorer, opened, split)
     mean = mean_bits(files)
+    if not math.isfinite(mean):
+        raise UserError(
+            path, f"gives recordings no probability (it scores {mean} bits/sample)", "train or export anew"
+        )
     rows = table(f"{path} on {corpus}, {split}", "recording", "length", "bits/sample")
     for file in files:
         rows.add_row(file.name, duration(file.samples / sample_rate), f"{file.bits:.4f}")
@@ -72,7 +77,7 @@ def evaluate(
             "bits_per_sample": mean,
             "files": [asdict(file) for file in files],
         }
-        write_json(json_file, content)
+        write_json(json_file, content, force=force, made_by=MADE_BY, argument="json_file")
 
 
 def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) -> tuple["Scorer", int]:
@@ -88,6 +93,9 @@ def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) ->
     if precision != "fp32":
         raise UserError(f"--precision {precision}", "is for bundles", "a run is scored as it was trained")
     if not (path / "run.json").exists():
+        from slash_infer.arguments import check_exists
+
+        check_exists(path, ["run.json", "manifest.json"])
         raise UserError(path, "is not a run or a bundle", "give a folder that slash train or slash export made")
     from slash_train.devices import choose_device
     from slash_train.evaluate import ModelScorer

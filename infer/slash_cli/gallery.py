@@ -41,7 +41,7 @@ def gallery(
     clips = count_clips(sections)
     with progress_bar(TextColumn("drawing"), BarColumn(), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=clips)
-        make_gallery(sections, out, title, advance=lambda: progress.update(task, advance=1))
+        make_gallery(sections, out, title, advance=lambda: progress.update(task, advance=1), force=force)
     print_gallery(out, clips)
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -13,6 +14,7 @@ from slash_cli.again import again
 from slash_cli.console import duration, optional_packages, progress_bar, stderr, stdout, table
 from slash_cli.engine_options import print_choice
 from slash_cli.generate_request import Request
+from slash_cli.std_streams import audio_output
 from slash_infer.audio.pcm_stream import PcmStream, wav_header
 from slash_infer.audio.sinks import Sink
 from slash_infer.audio.speakers import Speakers
@@ -77,13 +79,14 @@ def keep_best(request: Request, signals: Sequence[Signals], *, keep: int, json_f
     options, out = request.options, request.destination.path
     if options.seconds > LONGEST:
         raise UserError(f"--seconds {options.seconds:g}", f"--best-of measures clips of at most {LONGEST:g} seconds")
-    check_places([spec.file for spec in request.specs], force=request.force, resume=False)
+    places = check_places([spec.file for spec in request.specs], force=request.force, resume=False)
+    candidates = [replace(spec, place=place) for spec, place in zip(request.specs, places, strict=True)]
     _say_engine(request)
     with _progress(options.seconds * len(request.specs)) as advance:
         chosen = best_of(
             request.bundle,
             request.engine,
-            request.specs,
+            candidates,
             options,
             keep,
             again=partial(again, request.bundle_name, request.engine, options),
@@ -101,7 +104,12 @@ def keep_best(request: Request, signals: Sequence[Signals], *, keep: int, json_f
             for sidecar in chosen.ranking
         ]
         kept = [str(path) for path in chosen.kept]
-        write_json(json_file, {"seed": options.seed, "kept": kept, "ranking": ranking})
+        write_json(
+            json_file,
+            {"seed": options.seed, "kept": kept, "ranking": ranking},
+            force=request.force,
+            argument="json_file",
+        )
     if chosen.kept:
         stdout().print(f"{out}: {_clips(len(chosen.kept))} kept, seed {options.seed}")
     if chosen.rendered.stopped:
@@ -125,10 +133,11 @@ def stream(request: Request, signals: Sequence[Signals]) -> None:
         )
         try:
             if place.to_stdout:
-                sinks.append(PcmStream(sys.stdout.buffer))
+                pipe = audio_output()
+                sinks.append(PcmStream(pipe))
                 before = 0 if prime is None else len(prime)
                 samples = None if options.seconds == inf else before + round(options.seconds * sampler.sample_rate)
-                sys.stdout.buffer.write(b"" if place.raw else wav_header(sampler.sample_rate, samples))
+                pipe.write(b"" if place.raw else wav_header(sampler.sample_rate, samples))
             pump(sampler, [sinks], options.seconds, primes=[prime], stop=lambda: signals)
         except BrokenPipeError:
             _discard_stdout()

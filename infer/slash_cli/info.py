@@ -27,6 +27,9 @@ def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A corpus, a 
 
         print_bundle(path, Bundle(path).manifest)
     else:
+        from slash_infer.arguments import check_exists
+
+        check_exists(path, ["corpus.json", "run.json", "manifest.json"])
         raise UserError(path, "is not a corpus, a run or a bundle", "give a folder that slash made")
 
 
@@ -50,6 +53,11 @@ def _corpus(path: Path) -> None:
             duration(recording.silent_seconds),
         )
     stdout().print(rows)
+    for recording in manifest.recordings:
+        if recording.remarks:
+            stdout().print(f"{recording.name}: {'; '.join(recording.remarks)}")
+    for left_out in manifest.left_out:
+        stdout().print(f"{left_out.name}: left out: {left_out.why}")
 
 
 def _run(path: Path) -> None:
@@ -94,8 +102,9 @@ def print_bundle(path: Path, manifest: "Manifest") -> None:
     for variant in manifest.variants:
         if variant.fidelity is not None:
             fidelity = variant.fidelity
+            where = ", computed in fp32 on the CPU: only the weights are fp16" if variant.precision == "fp16" else ""
             stdout().print(
                 f"{variant.precision} against fp32, {fidelity.samples / manifest.sample_rate:.0f} s of "
-                f"{fidelity.excerpt} audio: {fidelity.loss:+.4f} bits/sample, mean KL {fidelity.mean_kl:.1e} nats, "
-                f"logits within {fidelity.max_logit_difference:.1e}"
+                f"{fidelity.excerpt} audio{where}: {fidelity.loss:+.4f} bits/sample, "
+                f"mean KL {fidelity.mean_kl:.1e} nats, logits within {fidelity.max_logit_difference:.1e}"
             )

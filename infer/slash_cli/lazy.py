@@ -12,7 +12,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typing_extensions import override
 
-from slash_infer.errors import UserError
+from slash_cli.std_streams import output_fault
+from slash_infer.errors import UserError, nearest
 
 COMMANDS = (
     "prepare",
@@ -28,6 +29,8 @@ COMMANDS = (
     "info",
     "demo",
 )
+PRINTING = ("evaluate", "verify", "bench", "info")
+"""Commands whose result is what they print. What the others print are messages about the files that they make."""
 
 
 class LazyGroup(TyperGroup):
@@ -36,6 +39,12 @@ class LazyGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = {name: TyperCommand(name) for name in COMMANDS}  # for their names: `get_command` loads them
+
+    @override
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise UserError(None, f"No such command '{args[0][:60]}'", nearest(args[0], COMMANDS))
+        return super().resolve_command(ctx, args)
 
     @override
     def get_command(self, ctx: Any, cmd_name: str) -> "Command | None":
@@ -48,9 +57,12 @@ class Command(TyperCommand):
     @override
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
         except UserError as error:
             raise error.renamed(partial(option_of, self)) from error
+        if self.name not in PRINTING:
+            output_fault()  # is no fault of theirs
+        return result
 
 
 def load_command(name: str) -> Command:

@@ -1,5 +1,6 @@
 """`slash prepare`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,17 @@ from slash_cli.console import duration, optional_packages, progress_bar, stdout,
 from slash_train.choices import Channel
 
 if TYPE_CHECKING:
-    from slash_train.corpus import CorpusManifest
+    from rich.table import Table
+
+    from slash_train.corpus import CorpusManifest, Recording
+    from slash_train.finding import LeftOut
+
+LISTED = 20
+"""Recordings without a remark that are listed one by one; more are counted."""
+NAMED = 5
+"""Files that are no recordings and end alike that are named; more are counted."""
+COUNTED = {"not audio", "hidden"}
+LEVELS_SAID = 20.0  # dB between recordings
 
 
 def prepare(
@@ -19,9 +30,16 @@ def prepare(
     channel: Annotated[Channel, typer.Option(help="Which channel of a recording to take.")] = "mix",
     valid: Annotated[float, typer.Option(help="Fraction held out for validation.")] = 0.1,
     test: Annotated[float, typer.Option(help="Fraction held out for testing.")] = 0.1,
+    remove_dc: Annotated[
+        bool, typer.Option("--remove-dc", help="Take out offsets from zero, and what drifts under the sound.")
+    ] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out recordings that cannot be used.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing corpus.")] = False,
 ) -> None:
-    """Make a corpus from WAV, FLAC, OGG and MP3 recordings of any rate, depth and channel count.
+    """Make a corpus from recordings of any rate, depth and channel count, and say what became of every file.
+
+    WAV, AIFF, FLAC, OGG, Opus, MP3 and all else that libsndfile reads; M4A, WMA, video and more with PyAV
+    (pip install '.[decode]').
 
     \b
     slash prepare solos/ --out corpus
@@ -29,30 +47,34 @@ def prepare(
     """
     with optional_packages("prepare"):
         from slash_train.prepare import prepare as make_corpus
-        from slash_train.recordings import find_recordings
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    recordings = find_recordings(sources)
+    left_out: list[LeftOut] = []
     name_column = TextColumn("{task.description}", markup=False)
     columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), name_column, TimeRemainingColumn())
     with progress_bar(*columns) as progress:
-        task = progress.add_task("", total=len(recordings))
+        task = progress.add_task("", total=None)
         manifest = make_corpus(
-            recordings,
+            sources,
             out,
             sample_rate=sample_rate,
             channel=channel,
             valid=valid,
             test=test,
+            remove_dc=remove_dc,
+            skip_bad=skip_bad,
             force=force,
-            advance=lambda name: progress.update(task, advance=1, description=name),
+            advance=lambda name, total: progress.update(task, advance=1, total=total, description=name),
+            left_out=left_out.append,
         )
     print_corpus(out, manifest)
+    print_account(manifest, left_out)
 
 
 def print_corpus(path: Path, manifest: "CorpusManifest") -> None:
     """Print what went into a corpus: a line for each split, and the totals that reveal a bad recording."""
     from slash_train.corpus import SPLITS
+    from slash_train.measurement import SILENCE
 
     recordings, rate = manifest.recordings, manifest.sample_rate
     rows = table(f"{path}: {rate} Hz mono", "split", "files", "length")
@@ -69,4 +91,43 @@ def print_corpus(path: Path, manifest: "CorpusManifest") -> None:
     facts.add_row("clipped", f"{sum(r.clipped for r in clipped)} samples in {len(clipped)} files")
     silent = sum(recording.silent_seconds for recording in recordings)
     facts.add_row("silent", f"{duration(silent)} ({100 * silent * rate / total:.1f}%)")
+    levels = sorted((r.level_db, r.name) for r in recordings if r.peak >= SILENCE)
+    if levels and levels[-1][0] - levels[0][0] > LEVELS_SAID:
+        (low, quiet), (high, loud) = levels[0], levels[-1]
+        facts.add_row("levels differ", f"by {high - low:.0f} dB: {quiet} {low:.0f} dB, {loud} {high:.0f} dB")
     stdout().print(facts)
+
+
+def print_account(manifest: "CorpusManifest", left_out: Sequence["LeftOut"]) -> None:
+    """Print what became of every file: recordings with what is odd about them, then what was left out and why."""
+    rows = table("", "file", "length")
+    rows.add_column("", overflow="fold")
+    plain = [recording for recording in manifest.recordings if not recording.remarks]
+    for recording in manifest.recordings:
+        if recording.remarks or len(plain) <= LISTED:
+            _add_used(rows, manifest, [recording], recording.name, "; ".join(recording.remarks))
+    if len(plain) > LISTED:
+        _add_used(rows, manifest, plain, f"{len(plain)} recordings without a remark", "")
+    for name, why in _grouped(left_out):
+        rows.add_row(name, "left out", why)
+    stdout().print(rows)
+
+
+def _add_used(
+    rows: "Table", manifest: "CorpusManifest", recordings: Sequence["Recording"], name: str, remark: str
+) -> None:
+    rows.add_row(name, duration(sum(recording.length for recording in recordings) / manifest.sample_rate), remark)
+
+
+def _grouped(left_out: Sequence["LeftOut"]) -> list[tuple[str, str]]:
+    """Name what was left out, or count it where it is many of a kind, with the reason."""
+    groups: dict[tuple[str, str], list[LeftOut]] = {}
+    for each in left_out:
+        groups.setdefault((each.why, each.path.suffix.lower()), []).append(each)
+    rows = []
+    for (why, suffix), files in groups.items():
+        if len(files) > NAMED and why in COUNTED:
+            rows.append((f"{len(files)} {suffix or 'other'} files", why))
+        else:
+            rows += [(str(each.path).encode(errors="replace").decode(), why) for each in files]
+    return rows

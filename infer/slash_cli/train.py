@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from slash_cli.console import optional_packages, stderr
-from slash_cli.training_progress import print_outcome, training_context
+from slash_cli.training_progress import LONGEST_MINUTES, print_outcome, training_context
 from slash_infer.errors import UserError
 
 DEFAULT_PRESET = "slash"
@@ -29,8 +29,12 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the preset; may be repeated."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop when the run has this many steps.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.001, help="Stop after this many minutes.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=2**40, help="Stop when the run has this many steps.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.001, max=LONGEST_MINUTES, help="Stop after this many minutes.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run from its last checkpoint.")] = False,
     keep: Annotated[
         int | None,
@@ -78,7 +82,7 @@ def train(
         configuration = change_preset(begun, changes)
     else:
         new = [] if steps is None else [f"training.steps={steps}"]
-        configuration = load_preset(preset or DEFAULT_PRESET, [*changes, *new])
+        configuration = load_preset(DEFAULT_PRESET if preset is None else preset, [*changes, *new])
     if steps is None and minutes is None:
         steps = configuration.training.steps
     limits = loop.Limits(steps or math.inf, minutes or math.inf)
@@ -90,7 +94,7 @@ def train(
         if resume:
             outcome = loop.resume(opened, out, preset=configuration, limits=limits, context=context)
         else:
-            name = preset or DEFAULT_PRESET
+            name = DEFAULT_PRESET if preset is None else preset
             outcome = loop.train(opened, out, name, configuration, limits=limits, context=context, force=force)
     if context.workers.is_main:
         print_outcome(outcome)

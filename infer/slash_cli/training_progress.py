@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     import torch
     from rich.progress import Progress, TaskID
 
-    from slash_train.loop import MakePreviews, Outcome, TrainContext
+    from slash_train.context import MakePreviews, TrainContext
+    from slash_train.loop import Outcome
     from slash_train.metrics import Metrics
+
+LONGEST_MINUTES = 1e6  # two years
 
 
 @contextmanager
@@ -37,7 +40,11 @@ def training_context(
     columns = (TextColumn("training"), BarColumn(), description)
     with limits_explained(), join_workers(device) as workers, progress_bar(*columns) as progress:
         report = _Report(progress, progress.add_task("", total=1.0)) if workers.is_main else _silent
-        yield TrainContext(device, workers, make_previews, report, compile_model=compile_model)
+
+        def warn(message: str) -> None:
+            progress.console.print(f"slash: {message}")
+
+        yield TrainContext(device, workers, make_previews, report, warn, compile_model=compile_model)
 
 
 def print_outcome(outcome: "Outcome") -> None:

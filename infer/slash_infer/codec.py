@@ -29,9 +29,12 @@ class Codec(BaseModel):
         """Return the codes of real samples, in their shape. Samples outside [-1, 1] are clipped.
 
         Raises:
-            ValueError: a sample is NaN.
+            ValueError: a sample is NaN, or no real number.
         """
-        x = np.clip(np.asarray(samples, dtype=np.float64), -1.0, 1.0)
+        given = np.asarray(samples)
+        if given.dtype.kind not in "fiu":
+            raise ValueError("samples must be real numbers")
+        x = np.clip(given.astype(np.float64, copy=False), -1.0, 1.0)
         if np.isnan(x).any():
             raise ValueError("cannot quantise NaN")
         mu = self.levels - 1
@@ -43,9 +46,11 @@ class Codec(BaseModel):
         """Return the real samples in [-1, 1] of codes, in their shape.
 
         Raises:
-            ValueError: a code is outside [0, Q).
+            ValueError: a code is outside [0, Q), or no integer.
         """
         q = np.asarray(codes)
+        if q.size and q.dtype.kind not in "iu":
+            raise ValueError("codes must be integers")
         if q.size and (q.min() < 0 or q.max() >= self.levels):
             raise ValueError(f"codes must be in [0, {self.levels})")
         mu = self.levels - 1

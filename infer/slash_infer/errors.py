@@ -1,7 +1,8 @@
 """The one exception that means: the input or the request is at fault, not the program."""
 
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -9,6 +10,27 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 _ARGUMENT = re.compile(r"`(\w+)`")
+# Controls (C0, DEL, C1), marks and overrides of text direction, separators of lines, and halves of surrogate pairs,
+# which is how Python reads names that are not UTF-8.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST = 300  # characters of what others say that are repeated in a message
+
+
+def printable(text: str) -> str:
+    """Return `text` in one line that cannot steer a terminal: what is unprintable is written as Python escapes it.
+
+    Names, files and other people's error messages may hold anything. Everything that is printed goes through here.
+    """
+    return _UNPRINTABLE.sub(lambda match: _escaped(match[0]), text)
+
+
+def _escaped(character: str) -> str:
+    byte = ord(character) - 0xDC00  # of a name that is not UTF-8
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(character)[1:-1]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 class Argument(NamedTuple):
@@ -26,7 +48,7 @@ class Argument(NamedTuple):
 
 
 class UserError(Exception):
-    """A fault in what was asked for or fed in, said in one line: `subject: fault; remedy`.
+    """A fault in what was asked for or fed in, said in one printable line: `subject: fault; remedy`.
 
     Arguments of the function that was called stand in backticks: `` `sample_rate` 500 ``. A front end that calls them
     by other names replaces them (`renamed`).
@@ -44,7 +66,7 @@ class UserError(Exception):
     def __str__(self) -> str:
         subject = "" if self.subject is None else f"{self.subject}: "
         remedy = "" if self.remedy is None else f"; {self.remedy}"
-        return subject + self.fault + remedy
+        return printable(subject + self.fault + remedy)
 
     def renamed(self, name_of: Callable[[str], str]) -> Self:
         """Return the same error with every argument under the name that `name_of` gives it."""
@@ -63,9 +85,16 @@ def rename_arguments(text: str, name_of: Callable[[str], str]) -> str:
 def first_fault(error: "ValidationError") -> str:
     """Return the first fault that a validation found, in one line: the field, and what is wrong with it."""
     fault = error.errors()[0]
-    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    return _shortened(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}")
 
 
 def first_line(error: Exception) -> str:
     """Return the first line of an exception's message, or its type's name if it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return _shortened((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+def nearest(name: str, choices: Sequence[str]) -> str:
+    """Return a question that suggests what was meant by a name: the choice it begins, or the nearest, or all."""
+    begun = [choice for choice in choices if name and choice.startswith(name)]
+    near = begun[:1] or difflib.get_close_matches(name[:100], choices, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(choices)}"

@@ -10,14 +10,14 @@ from types import FrameType
 def stop_signals(*, insistent: bool = True) -> Iterator[list[signal.Signals]]:
     """Append every SIGINT, SIGTERM and SIGHUP to the yielded list, instead of its usual effect.
 
+    A signal that is ignored stays so: nohup ignores SIGHUP, and shells SIGINT in the background.
+
     Args:
         insistent: whether a second signal has its usual effect. Must be false under torchrun, which repeats signals.
     """
     received: list[signal.Signals] = []
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    before = {number: handler for number in numbers if (handler := signal.getsignal(number)) is not signal.SIG_IGN}
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(signal.Signals(number))

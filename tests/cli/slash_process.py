@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,30 +20,48 @@ def slash(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str
     return subprocess.run([*SLASH, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
 
 
-def slash_preloaded(*arguments: object, cwd: Path, log: Path) -> subprocess.CompletedProcess[str]:
+def slash_preloaded(
+    *arguments: object, cwd: Path, log: Path, broken: Mapping[int, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Do the same by forking a process that has imported everything, which takes a second, already.
 
     Args:
         arguments: of the command line.
         cwd: where to run it.
         log: a folder elsewhere, for what it prints.
+        broken: descriptors that cannot be written to, and why: `full`, `closed`, or `deaf`, a pipe without a reader.
     """
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOADED)
     words, printed = ["slash", *map(str, arguments)], [log / "stdout", log / "stderr"]
-    process = server.Process(target=_main, args=(words, cwd, printed))
+    process = server.Process(target=_main, args=(words, cwd, printed, dict(broken or {})))
     process.start()
     process.join()
     assert process.exitcode is not None
-    return subprocess.CompletedProcess(words, process.exitcode, *(path.read_text() for path in printed))
+    read = [path.read_text() if path.exists() else "" for path in printed]
+    return subprocess.CompletedProcess(words, process.exitcode, *read)
 
 
-def _main(words: list[str], cwd: Path, printed: list[Path]) -> None:
+def _main(words: list[str], cwd: Path, printed: list[Path], broken: Mapping[int, str]) -> None:
     """Be the command line, in a process just forked."""
     for number, path in enumerate(printed, 1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        match broken.get(number):
+            case "closed":
+                continue  # further down: what is opened until then would take its place
+            case "deaf":
+                unread, deaf = os.pipe()
+                os.close(unread)
+                os.dup2(deaf, number)
+                os.close(deaf)
+            case "full":
+                os.dup2(os.open("/dev/full", os.O_WRONLY), number)
+            case _:
+                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(cwd)
     sys.argv = words
+    for number, how in broken.items():
+        if how == "closed":
+            os.close(number)
     from slash_cli import main
 
     main()

@@ -1,5 +1,6 @@
 """Bad input: one line that names the fault and the remedy, exit code 2, and nothing left behind."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -31,6 +32,11 @@ def _place(tmp_path: Path, corpus: Corpus, run: Run, bundle: Bundle) -> Path:
     soundfile.write(tmp_path / "short.wav", np.sin(np.arange(150)), 16_000)
     tone = np.sin(np.arange(16_000))
     soundfile.write(tmp_path / "tone.wav", tone, 16_000)
+    soundfile.write(tmp_path / "offset.wav", 0.1 * tone + 0.5, 16_000)
+    soundfile.write(tmp_path / "opposed.wav", np.stack([tone, -tone], axis=1), 16_000)
+    (tmp_path / "x.raw").write_bytes(bytes(1000))
+    (tmp_path / "healthy.xyz").write_text("of another program")
+    os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "cut.flac").write_bytes(_flac(tmp_path, tone)[:2000])
     shutil.copytree(bundle.path, tmp_path / "altered")
     graph = bytearray((tmp_path / "altered" / "sample_tier.onnx").read_bytes())
@@ -58,6 +64,20 @@ CASES = {
     "a damaged file": ("prepare cut.flac --out new", "cut.flac: "),
     "only silence": ("prepare silent.wav --out new", "every recording is silent"),
     "numbers that are none": ("prepare nan.wav --out new", "nan.wav: holds samples that are not finite"),
+    "a headerless file": ("prepare x.raw --out new", "x.raw: is not readable audio (no header says its rate"),
+    "an unknown format": (
+        "prepare healthy.xyz --out new",
+        "healthy.xyz: is in a format that is not read; convert it",
+    ),
+    "a pipe": ("prepare pipe.wav --out new", "pipe.wav: cannot be read as a recording (not a plain file)"),
+    "an offset": ("prepare offset.wav --out new", "offset.wav: has an offset from zero of 0.500 under sound of"),
+    "an offset's remedy": ("prepare offset.wav --out new", "pass --remove-dc, or pass --skip-bad"),
+    "opposed channels": ("prepare opposed.wav --out new", "opposed.wav: its channels cancel each other"),
+    "opposed channels' remedy": ("prepare opposed.wav --out new", "take one with --channel left"),
+    "several bad files": (
+        "prepare nothing.wav tone.wav text.wav x.raw --out new",
+        "3 files cannot be used: nothing.wav: holds no audio (remove it); text.wav: is not readable audio",
+    ),
     "no right channel": ("prepare tone.wav --channel right --out new", "tone.wav: is mono"),
     "splits over the whole": ("prepare tone.wav --valid 0.6 --test 0.6 --out new", "together under 1"),
     "a negative split": ("prepare tone.wav --valid -0.1 --out new", "at least 0"),
@@ -180,7 +200,7 @@ CASES = {
         "temperature 0.0: must be from 0.01 to 100",
     ),
     "a negative seed": ("generate bundle --out new.wav --seed -1", "seed -1"),
-    "an unknown format": ("generate bundle --out new.mp3", ".mp3 is not written"),
+    "a format that is not written": ("generate bundle --out new.mp3", ".mp3 is not written"),
     "forcing over a strange sidecar": ("generate bundle --out song.wav --force", "song.json: was not made by slash"),
     "a parent that is a file": ("generate bundle --out taken.wav/new.wav", "is a file, not a folder"),
     "another format beside it": ("generate bundle --out song.flac", "would take the sidecar of song.wav"),
@@ -205,7 +225,14 @@ CASES = {
         "damaged/clip.json: cannot be read as a clip's sidecar",
     ),
     "a gallery over a strange folder": ("gallery damaged --out taken --force", "was not made by slash gallery"),
-    "an unknown command": ("play", "No such command"),
+    "an unknown command": ("play", "No such command 'play'; choose from prepare, train"),
+    "the beginning of a command": ("gen", "No such command 'gen'; did you mean 'generate'?"),
+    "a mistyped command": ("trian corpus", "did you mean 'train'?"),
+    "minutes without end": ("train corpus --out new --preset tiny --minutes 1e400", "--minutes"),
+    "steps without end": ("train corpus --out new --preset tiny --steps " + "9" * 30, "--steps"),
+    "a preset without a name": ("train corpus --out new --preset=", "preset '' does not exist"),
+    "a checkpoint of any length": ("evaluate run corpus --checkpoint " + "9" * 5000, "is not a checkpoint"),
+    "a value of any length": ("train corpus --out new --set model.width=" + "[" * 5000, "--set model.width: 5,000"),
 }
 
 

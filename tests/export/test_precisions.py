@@ -91,9 +91,10 @@ def test_the_manifest_says_what_a_precision_costs(bundle: Bundle, run: Run, corp
 def test_without_its_corpus_a_bundle_is_compared_on_generated_audio(
     bundle: Bundle, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(run.metadata, "corpus", str(tmp_path / "gone"))
+    gone = run.metadata.corpus.model_copy(update={"path": str(tmp_path / "gone")})
+    monkeypatch.setattr(run, "metadata", run.metadata.model_copy(update={"corpus": gone}))
     excerpt = take_excerpt(bundle, run)
-    found = measure_fidelity(bundle, "fp16", excerpt)
+    found, _ = measure_fidelity(bundle, "fp16", excerpt)
     assert found.excerpt == "generated" and found.samples >= 8 * 15_000
     assert 0 < found.mean_kl < 1e-3
     # On audio drawn by fp32, the expected loss of fp16 is the KL divergence.

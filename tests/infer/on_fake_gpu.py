@@ -61,7 +61,7 @@ class FakeGpu(GpuGraphs):
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         session = open_session(content, name, options, ["CPUExecutionProvider"])
-        return _QueuedGraph(self, OnnxGraph(session, "cpu", lambda array: array.address))
+        return _QueuedGraph(self, OnnxGraph(session, name, "cpu", lambda array: array.address))
 
 
 class _QueuedGraph(Graph[GpuArray]):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slash_cli.lazy import COMMANDS, load_command, option_of
-from slash_infer.errors import Argument, UserError
+from slash_infer.errors import Argument, UserError, first_line, printable
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = sorted(
@@ -22,6 +22,29 @@ def test_an_error_is_one_line_of_what_it_has() -> None:
     assert str(UserError(Path("a.wav"), "is empty", "remove it")) == "a.wav: is empty; remove it"
     assert str(UserError(Argument("clips", 0), "must be 1 or more")) == "`clips` 0: must be 1 or more"
     assert str(UserError(None, "no engine works", "install one")) == "no engine works; install one"
+
+
+def test_an_error_is_printable_whatever_it_names() -> None:
+    error = UserError(Path("a\x1b[31m\nb\u202e.wav"), "holds \x9b2J\x00\x7f\u2028", "remove \udcff\ud800")
+    assert str(error) == r"a\x1b[31m\nb\u202e.wav: holds \x9b2J\x00\x7f\u2028; remove \xff\ud800"
+    assert str(error) == printable(str(error))  # once is enough
+    assert printable("naïve 木 \N{BOMB} \\ 'quoted'") == "naïve 木 \N{BOMB} \\ 'quoted'"
+    steering = [
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        *range(0x2028, 0x202F),
+        *range(0x2066, 0x206A),
+        0x61C,
+        0x200E,
+        0x200F,
+    ]
+    assert printable("".join(map(chr, steering))).isprintable()
+
+
+def test_what_others_say_is_shortened() -> None:
+    assert first_line(ValueError("\n\nbroken\nfurther")) == "broken"
+    assert first_line(ValueError()) == "ValueError"
+    assert len(first_line(ValueError("x" * 10**6))) < 400
 
 
 def test_arguments_are_renamed_in_every_part_but_values() -> None:

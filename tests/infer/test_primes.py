@@ -1,5 +1,6 @@
 """Recordings to continue: any rate, any channels, a part of them, as the model hears them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,30 @@ def test_the_same_part_is_heard_again_at_any_rate(bundle: Bundle, tmp_path: Path
     assert read_prime(path, bundle.manifest, start, seconds).sha256 == prime.sha256
 
 
+def test_a_prime_that_was_cut_off_is_taken_only_as_far_as_asked_for(bundle: Bundle, riff: Path) -> None:
+    data = riff.read_bytes()
+    riff.write_bytes(data[: len(data) // 2])
+    with pytest.raises(
+        UserError, match=r"is shorter than its header says: 1.0 of 2.0 s; repair it, or pass `prime_sec"
+    ):
+        read_prime(riff, bundle.manifest)
+    assert read_prime(riff, bundle.manifest, seconds=0.9).source.seconds == 0.9
+
+
+def test_a_recorder_that_lost_power_made_a_prime(bundle: Bundle, riff: Path) -> None:
+    whole = read_prime(riff, bundle.manifest)
+    data = riff.read_bytes()
+    size = data.index(b"data") + 4
+    riff.write_bytes(data[:size] + bytes(4) + data[size + 4 :])
+    assert read_prime(riff, bundle.manifest).sha256 == whole.sha256
+
+
+def test_a_pipe_is_no_prime(bundle: Bundle, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(UserError, match=r"`prime` .*a\.wav: cannot be read as a recording \(not a plain file\)"):
+        read_prime(tmp_path / "a.wav", bundle.manifest)
+
+
 def test_real_recordings_of_every_kind(bundle: Bundle, shared_audio: Path) -> None:
     for path in sorted((shared_audio / "mixed").iterdir()):
         assert read_prime(path, bundle.manifest, seconds=0.2).source.seconds == pytest.approx(0.2, abs=0.001)
@@ -68,10 +93,13 @@ def test_real_recordings_of_every_kind(bundle: Bundle, shared_audio: Path) -> No
         (-0.1, None, "choose from 0 to less than that"),
         (2.0, None, "is 2.00 s long"),
         (float("nan"), None, "`prime_start` nan"),
+        (float("inf"), None, "`prime_start` inf"),
+        (1e300, None, "`prime_start` 1e"),
         (0.0, 0.0, "must be over 0 and at most 2.00"),
         (1.5, 0.6, "must be over 0 and at most 0.50"),
         (0.0, float("nan"), "must be over 0"),
         (0.0, -1.0, "must be over 0"),
+        (0.0, float("inf"), "must be over 0"),
     ],
 )
 def test_parts_that_are_not_there_are_refused(

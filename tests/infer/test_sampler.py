@@ -1,5 +1,6 @@
 """The sampler: what a clip does and does not depend on, how it begins, and how it goes on."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -172,6 +173,23 @@ def test_what_was_not_saved_is_not_restored(bundle: Bundle, engine: Engine, tmp_
         np.savez(saved, **{**arrays, **change})
         with pytest.raises(UserError, match=says):
             Sampler.restore(saved, bundle, engine=engine)
+
+
+def test_a_saved_sampler_is_read_within_bounds(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.npz"
+    Sampler(bundle, engine=engine).save(saved)
+    arrays = dict(np.load(saved))
+    np.savez_compressed(saved, **arrays, bomb=np.zeros(10**8, np.uint8))
+    assert saved.stat().st_size < 10**6
+    with pytest.raises(UserError, match="it unpacks to more than its size"):
+        Sampler.restore(saved, bundle, engine=engine)
+    os.truncate(saved, 5 << 30)  # sparse
+    with pytest.raises(UserError, match=r"saved\.npz: cannot be read .* are the most"):
+        Sampler.restore(saved, bundle, engine=engine)
+    saved.unlink()
+    os.mkfifo(saved)
+    with pytest.raises(UserError, match="not a plain file"):
+        Sampler.restore(saved, bundle, engine=engine)
 
 
 def test_a_prime_is_continued_as_the_model_continues_it(bundle: Bundle, engine: Engine, run: Run) -> None:

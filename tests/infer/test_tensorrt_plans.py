@@ -16,12 +16,13 @@ from slash_infer.errors import UserError
 from slash_infer.runtimes.plan_cache import PlanCache, PlanKey
 from slash_infer.runtimes.prebuild import build_plans, make_builder
 from slash_infer.runtimes.protocol import Unavailable
-from slash_infer.runtimes.tensorrt_compiler import Compiler
+from slash_infer.runtimes.tensorrt_compiler import BATCHES, Compiler, batches_for
 from slash_train.config import load_preset, preset_names
 from slash_train.model import SampleRNN
 from slash_train.trained_model import TrainedModel
 
 TARGET = "8.9"
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "example-bundle"
 MOST_BESIDE_THE_WEIGHTS = 12_000_000  # bytes; a larger plan must have copied weights while unrolling
 
 
@@ -48,7 +49,7 @@ def test_every_preset_builds(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = SampleRNN(preset.model, preset.audio.codec.levels)
     write_unchecked(tmp_path, TrainedModel(model, preset, name, 0, None), ["fp16"])
-    plans = list(build_plans(Bundle(tmp_path), make_builder(TARGET)))
+    plans = list(build_plans(Bundle(tmp_path), make_builder(TARGET), BATCHES[:1]))
     assert len(plans) == 2 * (len(preset.model.frame_sizes) + 1)
     for plan in plans:
         assert plan.plan.stat().st_size == plan.plan_bytes
@@ -58,23 +59,35 @@ def test_every_preset_builds(name: str, tmp_path: Path) -> None:
 
 def test_what_a_cuda_graph_cannot_capture_is_refused() -> None:
     with pytest.raises(UserError, match=r"x\.onnx: its plan cannot be captured in a CUDA graph; use `engine`"):
-        Compiler().build(_loop().SerializeToString(), "x.onnx", TARGET)
+        Compiler().build(_loop().SerializeToString(), "x.onnx", BATCHES[1], TARGET)
 
 
 def test_what_is_no_graph_is_refused() -> None:
     with pytest.raises(UserError, match=r"x\.onnx: TensorRT cannot read it"):
-        Compiler().build(b"nothing", "x.onnx", TARGET)
+        Compiler().build(b"nothing", "x.onnx", BATCHES[1], TARGET)
 
 
 def test_a_plan_is_built_once(bundle: Bundle) -> None:
-    first, again = (list(build_plans(bundle, make_builder(TARGET))) for _ in range(2))
+    first, again = (list(build_plans(bundle, make_builder(TARGET), BATCHES[1:2])) for _ in range(2))
     assert all(plan.seconds > 0 for plan in first)
     assert [dataclasses.replace(plan, seconds=0.0) for plan in first] == again
 
 
+def test_each_range_of_clips_has_a_plan_of_its_own() -> None:
+    plans = list(build_plans(Bundle(EXAMPLE), make_builder(TARGET)))
+    graphs = {plan.graph for plan in plans}
+    assert [plan.batches for plan in plans] == list(BATCHES) * len(graphs)
+    assert len({plan.plan for plan in plans}) == len(plans)
+    assert {clips: batches_for(clips)[2] for clips in (1, 2, 16, 17, 256, 257, 4096)} == {
+        1: 1, 2: 16, 16: 16, 17: 256, 256: 256, 257: 4096, 4096: 4096
+    }  # fmt: skip
+    with pytest.raises(UserError, match="`clips` 4097: TensorRT's plans take at most 4096 side by side"):
+        batches_for(4097)
+
+
 def test_a_plan_for_another_driver_or_a_damaged_one_is_not_taken() -> None:
     cache = PlanCache()
-    key = PlanKey("0" * 64, "tensorrt_rtx", "1.7", "NVIDIA H200", "9.0", "580.1", recipe=1, batches=((1, 8, 1024),))
+    key = PlanKey("0" * 64, "tensorrt_rtx", "1.7", "NVIDIA H200", "9.0", "580.1", recipe=1, batches=(1, 8, 1024))
     cache.keep(key, b"a plan")
     assert cache.find(key) == b"a plan"
     for change in (
@@ -103,10 +116,10 @@ def test_a_cache_that_others_may_write_to_is_refused(bundle: Bundle) -> None:
 def test_a_plan_is_never_taken_from_a_bundle(bundle: Bundle, tmp_path: Path) -> None:
     """Plans are built from the graphs, whatever other files the bundle holds."""
     folder = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
-    for plan in build_plans(bundle, make_builder(TARGET)):
+    for plan in build_plans(bundle, make_builder(TARGET), BATCHES[1:2]):
         (folder / plan.plan.name).write_bytes(b"a trap")
     shutil.rmtree(PlanCache().path)
-    plans = list(build_plans(Bundle(folder), make_builder(TARGET)))
+    plans = list(build_plans(Bundle(folder), make_builder(TARGET), BATCHES[1:2]))
     assert all(plan.seconds > 0 and plan.plan.parent == PlanCache().path for plan in plans)
 
 

@@ -3,17 +3,20 @@
 import contextlib
 import json
 import os
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slash_export.scoring import BundleScorer
 from slash_infer.bundle import MANIFEST, Bundle, describe_file
 from slash_infer.bundle.onnx_file import check_self_contained
 from slash_infer.errors import UserError
@@ -257,6 +260,65 @@ def test_a_manifest_that_is_a_pipe(folder: Path) -> None:
     _refused(folder, "manifest.json: is not a plain file")
 
 
+@pytest.mark.parametrize("name", ["sample_tier.onnx", "frame_tier_1.initial.npy"])
+def test_a_file_that_is_a_pipe(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    _refused(folder, f"{name}: is missing from the bundle or not a plain file")
+
+
+def test_files_of_gigabytes_are_refused_unread(folder: Path) -> None:
+    with resource_limit(1 << 30):
+        os.truncate(folder / "sample_tier.onnx", 3 << 30)  # sparse: it takes no room
+        _refused(folder, "sample_tier.onnx: .* bytes, and .* are the most")
+        os.truncate(folder / MANIFEST, 3 << 30)
+        _refused(folder, "manifest.json: has over 1,048,576 bytes")
+
+
+@contextlib.contextmanager
+def resource_limit(extra_bytes: int) -> Iterator[None]:
+    """Let this process take so much memory more than it has, and no more."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + extra_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda content: content["frame_tiers"][1].update(frame_size=10**12), "frame_tiers.1.frame_size"),
+        (lambda content: content.update(width=10**9), "width"),
+        (lambda content: content["frame_tiers"][0].update(layers=10**6), "frame_tiers.0.layers"),
+        (lambda content: content.update(frame_tiers=content["frame_tiers"][:1] * 65), "frame_tiers"),
+        (lambda content: _tiers(content, (1, 1), (65536, 65536)), "at most 65536 calls of graphs"),
+        (lambda content: _tiers(content, (1024, 1024), (65536, 64), width=65536), "numbers for a clip"),
+        (lambda content: [entry.update(bytes=2**31 - 1) for entry in _graphs(content)], "at most 4294967296 bytes"),
+        (lambda content: content["provenance"].update(preset="x" * 1001), "provenance.preset"),
+        (lambda content: content["provenance"].update(step=10**30), "provenance.step"),
+        (lambda content: content["provenance"].update(valid_bits=float("nan")), "provenance.valid_bits"),
+        (lambda content: content["parity"].update(max_logit_difference=float("inf")), "parity.max_logit_difference"),
+    ],
+)
+def test_numbers_that_no_bundle_has(folder: Path, change: Callable[[dict[str, Any]], object], says: str) -> None:
+    _edit(folder, change)
+    _refused(folder, f"manifest.json: .*{says}")
+
+
+def _tiers(content: dict[str, Any], *sizes: tuple[int, int], width: int = 32) -> None:
+    for tier, (size, upsampling) in zip(content["frame_tiers"], sizes, strict=True):
+        tier.update(frame_size=size, hop=size, upsampling=upsampling)
+    content["sample_tier"].update(history=sizes[0][0])
+    content.update(width=width)
+
+
+def _graphs(content: dict[str, Any]) -> list[dict[str, Any]]:
+    return [entry for variant in content["variants"] for entry in (*variant["frame_tiers"], variant["sample_tier"])]
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -324,3 +386,227 @@ def test_a_codec_that_is_not_the_graphs(bundle: Bundle, tmp_path: Path) -> None:
 def test_a_fidelity_that_is_none(folder: Path, value: float) -> None:
     _edit(folder, lambda content: content["variants"][1]["fidelity"].update(mean_kl=value))
     _refused(folder, r"variants\.1\.fidelity\.mean_kl")
+
+
+def _tampered(folder: Path, name: str, change: Callable[[onnx.ModelProto], object]) -> None:
+    """Change a graph, and the manifest with it, as an attacker would."""
+    path = folder / name
+    model = onnx.load(path)
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    _described(folder, name)
+
+
+def _described(folder: Path, name: str) -> None:
+    """Let the manifest describe a file as it is now."""
+    entry = describe_file(folder / name).model_dump()
+
+    def change(content: dict[str, Any]) -> None:
+        states = [tier["initial_state"] for tier in content["frame_tiers"]]
+        for described in _graphs(content) + states:
+            if described["file"] == name:
+                described.update(entry)
+
+    _edit(folder, change)
+
+
+def _weight(model: onnx.ModelProto, dtype: int) -> Any:
+    for tensor in model.graph.initializer:
+        if tensor.data_type == dtype and tensor.raw_data:
+            return tensor
+    raise ValueError("there is no such weight")
+
+
+def _with(value: float, dtype: str) -> Callable[[onnx.ModelProto], None]:
+    """Return a change that puts a value into the middle of a weight."""
+
+    def change(model: onnx.ModelProto) -> None:
+        tensor = _weight(model, {"<f4": 1, "<f2": 10}[dtype])
+        numbers = np.frombuffer(tensor.raw_data, dtype).copy()
+        numbers[len(numbers) // 2] = value
+        tensor.raw_data = numbers.tobytes()
+
+    return change
+
+
+def _as_floats(model: onnx.ModelProto) -> None:
+    tensor = _weight(model, 1)
+    numbers = np.frombuffer(tensor.raw_data, "<f4").tolist()
+    tensor.ClearField("raw_data")
+    tensor.float_data.extend([*numbers[:-1], float("nan")])
+
+
+def _constant(model: onnx.ModelProto) -> None:
+    tensor = onnx.helper.make_tensor("", 1, [2], [1.0, float("inf")])
+    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["unused"], value=tensor))
+
+
+def _attribute(name: str, value: Any) -> Callable[[onnx.ModelProto], None]:
+    return lambda model: model.graph.node.insert(
+        0, onnx.helper.make_node("Constant", [], ["unused"], **{name: value})
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("frame_tier_1.onnx", _with(float("nan"), "<f4")),
+        ("sample_tier.onnx", _with(float("inf"), "<f4")),
+        ("sample_tier.onnx", _with(float("-inf"), "<f4")),
+        ("frame_tier_2.fp16.onnx", _with(float("nan"), "<f2")),
+        ("frame_tier_2.fp16.onnx", _with(float("inf"), "<f2")),
+        ("frame_tier_1.int8.onnx", _with(float("nan"), "<f4")),  # a scale or a bias
+        ("frame_tier_1.onnx", _as_floats),
+        ("frame_tier_1.onnx", _constant),
+        ("frame_tier_1.onnx", _attribute("value_float", float("nan"))),
+        ("frame_tier_1.onnx", _attribute("value_floats", [1.0, float("inf")])),
+    ],
+)
+def test_weights_that_are_not_finite(folder: Path, name: str, change: Callable[[onnx.ModelProto], None]) -> None:
+    _tampered(folder, name, change)
+    _refused(folder, f"{name}: holds a weight that is NaN or infinite")
+
+
+@pytest.mark.parametrize("dtype", [8, 11, 14, 16, 17])  # text, float64, complex, bfloat16, float8
+def test_weights_of_other_types(folder: Path, dtype: int) -> None:
+    _tampered(folder, "frame_tier_1.onnx", lambda model: _weight(model, 1).__setattr__("data_type", dtype))
+    _refused(folder, "frame_tier_1.onnx: holds a weight of a type that is not Slash's")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_initial_state_that_is_not_finite(folder: Path, value: float) -> None:
+    name = "frame_tier_1.initial.npy"
+    state = np.load(folder / name)
+    state[1, 0, 5] = value
+    np.save(folder / name, state)
+    _described(folder, name)
+    _refused(folder, f"{name}: holds a state that is NaN or infinite")
+
+
+def test_a_file_of_millions_of_fields() -> None:
+    with pytest.raises(UserError, match="is not an ONNX file with at most"):
+        check_self_contained(b"\x08\x01" * ((1 << 22) + 1), Path("x.onnx"))
+
+
+def _after(output: str, *nodes: onnx.NodeProto, **constants: object) -> Callable[[onnx.ModelProto], None]:
+    """Return a change that puts nodes between what a graph computed, OUTPUT_raw, and its output."""
+
+    def change(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                for i, name in enumerate(names):
+                    names[i] = f"{output}_raw" if name == output else name
+        model.graph.node.extend(nodes)
+        model.graph.initializer.extend(
+            onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+        )
+
+    return change
+
+
+def _binary(output: str, operator: str, value: object) -> Callable[[onnx.ModelProto], None]:
+    return _after(output, onnx.helper.make_node(operator, [f"{output}_raw", "k"], [output]), k=value)
+
+
+def _twice(output: str, axis: int) -> Callable[[onnx.ModelProto], None]:
+    return _after(output, onnx.helper.make_node("Concat", [f"{output}_raw"] * 2, [output], axis=axis))
+
+
+def _hidden_shape(output: str, sizes: list[int]) -> Callable[[onnx.ModelProto], None]:
+    """Let an output be zeros of so many times the declared sizes, which no analysis of the graph finds out."""
+    return _after(
+        output,
+        onnx.helper.make_node("Shape", [f"{output}_raw"], ["shape"]),
+        onnx.helper.make_node("Mul", ["shape", "k"], ["sizes"]),
+        onnx.helper.make_node("ConstantOfShape", ["sizes"], [output]),
+        k=np.array(sizes),
+    )
+
+
+def _negative_logarithm(model: onnx.ModelProto) -> None:
+    nodes = [("Neg", "nll_raw", "negative"), ("Log", "negative", "nll")]
+    _after("nll", *(onnx.helper.make_node(kind, [read], [made]) for kind, read, made in nodes))(model)
+
+
+NONSENSE = "its graphs draw codes that its codec does not have \\(sample_tier.onnx\\)"
+UNLIKELY = "its graphs give likelihoods that are not from 0 to 1 \\(sample_tier.onnx\\)"
+FAILS = "onnx: ONNX Runtime could not run it"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("sample_tier.onnx", _binary("codes", "Add", np.int32(1000)), f"sample_tier.{FAILS}"),
+        ("sample_tier.onnx", _binary("codes", "Sub", np.int32(1000)), NONSENSE),
+        ("sample_tier.onnx", _binary("codes", "Sub", np.int32(200)), NONSENSE),
+        ("sample_tier.onnx", _binary("nll", "Sub", np.float32(20)), UNLIKELY),
+        ("sample_tier.onnx", _binary("nll", "Div", np.float32(0)), UNLIKELY),
+        ("sample_tier.onnx", _negative_logarithm, UNLIKELY),
+        ("frame_tier_1.onnx", _binary("conditioning_out", "Div", np.float32(0)), UNLIKELY),
+        ("frame_tier_2.onnx", _binary("h_out", "Div", np.float32(0)), UNLIKELY),
+        ("frame_tier_1.onnx", _twice("conditioning_out", 0), f"frame_tier_1.{FAILS}"),
+        ("frame_tier_2.onnx", _twice("c_out", 1), f"frame_tier_2.{FAILS}"),
+        ("sample_tier.onnx", _twice("codes", 0), f"sample_tier.{FAILS}"),
+        ("sample_tier.onnx", _hidden_shape("nll", [2, 1]), f"sample_tier.{FAILS}"),
+        ("frame_tier_1.onnx", _hidden_shape("conditioning_out", [2**40, 1, 1]), f"frame_tier_1.{FAILS}"),
+        ("frame_tier_1.onnx", _hidden_shape("h_out", [0, 1, 1]), f"frame_tier_1.{FAILS}"),
+        ("frame_tier_2.onnx", _binary("h_out", "\x1b[31mEvil", np.float32(0)), "cannot load it"),
+    ],
+)
+def test_whatever_a_graph_does_is_one_line(
+    folder: Path, capfd: pytest.CaptureFixture[str], name: str, change: Callable[[onnx.ModelProto], None], says: str
+) -> None:
+    _tampered(folder, name, change)
+    with (
+        pytest.raises(UserError, match=says) as raised,
+        Sampler(Bundle(folder), 3, engine="cpu", precision="fp32") as s,
+    ):
+        s.generate(0.3)
+    assert str(raised.value).isprintable()
+    assert capfd.readouterr() == ("", "")  # a runtime's own lines would come before ours
+
+
+def test_a_codec_with_more_levels_than_the_graphs(folder: Path) -> None:
+    _edit(folder, lambda content: content["codec"].update(levels=65536))
+    with pytest.raises(UserError, match=r"onnx: ONNX Runtime could not run it \(.*out of data bounds"):
+        Sampler(Bundle(folder), engine="cpu", precision="fp32").codes(100)
+
+
+@pytest.mark.parametrize("levels", [100, 65536])
+def test_graphs_of_another_codec_are_not_scored(folder: Path, levels: int) -> None:
+    _edit(folder, lambda content: content["codec"].update(levels=levels))
+    with pytest.raises(UserError, match=f"has logits of 256 codes, and the manifest's codec has {levels}"):
+        BundleScorer(Bundle(folder))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_damage_to_a_graph_is_answered(folder: Path, bundle: Bundle, data: st.DataObject) -> None:
+    """Even where the manifest was written for the damaged file."""
+    name = data.draw(st.sampled_from(["frame_tier_1.onnx", "frame_tier_2.onnx", "sample_tier.onnx"]))
+    content = bytearray((bundle.path / name).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    (folder / name).write_bytes(content)
+    _described(folder, name)
+    with contextlib.suppress(UserError), Sampler(Bundle(folder), 2, engine="cpu", precision="fp32") as sampler:
+        sampler.codes(64)
+    shutil.copyfile(bundle.path / name, folder / name)
+    _described(folder, name)
+
+
+def test_names_in_a_graph_that_are_not_text(folder: Path, bundle: Bundle) -> None:
+    name = "sample_tier.onnx"
+    (folder / name).write_bytes((bundle.path / name).read_bytes().replace(b"batch", b"batc\xfa"))
+    _described(folder, name)
+    with pytest.raises(UserError, match=r"sample_tier\.onnx: has names that are not UTF-8"):
+        Engine(Bundle(folder), OnnxCpu())
+
+
+def test_a_bundle_that_does_not_exist(bundle: Bundle) -> None:
+    with pytest.raises(UserError, match=r"bundl: does not exist; did you mean .*/bundle\?"):
+        Bundle(bundle.path.with_name("bundl"))
+    with pytest.raises(UserError, match="elsewhere: does not exist; check the path"):
+        Bundle(bundle.path.parent / "no" / "elsewhere")
+    with pytest.raises(UserError, match="cannot be opened"):
+        Bundle("x" * 5000)

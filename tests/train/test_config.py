@@ -34,12 +34,28 @@ def test_overrides() -> None:
         ("training.learning_rate=nan", "finite"),
         ("audio.codec.kind=a-law", "'mu-law' or 'linear'"),
         ("audio.codec.levels=1", "greater than or equal to 2"),
+        ("training.batch_size=" + "9" * 5000, "5,000 characters, and 100 are the most"),
+        ("training.batch_size=" + "9" * 99, "training.batch_size"),
+        ("training.batch_size=" + "[" * 5000, "5,000 characters"),
+        ("training.batch_size=" + "[" * 99, "training.batch_size"),
+        ("training.batch_size=" + "{a=" * 33, "training.batch_size"),
+        ("training.batch_size=8\ntraining.seed=3", "takes one value, in one line"),
+        ("training.batch_size=8\rseed=3", "takes one value, in one line"),
+        ("training.batch_size=8\x00", "takes one value, in one line"),
+        ("training.batch_size=8 # lanes", "without a comment"),
+        ("training.batch_size=", "valid integer"),
+        ("training.seed=" + "9" * 20, "training.seed"),
+        ("training.learning_rate=1e400", "finite"),
+        ("training.steps=1e30", "training.steps"),
+        ("a" * 5000 + "=1", "no such key"),
+        ("a" * 5000, "write it as key=value"),
     ],
 )
 def test_bad_overrides(override: str, says: str) -> None:
     with pytest.raises(UserError) as fault:
         load_preset("tiny", [override])
     assert says in str(fault.value)
+    assert len(str(fault.value)) < 1000 and len(str(fault.value).splitlines()) == 1
 
 
 def test_unknown_preset_names_the_nearest() -> None:

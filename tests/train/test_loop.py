@@ -274,3 +274,43 @@ def test_a_signal_at_a_checkpoint_saves_once(corpus: Corpus, tiny: Preset, tmp_p
     done = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(10**6), context=context)
     assert done.stopped_by == signal.SIGTERM and done.step == 26
     assert done.run.checkpoints.find("last").trainer_state().valid_bits == done.best_bits is not None
+
+
+def test_a_corpus_that_was_moved_is_gone_on_with(
+    corpus: Corpus, recordings: Path, tiny: Preset, tmp_path: Path
+) -> None:
+    """It is known by what it holds."""
+    first, moved, run = tmp_path / "first", tmp_path / "moved", tmp_path / "run"
+    prepare([recordings], first)
+    loop.train(Corpus(first), run, "tiny", tiny, limits=loop.Limits(1), context=ON_CPU)
+    first.rename(moved)
+    prepare([recordings / "take-1.wav"], tmp_path / "other")
+    with pytest.raises(UserError) as fault:
+        _resume(Corpus(tmp_path / "other"), run, 2)
+    assert str(fault.value) == (
+        f"{tmp_path / 'other'}: is not the corpus the run was started on: it holds 1 recording, 0.1 minutes; "
+        f"that one held 4 recordings, 0.4 minutes; go on with that one, at {first}, which is gone: "
+        "where it was moved, give that, or start a new run on this one"
+    )
+    _resume(Corpus(moved), run, 2)
+    assert Run(run).corpus_path == moved
+    _resume(corpus, run, 3)  # the same, prepared elsewhere
+
+
+def test_a_run_that_diverges_before_its_first_checkpoint_is_not_to_be_gone_on_with(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    preset = load_preset("tiny", ["training.learning_rate=1e30"])
+    with pytest.raises(UserError, match=r"training diverged: .*; start a new run with a lower"):
+        loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(3), context=ON_CPU)
+
+
+def test_weights_that_are_not_finite_are_never_saved(recordings: Path, tmp_path: Path) -> None:
+    """Without a validation split nobody scores them."""
+    prepare([recordings], tmp_path / "corpus", valid=0, test=0)
+    preset = load_preset("tiny", ["training.learning_rate=1e39", "training.ema_decay=0.9"])
+    with pytest.raises(UserError, match=r"training diverged: .* is not finite after step 1; start a new run"):
+        loop.train(
+            Corpus(tmp_path / "corpus"), tmp_path / "run", "tiny", preset, limits=loop.Limits(1), context=ON_CPU
+        )
+    assert Run(tmp_path / "run").checkpoints.is_empty()

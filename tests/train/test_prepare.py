@@ -10,8 +10,9 @@ import soundfile
 
 from slash_infer.errors import UserError
 from slash_train.corpus import SPLITS, Corpus
+from slash_train.finding import find_recordings
 from slash_train.prepare import TARGET_PEAK, prepare
-from slash_train.recordings import SourceStats, decode, find_recordings
+from slash_train.recordings import SourceStats, decode
 from slash_train.splits import divide
 
 
@@ -98,7 +99,7 @@ def test_folders_are_searched_and_hidden_files_left_out(tmp_path: Path) -> None:
     (tmp_path / "deep" / ".trash").mkdir(parents=True)
     for name in ("b.wav", "deep/a.flac", "._b.wav", "deep/.trash/c.wav", "cover.jpg"):
         (tmp_path / name).write_bytes(b"")
-    found = find_recordings([tmp_path, tmp_path / "b.wav"])
+    found = find_recordings([tmp_path, tmp_path / "b.wav"]).recordings
     assert [str(path.relative_to(tmp_path)) for path in found] == ["b.wav", "deep/a.flac"]
 
 
@@ -137,7 +138,7 @@ def test_the_real_recordings(shared_audio: Path, tmp_path: Path) -> None:
 def test_a_file_named_twice_goes_in_once(tmp_path: Path) -> None:
     _tone(tmp_path / "a.wav")
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
-    found = find_recordings([tmp_path, tmp_path / "a.wav", tmp_path / "link" / "a.wav"])
+    found = find_recordings([tmp_path, tmp_path / "a.wav", tmp_path / "link" / "a.wav"]).recordings
     assert found == [tmp_path / "a.wav"]
 
 
@@ -164,3 +165,79 @@ def test_names_in_an_old_encoding(tmp_path: Path) -> None:
     manifest = prepare([tmp_path], tmp_path / "corpus", valid=0, test=0)
     assert [r.name for r in manifest.recordings] == ["caf\ufffd.wav"]
     assert Corpus(tmp_path / "corpus").manifest == manifest
+
+
+def _take(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-9000, 9000, 16_000).astype(np.int16)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_stay_in_one_split_and_it_is_said(tmp_path: Path, seed: int) -> None:
+    """Whatever their format, bit depth and number of channels, as long as the samples are the same."""
+    for i in range(6):
+        take = _take(10 * seed + i)
+        soundfile.write(tmp_path / f"a{i}.wav", take, 16_000)
+        soundfile.write(tmp_path / f"b{i}.flac", take, 16_000)
+        if i < 2:
+            soundfile.write(tmp_path / f"c{i}.aiff", np.stack([take, take], axis=1), 16_000, subtype="PCM_24")
+    manifest = prepare([tmp_path], tmp_path / "corpus", valid=0.2, test=0.2)
+    splits: dict[str, set[str]] = {}
+    for recording in manifest.recordings:
+        splits.setdefault(recording.name[1], set()).update(region.split for region in recording.regions)
+        original = f"a{recording.name[1]}.wav"
+        copied = () if recording.name == original else (f"the same audio as {original}, so in the same split",)
+        assert recording.remarks == copied
+    assert all(len(of_take) == 1 for of_take in splits.values())
+    assert all(manifest.length(split) > 0 for split in SPLITS)
+
+
+def test_copies_of_one_recording_are_cut_alike(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", _take(0), 16_000)
+    soundfile.write(tmp_path / "b.wav", _take(0), 16_000)
+    first, second = prepare([tmp_path], tmp_path / "corpus", valid=0.2, test=0.2).recordings
+    assert [(r.split, r.length) for r in first.regions] == [(r.split, r.length) for r in second.regions]
+
+
+def test_audio_that_differs_in_one_sample_is_no_copy(tmp_path: Path) -> None:
+    take = _take(0)
+    soundfile.write(tmp_path / "a.wav", take, 16_000)
+    take[8000] ^= 1
+    soundfile.write(tmp_path / "b.wav", take, 16_000)
+    soundfile.write(tmp_path / "c.wav", take, 8_000)
+    contents = [r.sha256 for r in prepare([tmp_path], tmp_path / "corpus", valid=0, test=0).recordings]
+    assert len(set(contents)) == 3
+
+
+def test_splits_without_copies_are_as_ever() -> None:
+    lengths = [1000 + 37 * (i * 7919 % 101) for i in range(12)]
+    divided = divide([f"{i}.wav" for i in range(12)], lengths, 0.2, 0.2)
+    assert [region.split for (region,) in divided] == [
+        "test",
+        "test",
+        "train",
+        "train",
+        "train",
+        "train",
+        "test",
+        "train",
+        "valid",
+        "train",
+        "valid",
+        "valid",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["AIFF", "CAF", "OGG", "AU", "W64", "RF64", "VOC", "MP3", "FLAC", "WAV"])
+def test_every_format_in_a_folder_is_used(tmp_path: Path, kind: str) -> None:
+    _tone(tmp_path / f"a.{kind.lower()}", how={"format": kind})
+    assert [r.name for r in prepare([tmp_path], tmp_path / "corpus", valid=0, test=0).recordings] == [
+        f"a.{kind.lower()}"
+    ]
+
+
+def test_names_that_become_the_same_are_numbered(tmp_path: Path) -> None:
+    for i, byte in enumerate((b"\xe8", b"\xe9")):
+        soundfile.write(tmp_path / "a.wav", _take(i), 16_000)
+        (tmp_path / "a.wav").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf" + byte + b".wav"))
+    names = [r.name for r in prepare([tmp_path], tmp_path / "corpus", valid=0, test=0).recordings]
+    assert names == ["caf\ufffd.wav", "caf\ufffd.wav (2)"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from slash_train.checkpoint import spaced
+from slash_train.checkpoint_store import spaced
 from slash_train.config import ModelConfig, TrainingConfig, load_preset, preset_names
 from slash_train.ema import EMA
 from slash_train.model import SampleRNN

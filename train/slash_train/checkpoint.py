@@ -1,64 +1,70 @@
-"""Saves and restores everything that a run needs to continue as if it had never stopped, without pickle.
+"""A checkpoint: everything that a run needs to continue as if it had never stopped, without pickle.
 
-A run's `checkpoints/` folder holds one directory per saved step, and `index.json` that names the last and the best of
-them. A directory is complete before the index names it, and the index is replaced atomically: whenever the process
-dies, the checkpoints that the index names can be loaded.
+`checksums.json` lists the SHA-256 of every other file, and each is compared when it is read.
 """
 
-import re
-import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from slash_infer.errors import UserError
-from slash_infer.files import atomic_directory, read_json, write_json
+from slash_infer.errors import UserError, first_fault
+from slash_infer.files import JSON_LIMIT, read_json
+from slash_train.config import Preset, fixed_differences
 from slash_train.model import SampleRNN, State
+from slash_train.stored import Finite, Natural
 from slash_train.streams import Position
+from slash_train.tensor_files import RESTORE, read_checked, read_tensors, scalar
 
-INDEX = "index.json"
+CHECKSUMS = "checksums.json"
 WEIGHTS = "model.safetensors"
 OPTIMISER = "optimiser.safetensors"
 EMA_WEIGHTS = "ema.safetensors"
 RNN_STATE = "state.safetensors"
 TRAINER_STATE = "trainer_state.json"
-CHECKPOINT = re.compile(r"step-\d{8,}")
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
-RESTORE = "restore it from a copy of the run"
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class UnloggedLoss(BaseModel):
     """The training loss since the last line of metrics."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    nll_sum: float = Field(default=0.0, allow_inf_nan=False)
+    nll_sum: Finite = 0.0
     """Negative log-likelihood in nats, summed over `samples`."""
-    samples: int = Field(default=0, ge=0)
+    samples: Natural = 0
 
 
 class TrainerState(BaseModel):
     """The JSON half of a checkpoint: how far the run is, and its position in the data."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    schema_version: Literal[2] = 2
-    step: int = Field(ge=0)
+    schema_version: Literal[3] = 3
+    preset: Preset
+    """The configuration that it was trained with."""
+    step: int = Field(ge=0, le=2**40)
     seconds: float = Field(ge=0, allow_inf_nan=False)
     """Wall-clock time of the run so far."""
-    best_bits: float | None = Field(allow_inf_nan=False)
+    best_bits: Finite | None
     """Lowest bits per sample on the validation split so far; None if it was never scored."""
-    valid_bits: float | None = Field(allow_inf_nan=False)
+    valid_bits: Finite | None
     """Bits per sample of this checkpoint on the validation split, if it was scored."""
     position: Position
     unlogged: UnloggedLoss
+
+
+class Checksums(BaseModel):
+    """The SHA-256 of every other file of a checkpoint, by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    files: dict[str, Sha256]
 
 
 @dataclass(frozen=True)
@@ -88,11 +94,25 @@ class Checkpoint:
         Raises:
             UserError: the file is missing or damaged.
         """
-        content = read_json(self.path / TRAINER_STATE, "a checkpoint", RESTORE)
+        path = self.path / TRAINER_STATE
+        content = read_checked(path, self._sha256(TRAINER_STATE), limit=JSON_LIMIT)
         try:
-            return TrainerState.model_validate(content)
-        except ValidationError:
-            raise UserError(self.path / TRAINER_STATE, "is damaged", RESTORE) from None
+            return TrainerState.model_validate_json(content)
+        except ValidationError as error:
+            raise UserError(path, f"is damaged ({first_fault(error)})", RESTORE) from None
+
+    def require_configuration(self, preset: Preset, source: Path) -> None:
+        """Check that a configuration is the one that this was trained with, but for what a run may change.
+
+        Args:
+            preset: the configuration.
+            source: the file it is from, for the message.
+
+        Raises:
+            UserError: another setting differs; the message lists all of these.
+        """
+        if differences := fixed_differences(self.trainer_state().preset, preset):
+            raise UserError(source, f"is not what {self.path} was trained with: {'; '.join(differences)}", RESTORE)
 
     def load_weights(self, model: SampleRNN, *, ema: bool = False) -> None:
         """Copy weights into `model`: the newest, which training continues with, or their EMA.
@@ -100,11 +120,7 @@ class Checkpoint:
         Raises:
             UserError: the file is missing, damaged, or from a model of another shape.
         """
-        name = EMA_WEIGHTS if ema else WEIGHTS
-        try:
-            model.load_state_dict(self._tensors(name))
-        except RuntimeError:
-            raise UserError(self.path / name, "does not fit the run's configuration", "was it moved?") from None
+        model.load_state_dict(self._tensors(EMA_WEIGHTS if ema else WEIGHTS, model.state_dict()))
 
     def load_optimiser(self, model: SampleRNN, optimiser: torch.optim.Optimizer) -> None:
         """Restore Adam's moments for every parameter of `model`.
@@ -114,7 +130,7 @@ class Checkpoint:
         """
         names = [name for name, _ in model.named_parameters()]
         expected = {
-            f"{moment}.{name}": parameter.shape if moment != "step" else torch.Size()
+            f"{moment}.{name}": parameter.detach() if moment != "step" else scalar()
             for name, parameter in model.named_parameters()
             for moment in ADAM_MOMENTS
         }
@@ -132,119 +148,26 @@ class Checkpoint:
             UserError: the file is missing, damaged, or from a model of another shape.
         """
         initial = model.initial_state(lanes)
-        names = _tier_names(len(initial))
-        saved = self._tensors(RNN_STATE, {name: state.shape for name, state in zip(names, initial, strict=True)})
+        names = tier_names(len(initial))
+        saved = self._tensors(RNN_STATE, dict(zip(names, initial, strict=True)))
         return [saved[name] for name in names]
 
-    def _tensors(self, name: str, expected: Mapping[str, torch.Size] | None = None) -> dict[str, Tensor]:
-        path = self.path / name
+    def _tensors(self, name: str, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+        return read_tensors(self.path / name, self._sha256(name), expected)
+
+    def _sha256(self, name: str) -> str:
+        path = self.path / CHECKSUMS
         try:
-            tensors = load_file(path)
-        except FileNotFoundError:
-            raise UserError(path, "is missing", RESTORE) from None
-        except SafetensorError as error:
-            raise UserError(path, f"is damaged ({error})", RESTORE) from None
-        for tensor, shape in (expected or {}).items():
-            if tensor not in tensors or tensors[tensor].shape != shape:
-                raise UserError(path, f"is damaged ({tensor} does not fit)", RESTORE)
-        return tensors
+            checksums = Checksums.model_validate(read_json(path, "a checkpoint", RESTORE)).files
+        except ValidationError as error:
+            raise UserError(path, f"is damaged ({first_fault(error)})", RESTORE) from None
+        if name not in checksums:
+            raise UserError(path, f"does not list {name}", RESTORE)
+        return checksums[name]
 
 
-class CheckpointStore:
-    """The `checkpoints/` folder of a run."""
-
-    def __init__(self, run: Path) -> None:
-        self._folder = run / "checkpoints"
-
-    def is_empty(self) -> bool:
-        """Return whether no checkpoint has been completed yet."""
-        return not (self._folder / INDEX).exists()
-
-    def find(self, which: str) -> Checkpoint:
-        """Return the checkpoint named `best` or `last`, or the one whose directory is `which`.
-
-        Raises:
-            UserError: there is no such checkpoint.
-        """
-        if which in ("best", "last"):
-            index = read_json(self._folder / INDEX, "a run with a checkpoint", "train it first")
-            path = self._folder / str(index.get(which))
-        else:
-            path = Path(which)
-        if not (path / TRAINER_STATE).is_file():
-            raise UserError(path, "is not a checkpoint", f"use best, last or a folder inside {self._folder}")
-        return Checkpoint(path)
-
-    def all(self) -> list[Checkpoint]:
-        """Return all checkpoints on disk, in the order of their steps."""
-        return [] if self.is_empty() else [Checkpoint(self._folder / name) for _, name in sorted(self._steps())]
-
-    def save(self, snapshot: TrainerSnapshot, *, best: bool, keep: int, every: int) -> None:
-        """Write a checkpoint, name it `last` (and `best`) in the index, and remove checkpoints not to be kept.
-
-        Args:
-            snapshot: what to write. Its step names the directory.
-            best: whether it is the best checkpoint so far.
-            keep: how many checkpoints to keep besides the best and the last.
-            every: steps between checkpoints.
-
-        Raises:
-            UserError: the disk is full, or cannot be written to.
-        """
-        name = f"step-{snapshot.trainer_state.step:08d}"
-        rnn_state = dict(zip(_tier_names(len(snapshot.rnn_state)), snapshot.rnn_state, strict=True))
-        with atomic_directory(self._folder / name) as folder:
-            _save_tensors(snapshot.model.state_dict(), folder / WEIGHTS)
-            if snapshot.ema is not None:
-                _save_tensors(snapshot.ema.state_dict(), folder / EMA_WEIGHTS)
-            _save_tensors(_moments(snapshot.model, snapshot.optimiser), folder / OPTIMISER)
-            _save_tensors(rnn_state, folder / RNN_STATE)
-            write_json(folder / TRAINER_STATE, snapshot.trainer_state.model_dump(mode="json"))
-        index_path = self._folder / INDEX
-        index = read_json(index_path, "a checkpoint index", RESTORE) if index_path.exists() else {}
-        index["last"] = name
-        if best or "best" not in index:
-            index["best"] = name
-        write_json(index_path, index)
-        self._thin({index["last"], index["best"]}, keep, every)
-
-    def _thin(self, named: set[str], keep: int, every: int) -> None:
-        """Remove all checkpoints but the named ones and those of the thinned history."""
-        steps = self._steps()
-        wanted = spaced([step for step, _ in steps], keep, every)
-        for step, name in steps:
-            if step not in wanted and name not in named:
-                shutil.rmtree(self._folder / name)
-
-    def _steps(self) -> list[tuple[int, str]]:
-        names = (path.name for path in self._folder.iterdir())
-        return [(int(name.removeprefix("step-")), name) for name in names if CHECKPOINT.fullmatch(name)]
-
-
-def spaced(steps: Sequence[int], keep: int, every: int) -> set[int]:
-    """Choose at most `keep` of `steps`: the multiples of the smallest power of two times `every` that leaves so few.
-
-    A later choice is always a subset of an earlier one and newer steps, so a history can be thinned as it grows.
-    """
-    stride = every
-    while max(steps, default=0) // stride > keep:
-        stride *= 2
-    return {step for step in steps if step % stride == 0}
-
-
-def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors that may be on any device.
-
-    Raises:
-        UserError: the disk is full, or cannot be written to.
-    """
-    try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-    except SafetensorError as error:
-        raise UserError(path, f"cannot be written ({error})", "make room and go on with `resume`") from None
-
-
-def _moments(model: SampleRNN, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+def moments(model: SampleRNN, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return Adam's moments by the names they are saved under."""
     return {
         f"{moment}.{name}": torch.as_tensor(optimiser.state[parameter][moment])
         for name, parameter in model.named_parameters()
@@ -252,5 +175,6 @@ def _moments(model: SampleRNN, optimiser: torch.optim.Optimizer) -> dict[str, Te
     }
 
 
-def _tier_names(tiers: int) -> list[str]:
+def tier_names(tiers: int) -> list[str]:
+    """Return the names that the RNN states of frame tiers are saved under."""
     return [f"tier_{k}" for k in range(1, tiers + 1)]

@@ -1,6 +1,5 @@
 """The configuration of a run: audio format, model shape and training recipe. Presets are TOML, validated strictly."""
 
-import difflib
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.fields import FieldInfo
 
 from slash_infer.codec import Codec
-from slash_infer.errors import Argument, UserError
+from slash_infer.errors import Argument, UserError, nearest
 
 # The limit is far beyond any machine's memory: it catches typing errors.
 Count = Annotated[int, Field(ge=1, le=65536)]
@@ -19,6 +18,10 @@ Layers = Annotated[int, Field(ge=1, le=64)]
 Steps = Annotated[int, Field(ge=1, le=2**40)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+LONGEST_VALUE = 100
+"""Characters of a value in text: enough for every setting, and too few for what would exhaust a parser."""
 
 
 class MayChange:
@@ -157,23 +160,30 @@ def require_resumable(old: Preset, new: Preset, run: Path) -> None:
     Raises:
         UserError: a setting differs that is not marked `MayChange`; the message lists all of these.
     """
+    if differences := fixed_differences(old, new):
+        raise UserError(run, f"cannot go on with another configuration: {'; '.join(differences)}", "start a new run")
+
+
+def fixed_differences(old: Preset, new: Preset) -> list[str]:
+    """Return in words each setting that differs and that is not marked `MayChange`."""
     before, after = _by_key(old), _by_key(new)
     changeable = {key for key, field in _leaf_fields(Preset) if MAY_CHANGE in field.metadata}
-    differences = [
+    return [
         f"{key} is {before[key]}, not {after[key]}"
         for key in before
         if before[key] != after[key] and key not in changeable
     ]
-    if differences:
-        raise UserError(run, f"cannot go on with another configuration: {'; '.join(differences)}", "start a new run")
 
 
 def _by_key(preset: Preset) -> dict[str, Any]:
-    return {
-        f"{section}.{name}": value
-        for section, values in preset.model_dump(mode="json").items()
-        for name, value in values.items()
-    }
+    return {key: _at(preset, key) for key, _ in _leaf_fields(Preset)}
+
+
+def _at(settings: Any, key: str) -> Any:
+    """Return a setting by its dotted key, as JSON has it."""
+    for name in key.split("."):
+        settings = getattr(settings, name)
+    return list(settings) if isinstance(settings, tuple) else settings
 
 
 def preset_names() -> list[str]:
@@ -190,7 +200,7 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
             the nearest existing name.
     """
     if name not in preset_names():
-        raise UserError(None, f"preset '{name}' does not exist", _nearest(name, preset_names()))
+        raise UserError(None, f"preset '{_shortened(name)}' does not exist", nearest(name, preset_names()))
     text = resources.files("slash_train").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
     return _change(tomllib.loads(text), overrides, source=f"preset '{name}'")
 
@@ -226,22 +236,32 @@ def _apply(tables: dict[str, Any], override: str) -> None:
     """Set one dotted key of `tables` in place, from text like `training.batch_size=8`."""
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UserError(Argument("overrides", override), "write it as key=value, for example training.batch_size=8")
+        argument = Argument("overrides", _shortened(override))
+        raise UserError(argument, "write it as key=value, for example training.batch_size=8")
     _check_key(key)
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word is a string
+    value = _parse(key, text)
     *path, last = key.split(".")
     for part in path:
         tables = tables.setdefault(part, {})
     tables[last] = value
 
 
+def _parse(key: str, text: str) -> Any:
+    """Return the value that the text behind a key stands for."""
+    if len(text) > LONGEST_VALUE:
+        raise UserError(Argument("overrides", key), f"{len(text):,} characters, and {LONGEST_VALUE} are the most")
+    if not text.isprintable() or "#" in text:
+        raise UserError(Argument("overrides", key), "takes one value, in one line and without a comment")
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word is a string
+
+
 def _check_key(key: str) -> None:
     keys = [name for name, _ in _leaf_fields(Preset)]
     if key not in keys:
-        raise UserError(Argument("overrides", key), "no such key", _nearest(key, keys))
+        raise UserError(Argument("overrides", _shortened(key)), "no such key", nearest(key, keys))
 
 
 def _leaf_fields(model: type[BaseModel], prefix: str = "") -> list[tuple[str, FieldInfo]]:
@@ -260,11 +280,9 @@ def _first_fault(error: ValidationError) -> tuple[str, str | None]:
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f"{key}: no such key", _nearest(key, [name for name, _ in _leaf_fields(Preset)])
+        return f"{key}: no such key", nearest(key, [name for name, _ in _leaf_fields(Preset)])
     return f"{key}: {fault['msg'].removeprefix('Value error, ')}".removeprefix(": "), None
 
 
-def _nearest(name: str, choices: list[str]) -> str:
-    """Return a question that suggests the nearest choice or, when none is near, the list of choices."""
-    near = difflib.get_close_matches(name, choices, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(choices)}"
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

@@ -5,6 +5,8 @@ is mono at the corpus's sample rate and not yet quantised: one corpus serves eve
 """
 
 import hashlib
+import os
+import re
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -13,20 +15,31 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from slash_infer.audio.recording import RATES
 from slash_infer.errors import UserError, first_fault
-from slash_infer.files import read_json
+from slash_infer.files import open_plain_file, read_json
 from slash_train.choices import Channel, Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 MANIFEST = "corpus.json"
+REMEDY = "prepare the corpus again"
 MADE_BY: Literal["slash prepare"] = "slash prepare"
 SAMPLES = "samples.npy"
+LARGEST = 1 << 42
+"""Bytes of the largest `samples.npy`: more than two years at 16 kHz."""
+READ_BYTES = 1 << 20
+HEADER_BYTES = 256
+_HEADER = re.compile(  # of the only kind of .npy that is written; numpy's own reader evaluates what is there
+    rb"\x93NUMPY\x01\x00..\{'descr': '<i2', 'fortran_order': False, 'shape': \((\d{1,19}),\), \} *\n", re.DOTALL
+)
+MODEL = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+SHA256 = r"^[0-9a-f]{64}$"
 
 
 class Region(BaseModel):
     """A contiguous part of one recording that belongs to one split; `start` is an index into `samples.npy`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = MODEL
 
     split: Split
     start: int = Field(ge=0)
@@ -36,18 +49,24 @@ class Region(BaseModel):
 class Recording(BaseModel):
     """One source file, and what was measured in it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = MODEL
 
-    name: str
-    source_rate: int
+    name: str = Field(min_length=1)
+    sha256: str = Field(pattern=SHA256)
+    """Of the decoded audio: equal for the same audio in another format."""
+    source_rate: int = Field(ge=RATES[0], le=RATES[-1])
     """Sample rate of the source in Hz."""
-    peak: float
+    peak: float = Field(ge=0)
     """Largest absolute sample after resampling and before the gain; 1 is full scale."""
-    clipped: int
+    level_db: float
+    """Root mean square, without an offset from zero and before the gain, in dB of full scale; at least -200."""
+    clipped: int = Field(ge=0)
     """Number of source samples at full scale."""
-    silent_seconds: float
+    silent_seconds: float = Field(ge=0)
     """Total length of the 50 ms blocks whose peak is below -60 dBFS."""
-    regions: tuple[Region, ...]
+    remarks: tuple[str, ...] = ()
+    """What is odd about it."""
+    regions: tuple[Region, ...] = Field(min_length=1)
 
     @property
     def length(self) -> int:
@@ -55,18 +74,32 @@ class Recording(BaseModel):
         return sum(region.length for region in self.regions)
 
 
+class LeftOutRecording(BaseModel):
+    """A source file that could not be used."""
+
+    model_config = MODEL
+
+    name: str
+    why: str
+
+
 class CorpusManifest(BaseModel):
     """The contents of `corpus.json`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = MODEL
 
     made_by: Literal["slash prepare"] = MADE_BY
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     sample_rate: int = Field(ge=1000, le=192_000)
     channel: Channel
     gain_db: float
     """Gain applied to every recording alike."""
-    recordings: tuple[Recording, ...]
+    offsets_removed: bool
+    """Whether offsets from zero were taken out."""
+    samples_sha256: str = Field(pattern=SHA256)
+    """Of the file `samples.npy`."""
+    recordings: tuple[Recording, ...] = Field(min_length=1)
+    left_out: tuple[LeftOutRecording, ...] = ()
 
     @model_validator(mode="after")
     def _regions_tile_the_samples(self) -> Self:
@@ -74,6 +107,16 @@ class CorpusManifest(BaseModel):
         starts = accumulate((region.length for region in regions), initial=0)
         if any(region.start != start for region, start in zip(regions, starts, strict=False)):
             raise ValueError("regions must follow one another without gap or overlap")
+        return self
+
+    @model_validator(mode="after")
+    def _recordings_add_up(self) -> Self:
+        names = [recording.name for recording in self.recordings]
+        if len(set(names)) < len(names):
+            raise ValueError("two recordings have the same name")
+        for recording in self.recordings:
+            if recording.silent_seconds * self.sample_rate > recording.length + 1:
+                raise ValueError(f"{recording.name} is silent for longer than it is")
         return self
 
     def regions(self, split: Split) -> list[Region]:
@@ -88,6 +131,8 @@ class CorpusManifest(BaseModel):
 class Corpus:
     """A corpus opened for reading. The samples stay on disk: `pcm` is memory-mapped.
 
+    They are compared with their checksum first, at a gigabyte or two (some ten hours at 16 kHz) per second.
+
     Args:
         path: a directory made by `slash prepare`.
 
@@ -101,14 +146,9 @@ class Corpus:
         try:
             self.manifest = CorpusManifest.model_validate(content)
         except ValidationError as error:
-            raise UserError(path / MANIFEST, first_fault(error), "prepare the corpus again") from None
-        try:
-            self.pcm: npt.NDArray[np.int16] = np.load(path / SAMPLES, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(path / SAMPLES, f"cannot be read ({error})", "prepare the corpus again") from None
+            raise UserError(path / MANIFEST, first_fault(error), REMEDY) from None
         expected = sum(self.manifest.length(split) for split in SPLITS)
-        if self.pcm.dtype != np.int16 or self.pcm.shape != (expected,):
-            raise UserError(path / SAMPLES, f"does not match {MANIFEST}", "prepare the corpus again")
+        self.pcm = _open_samples(path / SAMPLES, expected, self.manifest.samples_sha256)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of `corpus.json`: the same recordings prepared in the same way give the same one."""
@@ -126,3 +166,28 @@ class Corpus:
     def length(self, split: Split) -> int:
         """Return the number of samples in a split."""
         return self.manifest.length(split)
+
+
+def _open_samples(path: Path, length: int, sha256: str) -> npt.NDArray[np.int16]:
+    """Map `length` samples, int16, after a check of the file's header and checksum.
+
+    Raises:
+        UserError: the file does not hold them.
+    """
+    try:
+        with open_plain_file(path, "a corpus's samples", REMEDY, limit=LARGEST) as file:
+            header = _HEADER.match(file.read(HEADER_BYTES))
+            there = os.fstat(file.fileno()).st_size
+            if header is None or int(header[1]) != length or there != header.end() + 2 * length:
+                raise UserError(path, f"is damaged: it is not the {length:,} samples of {MANIFEST}", REMEDY)
+            file.seek(0)
+            digest = hashlib.sha256()
+            for block in iter(lambda: file.read(READ_BYTES), b""):
+                digest.update(block)
+            if digest.hexdigest() != sha256:
+                raise UserError(path, f"is damaged: its checksum is not the one in {MANIFEST}", REMEDY)
+            return np.memmap(file, np.dtype("<i2"), "r", header.end(), (length,))
+    except FileNotFoundError:
+        raise UserError(path.parent, f"is damaged: it has no {path.name}", REMEDY) from None
+    except OSError as error:
+        raise UserError(path, f"cannot be read ({error.strerror})", REMEDY) from None

@@ -30,5 +30,5 @@ def draw_learning_curve(run: Run, png: Path, baselines: Mapping[str, float] | No
     axes.set(xlabel="minutes of training", ylabel="bits per sample", xlim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend()
-    with atomic_file(png) as part:
+    with atomic_file(png, force=True) as part:
         figure.savefig(part, format="png", dpi=100)

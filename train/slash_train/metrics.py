@@ -1,7 +1,9 @@
 """The metrics that a run logs, one line of `metrics.jsonl` at a time."""
 
 from pydantic import BaseModel, ConfigDict
-from torch.utils.tensorboard import SummaryWriter
+
+from slash_train.event_file import EventFile
+from slash_train.stored import Finite, Natural
 
 
 class Metrics(BaseModel):
@@ -9,25 +11,25 @@ class Metrics(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    step: int
+    step: Natural
     """Optimiser steps so far."""
-    samples: int
+    samples: Natural
     """Audio samples trained on so far."""
-    seconds: float
+    seconds: Finite
     """Wall-clock time of the run so far, added up over resumptions."""
-    train_bits: float
+    train_bits: Finite
     """Bits per sample on the training windows, measured before each update."""
-    valid_bits: float | None = None
+    valid_bits: Finite | None = None
     """Bits per sample on the validation split, if it was scored at this step."""
-    samples_per_second: float
+    samples_per_second: Finite
     """Training speed, without validation and saving."""
-    gradient_norm: float
+    gradient_norm: Finite
     """Global norm of the last step's gradient before clipping."""
-    learning_rate: float
+    learning_rate: Finite
     """Learning rate of the last step."""
 
 
-def write_scalars(board: SummaryWriter, metrics: Metrics) -> None:
+def write_scalars(board: EventFile, metrics: Metrics) -> None:
     """Write metrics to TensorBoard, at their step."""
     scalars = {
         "bits_per_sample/train": metrics.train_bits,

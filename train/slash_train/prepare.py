@@ -4,29 +4,46 @@ There are two passes. The first decodes every recording into a temporary float32
 applies one gain to all recordings and writes int16.
 """
 
+import hashlib
+import io
+import itertools
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
 from slash_train.choices import Channel
-from slash_train.corpus import MADE_BY, MANIFEST, SAMPLES, CorpusManifest, Recording
-from slash_train.recordings import SourceStats, decode, find_recordings
+from slash_train.corpus import MADE_BY, MANIFEST, SAMPLES, CorpusManifest, LeftOutRecording, Recording
+from slash_train.finding import LeftOut, find_recordings, together
+from slash_train.measurement import DriftRemover, Measurement
+from slash_train.recordings import decode
+from slash_train.screening import check, check_loudest, drowned, remarks
 from slash_train.splits import divide
 
 TARGET_PEAK = 10 ** (-1 / 20)  # the loudest sample of the corpus ends up at -1 dBFS
 SILENT_PEAK = 10 ** (-120 / 20)  # below this, a recording is nothing but rounding noise
-SILENCE = 10 ** (-60 / 20)  # a block whose peak is below -60 dBFS counts as silent
-SILENCE_BLOCKS_PER_SECOND = 20
+QUIETEST = 1e-10  # of full scale: the least level that is told apart from none
 COPY_SAMPLES = 1 << 20
 
-Advance = Callable[[str], None]
-"""Called with the name of each recording once it has been decoded."""
+Advance = Callable[[str, int], None]
+"""Called with the name of each recording once it has been decoded, and the number of all recordings."""
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A recording in the temporary file of decoded samples."""
+
+    path: Path
+    start: int
+    """In samples."""
+    measured: Measurement
+    """As it was written."""
+    remarks: list[str]
 
 
 def prepare(
@@ -37,8 +54,11 @@ def prepare(
     channel: Channel = "mix",
     valid: float = 0.1,
     test: float = 0.1,
+    remove_dc: bool = False,
+    skip_bad: bool = False,
     force: bool = False,
-    advance: Advance = lambda _: None,
+    advance: Advance = lambda *_: None,
+    left_out: Callable[[LeftOut], object] = lambda _: None,
 ) -> CorpusManifest:
     """Make the corpus `out` from audio files and folders.
 
@@ -49,15 +69,18 @@ def prepare(
         channel: how several channels are reduced to one.
         valid: fraction to hold out for validation, 0 for none.
         test: fraction to hold out for testing, 0 for none.
+        remove_dc: take out offsets from zero, and what else changes slower than about once a second.
+        skip_bad: leave out recordings that cannot be used; otherwise one is enough to fail.
         force: replace an existing corpus at `out`.
         advance: called after each recording.
+        left_out: called with everything in the sources that did not go into the corpus.
 
     Returns:
         the manifest, as written to `corpus.json`.
 
     Raises:
-        UserError: a fraction or the rate is out of range, there are no recordings or an unreadable one, all are
-            silent, or `out` exists.
+        UserError: a fraction or the rate is out of range, there are no recordings, or some that cannot be used (it
+            names them all), all are silent, or `out` exists.
     """
     if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
         raise UserError(
@@ -65,93 +88,138 @@ def prepare(
         )
     if not 1000 <= sample_rate <= 192_000:
         raise UserError(Argument("sample_rate", sample_rate), "must be from 1000 to 192000 Hz")
-    paths = find_recordings(sources)
+    found = find_recordings(sources)
+    paths = found.recordings
     check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=paths)
-    with atomic_directory(out) as folder:
-        decoded = folder / "decoded.float32"
-        measured = []
-        with decoded.open("wb") as sink:
+    faults = list(found.faults)
+    with atomic_directory(out, force=force, metadata=MANIFEST, made_by=MADE_BY) as folder:
+        temporary = folder / "decoded.float32"
+        decoded: list[_Decoded] = []
+        with temporary.open("wb") as sink:
             for path in paths:
-                measured.append(_decode_and_measure(path, sample_rate, channel, sink.write))
-                advance(path.name)
-        peak = max(m.peak for m in measured)
+                start = sink.tell()
+                try:
+                    measured, remarks = _decode_and_measure(path, sample_rate, channel, remove_dc, sink.write)
+                    decoded.append(_Decoded(path, start // 4, measured, remarks))
+                except UserError as fault:
+                    faults.append(fault)
+                    sink.seek(start)
+                    sink.truncate()
+                advance(path.name, len(paths))
+        _leave_out_too_loud(decoded, faults)
+        if faults and not (skip_bad and decoded):
+            raise together(faults)
+        peak = max(d.measured.peak for d in decoded)
         if peak < SILENT_PEAK:
             raise UserError(sources[0], "every recording is silent", "nothing can be learned from it")
         gain = TARGET_PEAK / peak
-        _write_pcm(decoded, folder / SAMPLES, gain)
-        decoded.unlink()
-        names = _names(paths)
-        divided = divide(names, [m.length for m in measured], valid, test)
+        sha256 = _write_pcm(temporary, folder / SAMPLES, decoded, gain)
+        temporary.unlink()
         manifest = CorpusManifest(
             sample_rate=sample_rate,
             channel=channel,
             gain_db=float(20 * np.log10(gain)),
-            recordings=tuple(
-                Recording(
-                    name=name,
-                    source_rate=m.stats.rate,
-                    peak=m.peak,
-                    clipped=m.stats.clipped,
-                    silent_seconds=m.silent_samples / sample_rate,
-                    regions=tuple(regions),
-                )
-                for name, m, regions in zip(names, measured, divided, strict=True)
-            ),
+            offsets_removed=remove_dc,
+            samples_sha256=sha256,
+            recordings=_describe(decoded, sample_rate, valid, test),
+            left_out=tuple(LeftOutRecording(name=_text(str(f.subject)), why=f.fault) for f in faults),
         )
         if manifest.length("train") == 0:
             raise UserError(sources[0], "nothing is left to train on", "lower `valid` and `test`")
         write_json(folder / MANIFEST, manifest.model_dump())
+    for file in found.left_out:
+        left_out(file)
+    for each in faults:
+        left_out(LeftOut(Path(str(each.subject)), each.fault))
     return manifest
 
 
-class _Measurement:
-    """Measures one recording, at the corpus's rate, while it is decoded."""
-
-    def __init__(self, sample_rate: int) -> None:
-        self.stats = SourceStats()
-        self.length = 0
-        self.peak = 0.0
-        self.silent_samples = 0
-        self._block = max(1, sample_rate // SILENCE_BLOCKS_PER_SECOND)
-        self._remainder: npt.NDArray[np.float32] = np.zeros(0, np.float32)
-
-    def add(self, samples: npt.NDArray[np.float32]) -> None:
-        self.length += len(samples)
-        self.peak = max(self.peak, float(np.abs(samples).max(initial=0.0)))
-        pending = np.concatenate([self._remainder, samples])
-        whole = len(pending) // self._block * self._block
-        self._count_silence(pending[:whole].reshape(-1, self._block))
-        self._remainder = pending[whole:]
-
-    def finish(self) -> None:
-        if len(self._remainder):
-            self._count_silence(self._remainder[np.newaxis])
-
-    def _count_silence(self, blocks: npt.NDArray[np.float32]) -> None:
-        silent = np.abs(blocks).max(axis=1, initial=0.0) < SILENCE
-        self.silent_samples += int(np.count_nonzero(silent)) * blocks.shape[1]
-
-
 def _decode_and_measure(
-    path: Path, sample_rate: int, channel: Channel, write: Callable[[bytes], int]
-) -> _Measurement:
-    measure = _Measurement(sample_rate)
-    for block in decode(path, sample_rate, channel, measure.stats):
-        measure.add(block)
-        write(block.tobytes())
-    measure.finish()
-    if measure.length == 0:
+    path: Path, sample_rate: int, channel: Channel, remove_dc: bool, write: Callable[[bytes], int]
+) -> tuple[Measurement, list[str]]:
+    """Decode, check and write one recording; return its measures as written, and what is odd about it."""
+    found, written = Measurement(sample_rate), Measurement(sample_rate)
+    remover = DriftRemover(sample_rate)
+    for block in decode(path, sample_rate, channel, found.stats):
+        found.add(block)
+        if not remove_dc:
+            write(block.tobytes())
+            continue
+        for part in remover.add(block):
+            written.add(part)
+            write(part.tobytes())
+    found.finish()
+    if found.length == 0:
         raise UserError(path, f"is shorter than one sample at {sample_rate} Hz", "remove it")
-    return measure
+    check(path, found, remove_dc=remove_dc)
+    if not remove_dc:
+        return found, remarks(found)
+    for part in remover.finish():
+        written.add(part)
+        write(part.tobytes())
+    written.finish()
+    written.stats = found.stats
+    return written, remarks(found)
 
 
-def _write_pcm(decoded: Path, out: Path, gain: float) -> None:
-    """Scale the float32 samples in `decoded` by `gain` and write them to `out`, an int16 .npy file."""
-    header = {"descr": "<i2", "fortran_order": False, "shape": (decoded.stat().st_size // 4,)}
-    with decoded.open("rb") as source, out.open("wb") as target:
-        np.lib.format.write_array_header_1_0(target, header)
-        while block := source.read(4 * COPY_SAMPLES):
-            target.write(to_pcm16(np.frombuffer(block, np.float32) * gain).astype("<i2").tobytes())
+def _leave_out_too_loud(decoded: list[_Decoded], faults: list[UserError]) -> None:
+    """Take those recordings out of `decoded` that are so loud that others would be lost; add what is wrong."""
+    while decoded:
+        loudest = max(decoded, key=lambda d: d.measured.peak)
+        peak = loudest.measured.peak
+        lost = drowned([d.measured for d in decoded], TARGET_PEAK / peak) if peak >= SILENT_PEAK else []
+        try:
+            check_loudest(loudest.path, peak, [decoded[i].path for i in lost])
+        except UserError as fault:
+            faults.append(fault)
+            decoded.remove(loudest)
+        else:
+            return
+
+
+def _describe(decoded: Sequence[_Decoded], sample_rate: int, valid: float, test: float) -> tuple[Recording, ...]:
+    names = _names([d.path for d in decoded])
+    lengths = [d.measured.length for d in decoded]
+    contents = [d.measured.stats.sha256 for d in decoded]
+    first = dict(zip(reversed(contents), reversed(names), strict=True))
+    recordings = []
+    for name, d, regions in zip(names, decoded, divide(names, lengths, valid, test, contents), strict=True):
+        said, original = list(d.remarks), first[d.measured.stats.sha256]
+        if original != name:
+            said.append(f"the same audio as {original}, so in the same split")
+        recordings.append(
+            Recording(
+                name=name,
+                sha256=d.measured.stats.sha256,
+                source_rate=d.measured.stats.rate,
+                peak=d.measured.peak,
+                level_db=float(20 * np.log10(max(d.measured.level, QUIETEST))),
+                clipped=d.measured.stats.clipped,
+                silent_seconds=d.measured.silent_samples / sample_rate,
+                remarks=tuple(said),
+                regions=tuple(regions),
+            )
+        )
+    return tuple(recordings)
+
+
+def _write_pcm(temporary: Path, out: Path, decoded: Sequence[_Decoded], gain: float) -> str:
+    """Scale recordings in a file of float32 by `gain`; write `out`, an int16 .npy file, and return its SHA-256."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<i2", "fortran_order": False, "shape": (sum(d.measured.length for d in decoded),)}
+    )
+    digest = hashlib.sha256(header.getvalue())
+    with temporary.open("rb") as source, out.open("wb") as target:
+        target.write(header.getvalue())
+        for recording in decoded:
+            source.seek(4 * recording.start)
+            for first in range(0, recording.measured.length, COPY_SAMPLES):
+                block = np.fromfile(source, np.float32, min(COPY_SAMPLES, recording.measured.length - first))
+                pcm = to_pcm16(block * gain).astype("<i2").tobytes()
+                digest.update(pcm)
+                target.write(pcm)
+    return digest.hexdigest()
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -160,6 +228,18 @@ def _names(paths: Sequence[Path]) -> list[str]:
         names = ["/".join(path.parts[-depth:]) for path in paths]
         if len(set(names)) == len(names):
             break
-    return [
-        os.fsencode(name).decode("utf-8", errors="replace") for name in names
-    ]  # the bytes of old file names may not be valid UTF-8
+    return _distinct([_text(name) for name in names])
+
+
+def _text(name: str) -> str:
+    """Return a file name as text: the bytes of old ones may not be valid UTF-8."""
+    return os.fsencode(name).decode("utf-8", errors="replace")
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Number the names that are the same as one before."""
+    distinct: dict[str, None] = {}
+    for name in names:
+        numbered = (f"{name} ({count})" for count in itertools.count(2))
+        distinct[next(each for each in itertools.chain([name], numbered) if each not in distinct)] = None
+    return list(distinct)

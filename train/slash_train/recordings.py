@@ -1,49 +1,23 @@
-"""Finds recordings on disk and decodes them block by block, to mono at the target sample rate."""
+"""Decodes recordings block by block, to mono at the target sample rate."""
 
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 
+from slash_infer.audio.decoder import Frames
+from slash_infer.audio.recording import open_recording, shortfall
 from slash_infer.errors import UserError
 from slash_train.choices import Channel
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
-BLOCK_FRAMES = 1 << 16  # decoded at a time, which bounds the memory however long the file is
+Mono = npt.NDArray[np.float32]
 ABSURD = 1e6  # times full scale: float formats allow it, but no recording is that loud
+STRIDE = 7  # of the frames whose power is measured
 FULL_SCALE = 32767 / 32768  # from here on a sample counts as clipped: the end of the 16-bit range
-
-
-def find_recordings(sources: Sequence[Path]) -> list[Path]:
-    """Return the audio files in `sources`: files as given, and those in and under folders, sorted by path.
-
-    Hidden files are left out (macOS writes `._take1.wav` beside `take1.wav` on shared disks), and a file that is
-    named twice is returned once.
-
-    Raises:
-        UserError: a source does not exist, or nothing was found.
-    """
-    found: dict[Path, Path] = {}
-    for source in sources:
-        if source.is_dir():
-            inside = (path.relative_to(source) for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
-            visible = sorted(path for path in inside if not any(part.startswith(".") for part in path.parts))
-            files = [source / path for path in visible if (source / path).is_file()]
-        elif source.is_file():
-            files = [source]
-        else:
-            raise UserError(source, "no such file or folder", "check the path")
-        for file in files:
-            found.setdefault(file.resolve(), file)  # the same file twice could end up in two splits
-    if not found:
-        kinds = ", ".join(sorted(suffix[1:].upper() for suffix in SUFFIXES))
-        raise UserError(sources[0], "holds no recordings", f"put {kinds} files there or name another folder")
-    return list(found.values())
 
 
 @dataclass
@@ -56,45 +30,76 @@ class SourceStats:
     """Sample rate of the file in Hz."""
     clipped: int = 0
     """Samples at full scale, over all channels."""
+    channel_power: float = 0.0
+    """Mean square of the channels without their offsets, averaged over them."""
+    mixed_power: float = 0.0
+    """The same of the channel that they became."""
+    sha256: str = ""
+    """Of the mono samples before resampling, and their rate: the same for the same audio in another format."""
+    remarks: list[str] = field(default_factory=list)
+    """What is not as it should be in the file."""
 
 
-def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -> Iterator[npt.NDArray[np.float32]]:
+def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -> Iterator[Mono]:
     """Yield `path` as mono float32 blocks [n] at `sample_rate` Hz (soxr, high quality).
 
     Args:
-        path: WAV, FLAC, OGG, MP3 or anything else libsndfile reads, at any rate, depth and channel count.
+        path: anything that `slash_infer.audio` reads, at any depth and channel count.
         sample_rate: the target rate in Hz.
         channel: `mix` averages all channels; `left` and `right` take the first and the second.
         stats: filled in while the file is decoded.
 
     Raises:
-        UserError: the file is not audio, damaged or empty, holds numbers that are not finite, or lacks the right
-            channel asked for.
+        UserError: the file is not audio or empty, holds numbers that are not finite, or lacks the right channel asked
+            for.
     """
-    try:
-        path.open("rb").close()  # raises OSError with a reason, which libsndfile does not give
-        with soundfile.SoundFile(os.fsencode(path)) as file:  # bytes: the name may not be valid UTF-8
-            stats.rate = file.samplerate
-            if channel == "right" and file.channels < 2:
+    with open_recording(path) as decoder:
+        stats.rate = decoder.rate
+        resampler = soxr.ResampleStream(decoder.rate, sample_rate, 1, dtype="float32")
+        digest = hashlib.sha256(f"{decoder.rate} Hz".encode())
+        channels, mixed = _Power(), _Power()
+        for block in decoder.blocks():
+            if channel == "right" and block.shape[1] < 2:
                 raise UserError(path, "is mono and has no right channel", "use `channel` mix or left")
-            resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
-            while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                mono = _one_channel(block, channel)
-                if not np.abs(mono).max() < ABSURD:  # catches NaN, too
-                    raise UserError(path, "holds samples that are not finite, or absurd", "repair or remove it")
-                stats.frames += len(block)
-                stats.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
-                yield resampler.resample_chunk(mono)
-            if stats.frames == 0:
-                raise UserError(path, "holds no audio", "remove it")
-            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-    except soundfile.LibsndfileError as error:
-        raise UserError(path, f"is not readable audio ({error.error_string})", "repair or remove it") from None
-    except OSError as error:
-        raise UserError(path, f"cannot be read ({error.strerror})", "check its permissions") from None
+            mono = _one_channel(block, channel)
+            if not np.abs(mono).max() < ABSURD:  # catches NaN, too
+                raise UserError(path, "holds samples that are not finite, or absurd", "repair or remove it")
+            stats.frames += len(block)
+            stats.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
+            digest.update((mono + np.float32(0)).astype("<f4").tobytes())  # -0 becomes 0
+            if channel == "mix" and block.shape[1] > 1:
+                channels.add(block[::STRIDE])
+                mixed.add(mono[::STRIDE, np.newaxis])
+            yield resampler.resample_chunk(mono)
+        if stats.frames == 0:
+            raise UserError(path, "holds no audio", "remove it")
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        stats.channel_power, stats.mixed_power = channels.mean(), mixed.mean()
+        stats.sha256 = digest.hexdigest()
+        stats.remarks += decoder.remarks
+        short = shortfall(decoder, stats.frames)
+        if short is not None:
+            stats.remarks.insert(0, short)
 
 
-def _one_channel(block: npt.NDArray[np.float32], channel: Channel) -> npt.NDArray[np.float32]:
+class _Power:
+    """The mean square of samples in several channels, block by block."""
+
+    def __init__(self) -> None:
+        self._power = 0.0
+        self._frames = 0
+
+    def add(self, block: Frames) -> None:
+        """Count a block, [n, channels]. An offset within the block does not count."""
+        sound = block - np.einsum("ij->j", block) / np.float32(len(block))  # einsum takes one thread, and no time
+        self._power += float(np.einsum("ij,ij->", sound, sound)) / block.shape[1]
+        self._frames += len(block)
+
+    def mean(self) -> float:
+        return self._power / self._frames if self._frames else 0.0
+
+
+def _one_channel(block: Frames, channel: Channel) -> Mono:
     """Reduce samples [n, channels] to one channel, [n]."""
     if channel == "mix":
         return np.asarray(np.mean(block, axis=1), np.float32)

@@ -1,25 +1,30 @@
 """The directory of a training run: its metadata, metrics and checkpoints."""
 
+import json
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any
 
-from slash_infer import __version__
-from slash_infer.errors import UserError
-from slash_infer.files import atomic_directory, atomic_file, read_json, write_json
-from slash_train.checkpoint import CheckpointStore
-from slash_train.config import Preset, parse_preset
+from pydantic import ValidationError
+
+from slash_infer.errors import UserError, first_fault
+from slash_infer.files import atomic_directory, atomic_file, open_plain_file, read_json, sweep_below, write_json
+from slash_train.append import append
+from slash_train.checkpoint_store import CheckpointStore
+from slash_train.config import Preset
 from slash_train.corpus import Corpus
 from slash_train.metrics import Metrics
 from slash_train.model import SampleRNN
+from slash_train.run_lock import training_lock
+from slash_train.run_metadata import MADE_BY, RunMetadata, UsedCorpus
 from slash_train.trained_model import TrainedModel
 
 METADATA = "run.json"
-MADE_BY = "slash train"
-SCHEMA_VERSION = 2
 METRICS = "metrics.jsonl"
+METRICS_LIMIT = 1 << 30
+"""Bytes of metrics that are read: a hundred million steps have as many."""
 CURVE = "learning_curve.png"
 PREVIEWS = "previews"
 TENSORBOARD = "tensorboard"
@@ -37,43 +42,73 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.metadata = read_json(path / METADATA, "a run", "make one with slash train")
-        if self.metadata.get("schema_version") != SCHEMA_VERSION or "preset" not in self.metadata:
-            raise UserError(path / METADATA, "is damaged, or from another version of Slash", "train anew")
-        self.preset = parse_preset(self.metadata["preset"], source=str(path / METADATA))
+        content = read_json(path / METADATA, "a run", "make one with slash train")
+        try:
+            self.metadata = RunMetadata.model_validate_json(json.dumps(content))
+        except ValidationError as error:
+            fault = f"is damaged, or from another version of Slash ({first_fault(error)})"
+            raise UserError(path / METADATA, fault, "restore it from a copy of the run, or train anew") from None
         self.checkpoints = CheckpointStore(path)
 
     @classmethod
-    def create(cls, path: Path, preset_name: str, preset: Preset, corpus: Corpus) -> "Run":
-        """Make the directory `path` for a new run, replacing what exists there."""
-        content: dict[str, Any] = {
-            "made_by": MADE_BY,
-            "schema_version": SCHEMA_VERSION,
-            "slash_version": __version__,
-            "preset_name": preset_name,
-            "preset": preset.model_dump(mode="json"),
-            "corpus": str(corpus.path.resolve()),
-            "corpus_sha256": corpus.fingerprint(),
-        }
-        with atomic_directory(path) as folder:
-            write_json(folder / METADATA, content)
-        return cls(path)
+    @contextmanager
+    def create(
+        cls,
+        path: Path,
+        preset_name: str,
+        preset: Preset,
+        corpus: Corpus,
+        warn: Callable[[str], None],
+        *,
+        force: bool = False,
+    ) -> Iterator["Run"]:
+        """Make the directory `path` for a new run, and hold its lock during the body.
 
-    def change(self, preset: Preset) -> None:
-        """Change the configuration that the run continues with."""
-        self.metadata["preset"] = preset.model_dump(mode="json")
-        write_json(self.path / METADATA, self.metadata)
-        self.preset = preset
+        Raises:
+            UserError: the run to replace is being trained.
+        """
+        metadata = RunMetadata(preset_name=preset_name, preset=preset, corpus=UsedCorpus.describe(corpus))
+        with ExitStack() as locks:
+            if (path / METADATA).is_file():
+                locks.enter_context(training_lock(path, warn))
+            with atomic_directory(path, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
+                write_json(folder / METADATA, metadata.model_dump(mode="json"))
+                locks.enter_context(training_lock(folder, warn))  # it is locked from the moment it appears
+            yield cls(path)
+
+    def require_corpus(self, corpus: Corpus) -> None:
+        """Check that a corpus is the one that the run was started on, wherever it is by now.
+
+        Raises:
+            UserError: it holds other recordings, or the same prepared in another way.
+        """
+        begun, given = self.metadata.corpus, UsedCorpus.describe(corpus)
+        if begun.sha256 != given.sha256:
+            raise UserError(
+                corpus.path,
+                f"is not the corpus the run was started on: it holds {given.size}; that one held {begun.size}",
+                f"go on with that one, at {begun.place}, or start a new run on this one",
+            )
+
+    def change(self, preset: Preset, corpus: Corpus) -> None:
+        """Change the configuration that the run continues with, and where its corpus is."""
+        self.metadata = self.metadata.model_copy(update={"preset": preset, "corpus": UsedCorpus.describe(corpus)})
+        write_json(self.path / METADATA, self.metadata.model_dump(mode="json"))
+
+    @property
+    def preset(self) -> Preset:
+        """The configuration that the run continues with."""
+        return self.metadata.preset
 
     @property
     def preset_name(self) -> str:
         """The preset that the run was started from."""
-        return str(self.metadata.get("preset_name"))
+        return self.metadata.preset_name
 
     @property
     def corpus_path(self) -> Path:
-        """Where the run's corpus was when the run was started."""
-        return Path(str(self.metadata.get("corpus")))
+        """Where the run's corpus was when training was last started."""
+        return Path(self.metadata.corpus.path)
 
     def load_model(self, which: str) -> TrainedModel:
         """Load the model of a checkpoint, on the CPU, with the EMA of the weights if the run keeps one.
@@ -85,6 +120,7 @@ class Run:
             UserError: there is no such checkpoint, or it is damaged.
         """
         checkpoint = self.checkpoints.find(which)
+        checkpoint.require_configuration(self.preset, self.path / METADATA)
         model = SampleRNN(self.preset.model, self.preset.audio.codec.levels)
         checkpoint.load_weights(model, ema=self.preset.training.ema_decay > 0)
         state = checkpoint.trainer_state()
@@ -94,34 +130,42 @@ class Run:
         """Yield the logged metrics in order, without a last line that a killed process left incomplete.
 
         Raises:
-            UserError: a line is damaged.
+            UserError: a line is damaged, or the file is not a plain one.
         """
-        path = self.path / METRICS
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-        for line in text[: text.rfind("\n") + 1].splitlines():
+        path, remedy = self.path / METRICS, "restore it from a copy of the run"
+        try:
+            with open_plain_file(path, "metrics", remedy, limit=METRICS_LIMIT) as file:
+                content = file.read()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UserError(path, f"cannot be read ({error.strerror})", remedy) from None
+        for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
             try:
                 yield Metrics.model_validate_json(line)
             except ValueError:
-                raise UserError(path, "has a damaged line", "remove the line") from None
+                raise UserError(path, f"line {number} is damaged", f"{remedy}, or remove the line") from None
 
-    def log(self, metrics: Metrics) -> None:
-        """Append one line of metrics and flush it to disk: no checkpoint may exist without the metrics before it."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(metrics.model_dump_json(exclude_none=True) + "\n")
-            file.flush()
+    def log(self, *metrics: Metrics) -> None:
+        """Append lines of metrics and flush them to disk: no checkpoint may exist without the metrics before it.
+
+        Raises:
+            OSError: the disk is full, or cannot be written to. Nothing was appended.
+        """
+        with FileIO(self.path / METRICS, "ab") as file:
+            append(file, _as_lines(metrics))
             os.fsync(file.fileno())
 
     def clear_leftovers(self) -> None:
         """Remove the incomplete files and directories of a killed process."""
-        for pattern in (".*.part", ".*.old"):
-            for leftover in list(self.path.rglob(pattern)):
-                if leftover.is_dir():
-                    shutil.rmtree(leftover)
-                else:
-                    leftover.unlink(missing_ok=True)  # it may have been in a folder just removed
+        sweep_below(self.path)
 
     def forget_metrics_after(self, step: int) -> None:
         """Remove the metrics of later steps, which a resumed run will log again."""
         kept = [metrics for metrics in self.metrics() if metrics.step <= step]
-        with atomic_file(self.path / METRICS) as part:
-            part.write_text("".join(m.model_dump_json(exclude_none=True) + "\n" for m in kept), encoding="utf-8")
+        with atomic_file(self.path / METRICS, force=True) as part:
+            part.write_bytes(_as_lines(kept))
+
+
+def _as_lines(metrics: Iterable[Metrics]) -> bytes:
+    return "".join(f"{line.model_dump_json(exclude_none=True)}\n" for line in metrics).encode()

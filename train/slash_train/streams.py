@@ -18,6 +18,7 @@ from slash_infer.errors import UserError
 from slash_train.choices import Split
 from slash_train.config import Preset
 from slash_train.corpus import Corpus
+from slash_train.stored import Natural
 
 NO_TARGET = -100  # PyTorch's cross-entropy ignores this target
 
@@ -88,17 +89,41 @@ class WindowReader:
         return Window(codes, targets, np.array([offset == 0 for _, offset in lanes]))
 
 
+class PositionError(ValueError):
+    """A position is not in the corpus."""
+
+
 class Position(BaseModel):
     """A position in the training data, sufficient to continue exactly there."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    epoch: int = 0
+    epoch: Natural = 0
     """Number of the current pass over the clips, from 0."""
-    drawn: int = 0
+    drawn: Natural = 0
     """Clips of this epoch that lanes have started."""
-    lanes: list[tuple[int, int]] = []
+    lanes: list[tuple[Natural, Natural]] = []
     """(clip number, offset in samples) of the next window of every lane."""
+
+    def require_within(self, clips: Sequence[Clip], lanes: int) -> None:
+        """Check that this is a position in some clips.
+
+        Args:
+            clips: the clips of the training split.
+            lanes: the number of lanes.
+
+        Raises:
+            PositionError: it is not, for the reason it says.
+        """
+        if len(self.lanes) != lanes:
+            raise PositionError(f"it has {len(self.lanes)} lanes and the configuration {lanes}")
+        if self.drawn > len(clips):
+            raise PositionError(f"{self.drawn} clips were drawn, and an epoch has {len(clips)}")
+        for clip, offset in self.lanes:
+            if clip >= len(clips):
+                raise PositionError(f"a lane is in clip {clip}, and there are {len(clips)}")
+            if offset >= clips[clip].length:
+                raise PositionError(f"a lane is at sample {offset} of clip {clip}, which has {clips[clip].length}")
 
 
 @dataclass(frozen=True)
@@ -126,6 +151,7 @@ class TrainingStream:
 
     Raises:
         UserError: the training split has fewer clips than there are lanes, or is shorter than one window.
+        PositionError: the position is not in this corpus.
     """
 
     def __init__(
@@ -138,6 +164,8 @@ class TrainingStream:
         self._window = recipe.window
         self._seed = recipe.seed
         self._lanes = lanes
+        if position is not None:
+            position.require_within(self._clips, recipe.batch_size)
         self._position = position.model_copy(deep=True) if position else Position()
         self._order = self._shuffled(self._position.epoch)
         if not self._position.lanes:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slash_infer.errors import UserError
 from slash_train.checkpoint import Checkpoint, TrainerSnapshot, TrainerState, UnloggedLoss
 from slash_train.config import Preset
+from slash_train.divergence import diverged
 from slash_train.ema import EMA
 from slash_train.loader import Batch
 from slash_train.metrics import Metrics
@@ -31,6 +31,7 @@ class Trainer:
     """
 
     def __init__(self, preset: Preset, device: torch.device, workers: Workers) -> None:
+        self.preset = preset
         self.recipe = preset.training
         self.workers = workers
         self.lanes = workers.lanes(self.recipe.batch_size)
@@ -46,6 +47,8 @@ class Trainer:
         """Position in the data after the newest step; None before the first."""
         self.step, self.seconds = 0, 0.0
         self.best_bits: float | None = None
+        self.saved = False
+        """Whether the run has a checkpoint."""
         self._wrapped = workers.wrap(self.model)
         self._nll_sum = torch.zeros((), dtype=torch.float64, device=device)  # in nats, since the last line of metrics
         self._samples = 0  # likewise
@@ -90,11 +93,9 @@ class Trainer:
         first = self.step - len(self._unchecked) + 1
         for step, (norm, draw) in enumerate(self._unchecked, first):
             if not norm.isfinite():
-                raise UserError(
-                    "training diverged",
+                raise diverged(
                     f"the gradient of step {step} is not finite, on windows of {', '.join(draw.recordings)}",
-                    "go on from the last checkpoint, which is from before, with `resume` `overrides` "
-                    "training.learning_rate=... (lower), or start a new run",
+                    saved=self.saved,
                 )
         self._unchecked.clear()
 
@@ -109,7 +110,7 @@ class Trainer:
             UserError: training has diverged.
         """
         self.require_finite()
-        nll_sum = self.workers.sum(self._nll_sum).item()
+        nll_sum = self._sum_nll()
         metrics = Metrics(
             step=self.step,
             samples=self.step * self.recipe.batch_size * self.recipe.window,
@@ -121,6 +122,17 @@ class Trainer:
         )
         self._nll_sum, self._samples = torch.zeros_like(self._nll_sum), 0
         return metrics
+
+    def _sum_nll(self) -> float:
+        """Return the loss since the last line of metrics, over the lanes of all workers.
+
+        Raises:
+            UserError: it is not finite: training has diverged.
+        """
+        total = float(self.workers.sum(self._nll_sum).item())
+        if not math.isfinite(total):
+            raise diverged(f"the training loss up to step {self.step} is not finite", saved=self.saved)
+        return total
 
     @property
     def epoch(self) -> int:
@@ -137,14 +149,18 @@ class Trainer:
 
         Args:
             valid_bits: score of the current weights on the validation split, if they were scored.
+
+        Raises:
+            UserError: training has diverged.
         """
         return TrainerState(
+            preset=self.preset,
             step=self.step,
             seconds=self.seconds,
             best_bits=self.best_bits,
             valid_bits=valid_bits,
             position=self.position or Position(),
-            unlogged=UnloggedLoss(nll_sum=self.workers.sum(self._nll_sum).item(), samples=self._samples),
+            unlogged=UnloggedLoss(nll_sum=self._sum_nll(), samples=self._samples),
         )
 
     def snapshot(self, valid_bits: float | None) -> TrainerSnapshot:
@@ -181,6 +197,7 @@ class Trainer:
         self.position = trainer_state.position
         self.step, self.seconds = trainer_state.step, trainer_state.seconds
         self.best_bits = trainer_state.best_bits
+        self.saved = True
         if self.workers.is_main:
             self._nll_sum += trainer_state.unlogged.nll_sum
         self._samples = trainer_state.unlogged.samples

@@ -1,5 +1,6 @@
 """Writes audio files: WAV, FLAC and OGG, tagged with their origin."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from slash_infer._version import __version__
 from slash_infer.audio.sinks import Sink
 from slash_infer.choices import Bits
 from slash_infer.codec import to_pcm16
-from slash_infer.errors import UserError, first_line
+from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_file
 
 SUBTYPES: dict[str, dict[int, str]] = {
@@ -60,7 +61,7 @@ class AudioFile(Sink):
 
 
 @contextmanager
-def audio_file(path: Path, sample_rate: int, bits: Bits, tags: Tags) -> Iterator[AudioFile]:
+def audio_file(path: Path, sample_rate: int, bits: Bits, tags: Tags, *, force: bool = False) -> Iterator[AudioFile]:
     """Write a mono file, which appears when the body has ended, complete, or not at all.
 
     Args:
@@ -68,25 +69,24 @@ def audio_file(path: Path, sample_rate: int, bits: Bits, tags: Tags) -> Iterator
         sample_rate: in Hz.
         bits: of a sample, one of those that SUBTYPES has for the suffix.
         tags: stored in the file.
+        force: whether a file that is there may be replaced.
 
     Raises:
         UserError: it cannot be written there.
     """
     suffix = path.suffix.lower()
-    with atomic_file(path) as part:
+    with atomic_file(path, force=force) as part:
         try:
             opened = soundfile.SoundFile(
-                part,
+                os.fsencode(part),  # bytes: the name may not be valid in the locale's encoding
                 "w",
                 samplerate=sample_rate,
                 channels=1,
                 format=FORMATS[suffix],
                 subtype=SUBTYPES[suffix][bits],
             )
-        except (soundfile.LibsndfileError, UnicodeEncodeError) as error:
-            raise UserError(
-                f"{str(path)!r}", f"cannot be written ({first_line(error)})", "choose another `out`"
-            ) from None
+        except soundfile.LibsndfileError as error:
+            raise UserError(path, f"cannot be written ({error.error_string})", "choose another `out`") from None
         with opened:
             opened.title, opened.comment, opened.software = tags.title, tags.comment, f"Slash {__version__}"
             file = AudioFile(path, opened)
@@ -97,7 +97,7 @@ def audio_file(path: Path, sample_rate: int, bits: Bits, tags: Tags) -> Iterator
 def _check_complete(path: Path, part: Path, written: int) -> None:
     """Check that every sample arrived: if the disk fills up at the end, the FLAC encoder reports no error."""
     try:
-        there = soundfile.info(part).frames
+        there = soundfile.info(os.fsencode(part)).frames
     except soundfile.LibsndfileError:
         there = 0
     if there != written:
@@ -105,7 +105,16 @@ def _check_complete(path: Path, part: Path, written: int) -> None:
 
 
 def most_samples(suffix: str, bits: Bits) -> int | None:
-    """Return how many samples fit in a file with this suffix; None if there is no practical limit."""
+    """Return how many samples fit in a file with this suffix; None if there is no practical limit.
+
+    Raises:
+        UserError: no such files are written, or not with so many bits.
+    """
+    choices = SUBTYPES.get(suffix.lower())
+    if choices is None:
+        raise UserError(suffix, "is not written", f"choose {', '.join(SUBTYPES)}")
+    if bits not in choices:
+        raise UserError(Argument("bits", bits), f"a {suffix} file takes {' or '.join(map(str, choices))}")
     return WAV_BYTES // (bits // 8) if suffix == ".wav" else None
 
 

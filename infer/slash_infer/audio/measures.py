@@ -6,13 +6,14 @@ nothing of music: they find failures, and leave taste to ears.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
 
+BLOCK = 1 << 16  # samples looked at together
 FLOOR = 1e-12  # of power: -120 dB of full scale
 FRAME_SECONDS = 0.064  # of each Fourier transform
 SILENT_DB = -50.0  # of full scale: quieter frames are silent
@@ -48,54 +49,113 @@ class Measures:
 
 
 def measure(samples: npt.NDArray[np.floating], sample_rate: int, surprise: float | None = None) -> Measures:
-    """Measure a clip.
+    """Measure a clip that is in memory, [T]. The arguments are those of `Meter`."""
+    meter = Meter(sample_rate)
+    meter.add(samples)
+    return meter.measures(surprise)
+
+
+class Meter:
+    """Measures a clip block by block: memory hardly grows with the clip.
 
     Args:
-        samples: in [-1, 1], [T].
         sample_rate: in Hz.
-        surprise: the model's bits per sample for the clip, minus its bits per sample for recordings; None if unknown,
-            which leaves its factor out of the score.
-
-    Returns:
-        the level; the share of silence; spectral flatness, the geometric over the arithmetic mean of the power
-        spectrum; movement, the change of level in a third-octave band from one quarter of a second to the next,
-        averaged over the bands, its median over time; the faults found; and the score: the audible share, times
-        1 - flatness / 0.5, times movement / (movement + 3 dB), times 2 ** -|surprise|.
     """
-    x = np.asarray(samples if len(samples) else [0.0], np.float64)
-    spectra = _power_spectra(x, sample_rate)
-    audible = spectra.sum(axis=1) > 10 ** (SILENT_DB / 10)
-    silent = 1.0 - float(audible.mean())
-    flatness = float(np.median(_flatness(spectra[audible]))) if audible.any() else 0.0
-    movement = _movement(spectra, sample_rate)
-    present: dict[Fault, bool] = {
-        "silence": silent > MOSTLY_SILENT,
-        "noise": flatness > NOISE_FLATNESS,
-        "held tone": movement < HELD_TONE_DB and len(x) >= LONG_ENOUGH * sample_rate,
-    }
-    faults = tuple(fault for fault, is_present in present.items() if is_present)
-    score = (1 - silent) * max(0.0, 1 - flatness / NOISE_FLATNESS) * movement / (movement + 3)
-    return Measures(
-        level_db=float(_decibels(np.mean(x**2, keepdims=True))[0]),
-        silent=silent,
-        flatness=flatness,
-        movement_db=movement,
-        faults=faults[:1],  # noise and silence do not move, either
-        score=score * 2 ** -abs(surprise or 0.0),
-    )
+
+    def __init__(self, sample_rate: int) -> None:
+        self._rate = sample_rate
+        self._size = 2 * max(2, round(FRAME_SECONDS * sample_rate / 2))
+        self._bands = _bands(self._size // 2 + 1, sample_rate)
+        self._rest: Float64 = np.zeros(0)
+        self._length, self._squares = 0, 0.0
+        self._frames: list[_Frames] = []
+
+    def add(self, samples: npt.NDArray[np.floating]) -> None:
+        """Take the next samples, in [-1, 1], [T]."""
+        for first in range(0, len(samples), BLOCK):
+            block = np.asarray(samples[first : first + BLOCK], np.float64)
+            self._length += len(block)
+            self._squares += float((block**2).sum())
+            pending = np.concatenate([self._rest, block])
+            if len(pending) >= self._size:
+                self._take(pending)
+                pending = pending[(len(pending) - self._size) // self._hop * self._hop + self._hop :]
+            self._rest = pending
+
+    def measures(self, surprise: float | None = None) -> Measures:
+        """Return what was measured in all samples so far.
+
+        Args:
+            surprise: the model's bits per sample for the clip, minus its bits per sample for recordings; None if
+                unknown, which leaves its factor out of the score.
+
+        Returns:
+            the level; the share of silence; spectral flatness, the geometric over the arithmetic mean of the power
+            spectrum; movement, the change of level in a third-octave band from one quarter of a second to the next,
+            averaged over the bands, its median over time; the faults found; and the score: the audible share, times
+            1 - flatness / 0.5, times movement / (movement + 3 dB), times 2 ** -|surprise|.
+        """
+        if not self._frames:  # shorter than one
+            self._take(np.pad(self._rest, (0, self._size - len(self._rest))))
+        power, flat, bands = (np.concatenate(parts) for parts in zip(*self._frames, strict=True))
+        audible = power > 10 ** (SILENT_DB / 10)
+        silent = 1.0 - float(audible.mean())
+        flatness = float(np.median(flat[audible])) if audible.any() else 0.0
+        movement = _movement(bands)
+        present: dict[Fault, bool] = {
+            "silence": silent > MOSTLY_SILENT,
+            "noise": flatness > NOISE_FLATNESS,
+            "held tone": movement < HELD_TONE_DB and self._length >= LONG_ENOUGH * self._rate,
+        }
+        faults = tuple(fault for fault, is_present in present.items() if is_present)
+        score = (1 - silent) * max(0.0, 1 - flatness / NOISE_FLATNESS) * movement / (movement + 3)
+        return Measures(
+            level_db=float(_decibels(np.array([self._squares / max(1, self._length)]))[0]),
+            silent=silent,
+            flatness=flatness,
+            movement_db=movement,
+            faults=faults[:1],  # noise and silence do not move, either
+            score=score * 2 ** -abs(surprise or 0.0),
+        )
+
+    @property
+    def _hop(self) -> int:
+        return self._size // 2
+
+    def _take(self, samples: Float64) -> None:
+        """Measure every frame that fits in some samples."""
+        spectra = _power_spectra(samples, self._size)
+        bands = np.stack([spectra[:, bins].sum(axis=1) for bins in self._bands], axis=1)
+        self._frames.append(_Frames(spectra.sum(axis=1), _flatness(spectra), bands))
 
 
-def _power_spectra(x: Float64, sample_rate: int) -> Float64:
+class _Frames(NamedTuple):
+    """What is measured in each of some frames."""
+
+    power: Float64
+    """Mean square, [frames]."""
+    flatness: Float64
+    """[frames]."""
+    bands: Float64
+    """Power in each third of an octave, [frames, bands]."""
+
+
+def _power_spectra(x: Float64, size: int) -> Float64:
     """Return the power in each bin of overlapping frames, [frames, bins]; a frame's sum is its mean square."""
-    size = 2 * max(2, round(FRAME_SECONDS * sample_rate / 2))
-    padded = np.pad(x, (0, max(0, size - len(x))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[:: size // 2]
     window = np.hanning(size)
-    spectra = np.empty((len(frames), size // 2 + 1))
-    for i, frame in enumerate(frames):  # one by one: a long clip's windowed frames together would be large
-        spectra[i] = np.abs(np.fft.rfft(frame * window)) ** 2
+    frames = np.lib.stride_tricks.sliding_window_view(x, size)[:: size // 2]
+    spectra = np.abs(np.fft.rfft(frames * window)) ** 2
     spectra[:, 1:-1] *= 2
     return np.asarray(spectra / (size * (window**2).sum()))
+
+
+def _bands(bins: int, sample_rate: int) -> list[npt.NDArray[np.bool_]]:
+    """Return which bins are in each third of an octave: in one band, all of them, where the rate is so low."""
+    hertz = np.linspace(0, sample_rate / 2, bins)
+    octaves = float(np.log2(sample_rate / 2 / LOWEST_HERTZ))
+    edges = LOWEST_HERTZ * 2 ** (np.arange(int(octaves * BANDS_PER_OCTAVE) + 1) / BANDS_PER_OCTAVE)
+    inside = [(hertz >= low) & (hertz < high) for low, high in pairwise(edges)]
+    return [band for band in inside if band.any()] or [np.ones(bins, bool)]
 
 
 def _flatness(spectra: Float64) -> Float64:
@@ -104,18 +164,14 @@ def _flatness(spectra: Float64) -> Float64:
     return np.asarray(np.exp(np.log(power).mean(axis=1)) / power.mean(axis=1))
 
 
-def _movement(spectra: Float64, sample_rate: int) -> float:
+def _movement(bands: Float64) -> float:
     """Return the change of a band's level from moment to moment in dB: mean over the audible bands, median over time.
 
     By the median, a clip that stands still for more than half of its length scores near 0, however it began.
     """
-    moments = max(FEWEST_MOMENTS, round(len(spectra) * FRAME_SECONDS / 2 / MOMENT_SECONDS))
-    averaged = np.stack([part.mean(axis=0) for part in np.array_split(spectra, min(moments, len(spectra)))])
-    hertz = np.linspace(0, sample_rate / 2, spectra.shape[1])
-    octaves = float(np.log2(sample_rate / 2 / LOWEST_HERTZ))
-    edges = LOWEST_HERTZ * 2 ** (np.arange(int(octaves * BANDS_PER_OCTAVE) + 1) / BANDS_PER_OCTAVE)
-    inside = [(hertz >= low) & (hertz < high) for low, high in pairwise(edges)]
-    levels = _decibels(np.stack([averaged[:, bins].sum(axis=1) for bins in inside if bins.any()], axis=1))
+    moments = max(FEWEST_MOMENTS, round(len(bands) * FRAME_SECONDS / 2 / MOMENT_SECONDS))
+    averaged = np.stack([part.mean(axis=0) for part in np.array_split(bands, min(moments, len(bands)))])
+    levels = _decibels(averaged)
     loudest = levels.max()
     heard = levels.max(axis=0) > loudest - RANGE_DB
     changes = np.abs(np.diff(np.maximum(levels[:, heard], loudest - RANGE_DB), axis=0))

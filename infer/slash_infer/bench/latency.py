@@ -6,12 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slash_infer.arguments import as_number
 from slash_infer.bundle import Bundle
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import LIVE_BLOCK_SECONDS, Sampler
 
 SECONDS = 10.0
 """Of audio to generate, when not given."""
+RANGE = 0.01, 3600.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,12 @@ class Liveness:
 
 
 def measure_live(bundle: Bundle, engine: Engine, seconds: float = SECONDS) -> Liveness:
-    """Generate `seconds` of one clip block by block, as for playing, and time each block."""
+    """Generate `seconds` of one clip block by block, as for playing, and time each block.
+
+    Raises:
+        UserError: `seconds` are not from 0.01 to 3600.
+    """
+    as_number("seconds", seconds, *RANGE)
     Sampler(bundle, 1, engine=engine, batch_invariant=False).generate(2 * LIVE_BLOCK_SECONDS)  # to warm up
     times: list[float] = []
     with Sampler(bundle, 1, engine=engine, batch_invariant=False) as sampler:

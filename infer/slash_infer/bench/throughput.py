@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from slash_infer.arguments import as_integer, as_number
 from slash_infer.bundle import Bundle
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
@@ -53,7 +54,12 @@ def measure(
 
     Returns:
         the speed at each batch size, in the order of `batches`.
+
+    Raises:
+        UserError: `seconds` or `runs` are out of range.
     """
+    as_number("seconds", seconds, 0.001, 3600)
+    as_integer("runs", runs, 1, 10_000)
     rates: list[list[float]] = [[] for _ in batches]
     for clips in batches:
         Sampler(bundle, range(clips), engine=engine).generate(WARM_UP_SECONDS)

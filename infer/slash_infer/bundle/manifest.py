@@ -19,8 +19,19 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 STATE_NAMES = {"lstm": ("h", "c"), "gru": ("h",)}  # the tensors of a cell's state, in the graphs
 
-Basename = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+FILE_LIMIT = 2**31 - 1
+"""Bytes of the largest file: the most that protobuf holds."""
+MOST_BYTES = 4 << 30
+"""Of all files of a bundle together: they are kept in memory."""
+MOST_CALLS = 1 << 16
+"""Calls of graphs in a step of the top tier, which are all prepared beforehand."""
+MOST_NUMBERS = 1 << 24
+"""In what a graph gives for one clip."""
+
+Basename = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=65536)]
+Text = Annotated[str, Field(max_length=1000)]
 
 
 class _Strict(BaseModel):
@@ -32,20 +43,20 @@ class FileEntry(_Strict):
 
     file: Basename
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    bytes: Annotated[int, Field(ge=1, lt=2**31)]  # the most that protobuf holds
+    bytes: Annotated[int, Field(ge=1, le=FILE_LIMIT)]
 
 
 class FrameTierEntry(_Strict):
     """A frame tier."""
 
-    frame_size: Annotated[int, Field(ge=1)]
+    frame_size: Count
     """FS(k), samples that it reads per step."""
-    hop: Annotated[int, Field(ge=1)]
+    hop: Count
     """Samples that it advances per step: frame_size, or 1 if frames overlap."""
-    upsampling: Annotated[int, Field(ge=1)]
+    upsampling: Count
     """r, conditioning vectors that it outputs per step."""
     cell: Literal["lstm", "gru"]
-    layers: Annotated[int, Field(ge=1)]
+    layers: Annotated[int, Field(ge=1, le=64)]
     initial_state: FileEntry
     """float32 .npy [S, L, D]: h0, and c0 of an LSTM."""
 
@@ -58,7 +69,7 @@ class FrameTierEntry(_Strict):
 class SampleTierEntry(_Strict):
     """The sample tier."""
 
-    history: Annotated[int, Field(ge=0)]
+    history: Annotated[int, Field(ge=0, le=65536)]
     """FS, codes that it reads; 0 if its conditioning is the logits already, and it only draws."""
 
 
@@ -108,14 +119,14 @@ class Parity(_Strict):
 class Provenance(_Strict):
     """Origin of the bundle."""
 
-    slash_version: str
-    torch_version: str
-    created: str
+    slash_version: Text
+    torch_version: Text
+    created: Text
     """UTC, ISO 8601."""
-    preset: str
-    step: int
+    preset: Text
+    step: Annotated[int, Field(ge=0, lt=2**63)]
     """Optimiser steps of the checkpoint."""
-    valid_bits: float | None
+    valid_bits: NotNegative | None
     """The checkpoint's bits per sample on the validation split, if it was scored."""
 
 
@@ -126,9 +137,9 @@ class Manifest(_Strict):
     schema_version: Literal[1]
     sample_rate: Annotated[int, Field(ge=1000, le=192_000)]
     codec: Codec
-    width: Annotated[int, Field(ge=1)]
+    width: Count
     """D, of every state and conditioning vector."""
-    frame_tiers: Annotated[tuple[FrameTierEntry, ...], Field(min_length=1)]
+    frame_tiers: Annotated[tuple[FrameTierEntry, ...], Field(min_length=1, max_length=64)]
     """The lowest tier first: tier k is entry k - 1."""
     sample_tier: SampleTierEntry
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
@@ -159,6 +170,18 @@ class Manifest(_Strict):
             raise ValueError("each variant must have one graph for each frame tier")
         return self
 
+    @model_validator(mode="after")
+    def _sizes_are_bounded(self) -> Self:
+        calls = self.top_hop // self.frame_tiers[0].hop + sum(self.top_hop // tier.hop for tier in self.frame_tiers)
+        if calls > MOST_CALLS:
+            raise ValueError(f"a step of the top tier may take at most {MOST_CALLS} calls of graphs")
+        widest = self.width if self.sample_tier.history else max(self.width, self.codec.levels)
+        if widest * max(tier.upsampling for tier in self.frame_tiers) > MOST_NUMBERS:
+            raise ValueError(f"a graph may give at most {MOST_NUMBERS} numbers for a clip")
+        if sum({entry.file: entry.bytes for entry in self.files()}.values()) > MOST_BYTES:
+            raise ValueError(f"the files may have at most {MOST_BYTES} bytes together")
+        return self
+
     @property
     def top_frame(self) -> int:
         """Samples that the top tier reads per step: the history that generation keeps."""
@@ -170,7 +193,11 @@ class Manifest(_Strict):
         return self.frame_tiers[-1].hop
 
     def silence(self, clips: int) -> npt.NDArray[np.int32]:
-        """Return the history that generation starts from: codes, int32 [clips, top_frame]."""
+        """Return the history that generation starts from: codes, int32 [clips, top_frame].
+
+        Raises:
+            ValueError: `clips` is negative.
+        """
         return np.full((clips, self.top_frame), self.codec.silence, np.int32)
 
     def files(self) -> list[FileEntry]:
@@ -180,6 +207,11 @@ class Manifest(_Strict):
 
 
 def describe_file(path: Path) -> FileEntry:
-    """Return the manifest entry of a file in a bundle."""
+    """Return the manifest entry of a file in a bundle.
+
+    Raises:
+        OSError: it cannot be read.
+        ValidationError: its name or size is none that a bundle may have.
+    """
     content = path.read_bytes()
     return FileEntry(file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))

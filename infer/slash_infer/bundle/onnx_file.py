@@ -1,7 +1,8 @@
-"""Checks, without the onnx package, that an ONNX file is self-contained and plain before a runtime opens it.
+"""Checks, without the onnx package, that an ONNX file is self-contained, plain and finite before a runtime opens it.
 
 A runtime that opens a graph also opens the files that the graph points to. The graphs of a bundle may therefore point
-to none: all weights are inside. Nor may they have subgraphs or functions, which Slash never writes.
+to none: all weights are inside. Nor may they have subgraphs or functions, which Slash never writes. No weight may be
+NaN or infinite.
 """
 
 from collections.abc import Iterator
@@ -17,18 +18,22 @@ from slash_infer.errors import UserError
 MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
 NODE_ATTRIBUTE, NODE_DOMAIN = 5, 7
-ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS = 5, 10
-TENSOR_DATA_LOCATION = 14
+ATTRIBUTE_FLOAT, ATTRIBUTE_TENSOR, ATTRIBUTE_FLOATS, ATTRIBUTE_TENSORS = 2, 5, 7, 10
+TENSOR_TYPE, TENSOR_FLOATS, TENSOR_RAW, TENSOR_DATA_LOCATION = 2, 4, 9, 14
+FLOAT, FLOAT16 = 1, 10  # values of TENSOR_TYPE
+INTEGERS = {2, 3, 4, 5, 6, 7, 9, 12, 13}  # the same, with booleans
 DOMAINS = (b"", b"ai.onnx", b"com.microsoft")
 # The fields of a plain graph. Absent: functions, training information, sparse weights, subgraphs, external data.
 PLAIN = {
     "model": {1, 2, 3, 4, 5, 6, MODEL_GRAPH, 8, 14},
     "graph": {GRAPH_NODE, 2, GRAPH_INITIALIZER, 10, 11, 12, 13, 16},
     "node": {1, 2, 3, 4, NODE_ATTRIBUTE, 6, NODE_DOMAIN, 9},
-    "attribute": {1, 2, 3, 4, ATTRIBUTE_TENSOR, 7, 8, 9, ATTRIBUTE_TENSORS, 13, 20},
-    "tensor": {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, TENSOR_DATA_LOCATION, 16},
+    "attribute": {1, ATTRIBUTE_FLOAT, 3, 4, ATTRIBUTE_TENSOR, ATTRIBUTE_FLOATS, 8, 9, ATTRIBUTE_TENSORS, 13, 20},
+    "tensor": {1, TENSOR_TYPE, TENSOR_FLOATS, 5, 7, 8, TENSOR_RAW, 12, TENSOR_DATA_LOCATION, 16},
 }
 ORT_FORMAT = b"ORTM"  # at bytes 4 to 8: ONNX Runtime's own format, which it detects by default
+MOST_FIELDS = 1 << 22  # of all messages in a file: more would take long to search
+CHECKED = 1 << 20  # numbers checked at a time, which bounds the memory
 
 WEIGHT_SHAPE, WEIGHT_TYPE, WEIGHT_NAME, WEIGHT_RAW = 1, 2, 8, 9
 WEIGHT_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 6: np.dtype("<i4"), 10: np.dtype("<f2")}
@@ -37,7 +42,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 
 
 def check_self_contained(content: bytes, path: Path) -> None:
-    """Check that an ONNX file points to no other file and holds nothing but a plain graph.
+    """Check that an ONNX file points to no other file and holds nothing but a plain graph with finite weights.
 
     Args:
         content: of the file.
@@ -47,7 +52,7 @@ def check_self_contained(content: bytes, path: Path) -> None:
         UserError: the file is not such a file.
     """
     try:
-        _check_model(content)
+        _Search().model(content)
     except _NotPlain as fault:
         raise UserError(path, str(fault), "use only bundles made by slash export") from None
     except (ValueError, IndexError):
@@ -58,43 +63,71 @@ class _NotPlain(Exception):  # noqa: N818
     """The message names what a file holds that it may not."""
 
 
-def _check_model(content: bytes) -> None:
-    if content[4:8] == ORT_FORMAT:
-        raise _NotPlain("is not an ONNX file")
-    model = _plain_fields("model", memoryview(content))
-    graphs = [_message(value) for number, value in model if number == MODEL_GRAPH]
-    if len(graphs) != 1:
-        raise _NotPlain("is not an ONNX file with one graph")
-    for number, value in _plain_fields("graph", graphs[0]):
-        if number == GRAPH_INITIALIZER:
-            _check_tensor(_message(value))
-        if number == GRAPH_NODE:
-            _check_node(_message(value))
+class _Search:
+    """One search through a file, message by message."""
+
+    def __init__(self) -> None:
+        self._fields_left = MOST_FIELDS
+
+    def model(self, content: bytes) -> None:
+        if content[4:8] == ORT_FORMAT:
+            raise _NotPlain("is not an ONNX file")
+        model = self._plain_fields("model", memoryview(content))
+        graphs = [_message(value) for number, value in model if number == MODEL_GRAPH]
+        if len(graphs) != 1:
+            raise _NotPlain("is not an ONNX file with one graph")
+        for number, value in self._plain_fields("graph", graphs[0]):
+            if number == GRAPH_INITIALIZER:
+                self._tensor(_message(value))
+            if number == GRAPH_NODE:
+                self._node(_message(value))
+
+    def _node(self, node: memoryview) -> None:
+        for number, value in self._plain_fields("node", node):
+            if number == NODE_DOMAIN and bytes(_message(value)) not in DOMAINS:
+                raise _NotPlain("holds an operator that is neither ONNX's nor ONNX Runtime's")
+            if number != NODE_ATTRIBUTE:
+                continue
+            for inner, held in self._plain_fields("attribute", _message(value)):
+                if inner in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS):
+                    self._tensor(_message(held))
+                if inner in (ATTRIBUTE_FLOAT, ATTRIBUTE_FLOATS):
+                    _check_finite(_message(held), "<f4")
+
+    def _tensor(self, tensor: memoryview) -> None:
+        kinds, raw = [], []
+        for number, value in self._plain_fields("tensor", tensor):
+            if number == TENSOR_DATA_LOCATION and value != 0:
+                raise _NotPlain("points to a weight outside itself")
+            if number == TENSOR_TYPE:
+                kinds.append(value)
+            if number == TENSOR_FLOATS:
+                _check_finite(_message(value), "<f4")
+            if number == TENSOR_RAW:
+                raw.append(_message(value))
+        if len(kinds) != 1 or not (kinds[0] in INTEGERS or kinds[0] in (FLOAT, FLOAT16)):
+            raise _NotPlain("holds a weight of a type that is not Slash's")
+        for part in raw:
+            if kinds[0] in (FLOAT, FLOAT16):
+                _check_finite(part, "<f4" if kinds[0] == FLOAT else "<f2")
+
+    def _plain_fields(self, kind: str, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+        """Yield the fields of a message, or raise if it has one that a plain graph may not have."""
+        for number, value in _fields(message):
+            if number not in PLAIN[kind]:
+                raise _NotPlain(f"is not an ONNX file with nothing but a plain graph ({kind} field {number})")
+            self._fields_left -= 1
+            if self._fields_left < 0:
+                raise _NotPlain(f"is not an ONNX file with at most {MOST_FIELDS} fields")
+            yield number, value
 
 
-def _check_node(node: memoryview) -> None:
-    for number, value in _plain_fields("node", node):
-        if number == NODE_DOMAIN and bytes(_message(value)) not in DOMAINS:
-            raise _NotPlain("holds an operator that is neither ONNX's nor ONNX Runtime's")
-        if number != NODE_ATTRIBUTE:
-            continue
-        for inner, held in _plain_fields("attribute", _message(value)):
-            if inner in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS):
-                _check_tensor(_message(held))
-
-
-def _check_tensor(tensor: memoryview) -> None:
-    for number, value in _plain_fields("tensor", tensor):
-        if number == TENSOR_DATA_LOCATION and value != 0:
-            raise _NotPlain("points to a weight outside itself")
-
-
-def _plain_fields(kind: str, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield the fields of a message, or raise if it has one that a plain graph may not have."""
-    for number, value in _fields(message):
-        if number not in PLAIN[kind]:
-            raise _NotPlain(f"is not an ONNX file with nothing but a plain graph ({kind} field {number})")
-        yield number, value
+def _check_finite(data: memoryview, dtype: str) -> None:
+    """Check numbers as they are stored, little-endian."""
+    numbers = np.frombuffer(data, dtype)
+    for first in range(0, len(numbers), CHECKED):
+        if not np.isfinite(numbers[first : first + CHECKED]).all():
+            raise _NotPlain("holds a weight that is NaN or infinite")
 
 
 def _message(value: int | memoryview) -> memoryview:

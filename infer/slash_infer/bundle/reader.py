@@ -6,6 +6,7 @@ Every file is read once, so the bytes that were compared are the bytes that are 
 import hashlib
 import io
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,24 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from slash_infer.bundle.manifest import MANIFEST, SCHEMA_VERSION, FileEntry, FrameTierEntry, Manifest, Variant
+from slash_infer.arguments import as_path, check_choice, check_exists, passed
+from slash_infer.bundle.manifest import (
+    FILE_LIMIT,
+    MANIFEST,
+    PRECISIONS,
+    SCHEMA_VERSION,
+    FileEntry,
+    FrameTierEntry,
+    Manifest,
+    Variant,
+)
 from slash_infer.bundle.onnx_file import check_self_contained
 from slash_infer.choices import Precision
 from slash_infer.errors import UserError, first_fault
-from slash_infer.files import read_json
+from slash_infer.files import open_plain_file, read_json
+
+MANIFEST_LIMIT = 1 << 20
+"""Bytes of the largest manifest that is read: one has a few thousand."""
 
 
 class Bundle:
@@ -31,61 +45,101 @@ class Bundle:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = path = Path(path)
-        manifest = path / MANIFEST
-        if manifest.is_symlink() or (manifest.exists() and not manifest.is_file()):
-            raise UserError(manifest, "is not a plain file", "copy the bundle with the files themselves")
-        self.manifest = _read_manifest(manifest)
-        self.manifest_sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest()
-        self._contents = {entry.file: self._checked(entry) for entry in self.manifest.files()}
-        for variant in self.manifest.variants:
-            for graph in variant.files():
-                check_self_contained(self.read(graph), path / graph.file)
+        self.path = as_path("path", path)
+        self.manifest, self.manifest_sha256 = _read_manifest(self.path)
+        self._contents: dict[FileEntry, bytes] = {}
+        for entry in self.manifest.files():
+            if entry not in self._contents:
+                self._contents[entry] = self._checked(entry)
+        for graph in dict.fromkeys(graph for variant in self.manifest.variants for graph in variant.files()):
+            check_self_contained(self.read(graph), self.path / graph.file)
+        for tier in self.manifest.frame_tiers:
+            self._check_initial_state(tier)
 
     def read(self, entry: FileEntry) -> bytes:
-        """Return the verified contents of a file."""
-        return self._contents[entry.file]
+        """Return the verified contents of a file.
+
+        Raises:
+            UserError: it is no file of this bundle.
+        """
+        if not isinstance(entry, FileEntry) or entry not in self._contents:
+            raise UserError(passed("entry", entry), f"is no file of {self.path}", "take one from its manifest")
+        return self._contents[entry]
 
     def variant(self, precision: Precision) -> Variant:
         """Return the graphs of one precision.
 
         Raises:
-            UserError: the bundle does not have it.
+            UserError: the bundle does not have it, or there is no such precision.
         """
+        check_choice("precision", precision, PRECISIONS)
         for variant in self.manifest.variants:
             if variant.precision == precision:
                 return variant
         raise UserError(self.path, f"has no {precision} graphs", f"export it again with `precision` {precision}")
 
     def initial_state(self, tier: FrameTierEntry) -> npt.NDArray[np.float32]:
-        """Return a frame tier's learned initial state, float32 [S, L, D]."""
+        """Return a frame tier's learned initial state, float32 [S, L, D].
+
+        Raises:
+            UserError: it is no tier of this bundle.
+        """
+        if not isinstance(tier, FrameTierEntry) or tier not in self.manifest.frame_tiers:
+            raise UserError(passed("tier", tier), f"is no frame tier of {self.path}", "take one from its manifest")
+        header, shape = self._initial_state_layout(tier)
+        return np.frombuffer(self.read(tier.initial_state), np.dtype("<f4"), offset=len(header)).reshape(shape)
+
+    def _initial_state_layout(self, tier: FrameTierEntry) -> tuple[bytes, tuple[int, int, int]]:
+        """Return the header that the file of an initial state begins with, and the shape of the array behind it."""
         shape = (len(tier.state_names), tier.layers, self.manifest.width)
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        content, begin = self.read(tier.initial_state), header.tell()
-        if not content.startswith(header.getvalue()) or len(content) != begin + 4 * math.prod(shape):
-            path = self.path / tier.initial_state.file
+        return header.getvalue(), shape
+
+    def _check_initial_state(self, tier: FrameTierEntry) -> None:
+        path, content = self.path / tier.initial_state.file, self.read(tier.initial_state)
+        header, shape = self._initial_state_layout(tier)
+        if not content.startswith(header) or len(content) != len(header) + 4 * math.prod(shape):
             raise UserError(path, f"is not a .npy file of float32 {list(shape)}", "export the bundle again")
-        return np.frombuffer(content, np.dtype("<f4"), offset=begin).reshape(shape)
+        if not np.isfinite(self.initial_state(tier)).all():
+            raise UserError(path, "holds a state that is NaN or infinite", "export the bundle again")
 
     def _checked(self, entry: FileEntry) -> bytes:
         path = self.path / entry.file
         if path.is_symlink() or not path.is_file():
             raise UserError(path, "is missing from the bundle or not a plain file", "export the bundle again")
-        if path.stat().st_size != entry.bytes:
+        try:
+            with open_plain_file(path, "a file of a bundle", "export the bundle again", limit=FILE_LIMIT) as file:
+                size = os.fstat(file.fileno()).st_size
+                content = file.read(entry.bytes) if size == entry.bytes else b""
+        except OSError as error:
+            raise UserError(path, f"cannot be read ({error.strerror})", "check its permissions") from None
+        if len(content) != entry.bytes:
             raise UserError(path, "has another size than the manifest says", "export the bundle again")
-        content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise UserError(path, "was altered (its sha256 is not the manifest's)", "export the bundle again")
         return content
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _read_manifest(folder: Path) -> tuple[Manifest, str]:
+    """Return the manifest of a bundle and its sha256."""
+    path = folder / MANIFEST
+    try:
+        check_exists(folder, [MANIFEST])
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UserError(path, "is not a plain file", "copy the bundle with the files themselves")
+        if path.exists() and path.stat().st_size > MANIFEST_LIMIT:
+            raise UserError(
+                path, f"has over {MANIFEST_LIMIT:,} bytes, so it is no manifest", "export the bundle again"
+            )
+    except OSError as error:  # a name that is too long, for example
+        raise UserError(folder, f"cannot be opened ({error.strerror})", "check the path") from None
     content: dict[str, Any] = read_json(path, "a bundle", "make one with slash export")
     version = content.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UserError(path, f"has schema version {version}, newer than this Slash reads", "upgrade slash-audio")
     try:
-        return Manifest.model_validate(content)
+        manifest = Manifest.model_validate(content)
     except ValidationError as error:
         raise UserError(path, first_fault(error), "export the bundle again") from None
+    return manifest, hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,24 +1,25 @@
 """Renders more clips than are wanted, and keeps the best-scoring."""
 
+import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import soundfile
 
-from slash_infer.audio.measures import measure
+from slash_infer.audio.clip_blocks import SAMPLES_PER_READ
+from slash_infer.audio.measures import Meter
 from slash_infer.bundle import Bundle
 from slash_infer.clips.clip_file import sidecar_beside
+from slash_infer.clips.place import Place
 from slash_infer.clips.render import Advance, Again, Rendered, render
 from slash_infer.clips.sidecar import Sidecar
 from slash_infer.clips.spec import ClipSpec, RenderOptions
-from slash_infer.errors import UserError
-from slash_infer.files import atomic_file
+from slash_infer.files import atomic_file, scratch_directory
 from slash_infer.sampling.engine import Engine
 
-LONGEST = 600.0  # seconds: a clip is measured in memory, whole
+LONGEST = 600.0  # seconds of a clip that is one of many to choose from
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ def best_of(
 ) -> Chosen:
     """Render all candidates, rank them by their scores, and put the best into their files.
 
+    What is in their places when it begins is replaced, and nothing that appears there later.
+
     Args:
         bundle: the exported model.
         engine: the bundle's.
@@ -56,8 +59,11 @@ def best_of(
         stop: as for `render`. What was rendered by then is ranked.
         advance: called with the progress.
     """
-    with tempfile.TemporaryDirectory(prefix="slash-candidates-") as folder:
-        drafts = {spec.clip: replace(spec, file=Path(folder, str(spec.clip), spec.file.name)) for spec in candidates}
+    places = {spec.clip: spec.place or Place.look(spec.file) for spec in candidates}
+    with scratch_directory("candidates") as folder:
+        drafts = {
+            spec.clip: replace(spec, file=folder / str(spec.clip) / spec.file.name, place=None) for spec in candidates
+        }
         together = engine.runtime.clips_together
         rendered, ranking = Rendered(together=min(together, len(candidates))), list[Sidecar]()
         for first in range(0, len(candidates), together):
@@ -70,31 +76,30 @@ def best_of(
                 drafts[sidecar.recipe.clip].file.unlink(missing_ok=True)
             if part.stopped:
                 break
-        files = {spec.clip: spec.file for spec in candidates}
-        kept = [files[sidecar.recipe.clip] for sidecar in ranking[:keep]]
-        for sidecar, file in zip(ranking, kept, strict=False):
-            _keep(drafts[sidecar.recipe.clip].file, sidecar, file)
+        kept = [places[sidecar.recipe.clip].file for sidecar in ranking[:keep]]
+        for sidecar in ranking[:keep]:
+            _keep(drafts[sidecar.recipe.clip].file, sidecar, places[sidecar.recipe.clip])
     return Chosen(rendered, ranking, kept)
 
 
 def measured(file: Path, sidecar: Sidecar) -> Sidecar:
     """Return a clip's sidecar with what is measured in its file, without its prime."""
-    samples, rate = soundfile.read(file, dtype="float32")
     outcome = sidecar.outcome
-    generated = samples[len(samples) - min(len(samples), round(outcome.seconds * rate)) :]
+    with soundfile.SoundFile(os.fsencode(file)) as clip:
+        clip.seek(max(0, clip.frames - round(outcome.seconds * clip.samplerate)))
+        meter = Meter(clip.samplerate)
+        for block in clip.blocks(SAMPLES_PER_READ, dtype="float32"):
+            meter.add(block)
     held_out, drawn = sidecar.provenance.valid_bits, outcome.bits_per_sample
     surprise = drawn - held_out if drawn is not None and held_out is not None else None
-    return sidecar.with_measures(measure(generated, rate, surprise))
+    return sidecar.with_measures(meter.measures(surprise))
 
 
-def _keep(draft: Path, sidecar: Sidecar, file: Path) -> None:
+def _keep(draft: Path, sidecar: Sidecar, place: Place) -> None:
     """Put a clip and its sidecar in place, both or neither."""
-    try:
-        with sidecar_beside(file) as describe, atomic_file(file) as part:
-            shutil.copyfile(draft, part)
-            describe(sidecar)
-    except OSError as error:
-        raise UserError(file, f"cannot be written ({error.strerror})", "make room, or choose another `out`") from None
+    with sidecar_beside(place.file, place) as describe, atomic_file(place.file, force=place.is_taken) as part:
+        shutil.copyfile(draft, part)
+        describe(sidecar)
 
 
 def _rank(sidecar: Sidecar) -> tuple[bool, float]:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slash_infer._version import __version__
@@ -12,6 +12,7 @@ from slash_infer.audio.audio_files import Tags, most_samples
 from slash_infer.audio.sinks import Sink
 from slash_infer.bundle import Bundle, Provenance
 from slash_infer.clips.clip_file import clip_file
+from slash_infer.clips.place import Place
 from slash_infer.clips.pump import pump
 from slash_infer.clips.sidecar import ClipOutcome, ClipRecipe, Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions, recipe_of
@@ -70,6 +71,8 @@ def render(
 ) -> Rendered:
     """Generate each clip into its file, and write its sidecar beside it.
 
+    What is in their places when it begins is replaced, and nothing that appears there later.
+
     Files appear when the batch that they are generated in is finished. When `stop` returns something true, the clips
     of the current batch end where they are, and their files are shorter.
 
@@ -87,9 +90,11 @@ def render(
         the files with their sidecars, and how long it took.
 
     Raises:
-        UserError: a file cannot be written, for example because the disk is full, or cannot hold that many samples.
+        UserError: a file cannot be written, for example because the disk is full, or cannot hold that many samples;
+            or another file has appeared in its place.
     """
     _check_length(bundle, specs, options)
+    specs = [replace(spec, place=spec.place or Place.look(spec.file)) for spec in specs]
     together = engine.runtime.clips_together
     rendered = Rendered(together=min(together, len(specs)))
     start = time.perf_counter()
@@ -144,7 +149,9 @@ def _render_batch(
     with ExitStack() as stack:
         sampler = stack.enter_context(primed_sampler(bundle, engine, specs, options))
         files = [
-            stack.enter_context(clip_file(spec.file, recipe, rate, _tags(recipe, bundle.manifest.provenance, engine)))
+            stack.enter_context(
+                clip_file(spec.file, recipe, rate, _tags(recipe, bundle.manifest.provenance, engine), spec.place)
+            )
             for spec, recipe in zip(specs, recipes, strict=True)
         ]
 

@@ -5,33 +5,39 @@ from dataclasses import replace
 from math import inf
 from pathlib import Path
 
-from slash_infer.audio.audio_files import FORMATS
 from slash_infer.bundle import Bundle
+from slash_infer.clips.place import Place, check_sidecar_is_its_own
 from slash_infer.clips.sidecar import MADE_BY, ClipOutcome, Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions, recipe_of
 from slash_infer.errors import UserError
-from slash_infer.files import check_file_output
+from slash_infer.files import FileRule, sweep
 from slash_infer.sampling.engine import Engine
 
 
-def check_places(files: Sequence[Path], *, force: bool, resume: bool = True) -> None:
+def check_places(files: Sequence[Path], *, force: bool, resume: bool = True) -> list[Place]:
     """Check, before any work is done, that clips and their sidecars may be written.
+
+    What killed processes left of them is swept.
 
     Args:
         files: of the clips.
         force: whether clips that Slash made may be replaced.
         resume: whether clips may be there already, for `unfinished` to look at.
 
+    Returns:
+        what is in each place, and may be replaced.
+
     Raises:
         UserError: something else is there.
     """
+    sweep([*files, *map(sidecar_path, files)])
+    places = [Place.look(file) for file in files]
     for file in files:
-        for other in FORMATS:
-            if other != file.suffix.lower() and file.with_suffix(other).exists():
-                raise UserError(file, f"would take the sidecar of {file.with_suffix(other)}", "choose another `out`")
-        check_file_output(file, force=force or (resume and _is_clip(file)))
+        check_sidecar_is_its_own(file)
+        FileRule(force or (resume and _is_clip(file))).check(file)
         # A sidecar without its clip was left by a process that was killed.
-        check_file_output(sidecar_path(file), force=True, made_by=MADE_BY)
+        FileRule(force=True, made_by=MADE_BY).check(sidecar_path(file))
+    return places
 
 
 def unfinished(
@@ -43,8 +49,10 @@ def unfinished(
         UserError: a clip is there that does not belong to this job.
     """
     missing = []
-    for spec in specs:
+    for looked_at in specs:
+        spec = replace(looked_at, place=Place.look(looked_at.file))
         if not _is_clip(spec.file):
+            FileRule(force).check_replaced(spec.file, spec.file)
             missing.append(spec)
             continue
         try:

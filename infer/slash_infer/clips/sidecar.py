@@ -13,6 +13,8 @@ from slash_infer.files import read_json, write_json
 
 MADE_BY: Literal["slash generate"] = "slash generate"
 SCHEMA_VERSION: Literal[2] = 2
+SIDECAR_LIMIT = 1 << 20
+"""Bytes of the largest sidecar that is read: one has about a thousand."""
 REMEDY = "make the clip again or move both files away"
 
 
@@ -98,7 +100,7 @@ class Sidecar(_Record):
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        write_json(path, self.model_dump(mode="json"))
+        write_json(path, self.model_dump(mode="json"), made_by=MADE_BY)
 
     @classmethod
     def read(cls, path: Path) -> "Sidecar":
@@ -107,7 +109,7 @@ class Sidecar(_Record):
         Raises:
             UserError: it is missing, damaged, or something else.
         """
-        content = read_json(path, "a clip's sidecar", REMEDY)
+        content = read_json(path, "a clip's sidecar", REMEDY, limit=SIDECAR_LIMIT)
         if content.get("made_by") == MADE_BY and content.get("schema_version") != SCHEMA_VERSION:
             raise UserError(path, "was written by another version of Slash", REMEDY)
         try:

@@ -2,18 +2,26 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
+from slash_infer.arguments import as_integer, as_number, check_bool, check_choice, check_kind
 from slash_infer.bundle import Bundle
 from slash_infer.choices import Bits, Normalise
+from slash_infer.clips.place import Place
 from slash_infer.clips.primes import Prime
 from slash_infer.clips.sidecar import ClipRecipe
 from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.randomness import MAX_KEY
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """A clip to render."""
+    """A clip to render.
+
+    Raises:
+        UserError: a field is out of range or of another type.
+    """
 
     file: Path
     """.wav, .flac or .ogg."""
@@ -23,11 +31,22 @@ class ClipSpec:
     prime: Prime | None = None
     existing_seconds: float = 0.0
     """Length of the clip in the file now, from an earlier run of the same job. Nothing shorter replaces it."""
+    place: Place | None = field(default=None, compare=False)
+    """What was in the file's place when the job was planned, and may be replaced; None to look when it begins."""
+
+    def __post_init__(self) -> None:
+        check_kind("file", self.file, Path, "make one with Path(name)")
+        as_integer("clip", self.clip, 0, MAX_KEY)
+        check_kind("temperature", self.temperature, TemperatureSchedule, "TemperatureSchedule.constant makes one")
 
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """What all clips of a job have in common."""
+    """What all clips of a job have in common.
+
+    Raises:
+        UserError: a field is out of range or of another type.
+    """
 
     seconds: float
     """Length of each. Infinite: until `stop`, or until a file is full."""
@@ -37,6 +56,13 @@ class RenderOptions:
     normalise: Normalise | None = None
     bits: Bits = 16
     """Of a sample in the file."""
+
+    def __post_init__(self) -> None:
+        as_number("seconds", self.seconds, 0)
+        as_integer("seed", self.seed, 0, MAX_KEY)
+        check_bool("include_prime", self.include_prime)
+        if self.normalise is not None:
+            check_choice("normalise", self.normalise, get_args(Normalise))
 
 
 def recipe_of(spec: ClipSpec, options: RenderOptions, bundle: Bundle, engine: Engine) -> ClipRecipe:

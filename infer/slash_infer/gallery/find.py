@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from slash_infer.audio.audio_files import FORMATS
-from slash_infer.clips.sidecar import MADE_BY, REMEDY, Sidecar, sidecar_path
+from slash_infer.clips.sidecar import MADE_BY, REMEDY, SIDECAR_LIMIT, Sidecar, sidecar_path
 from slash_infer.errors import UserError
 from slash_infer.files import read_json
 
@@ -114,7 +114,7 @@ def _sidecar_of(file: Path) -> Sidecar | None:
     path = sidecar_path(file)
     if not (_is_plain(file) and _is_plain(path)):
         return None
-    if read_json(path, "a clip's sidecar", REMEDY).get("made_by") != MADE_BY:
+    if read_json(path, "a clip's sidecar", REMEDY, limit=SIDECAR_LIMIT).get("made_by") != MADE_BY:
         return None
     return Sidecar.read(path)
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slash_infer._version import __version__
+from slash_infer.audio.clip_blocks import CLIP_BYTES, REMEDY
 from slash_infer.audio.spectrogram import CARD_PIXELS, draw_card
-from slash_infer.files import atomic_directory, write_json
+from slash_infer.files import atomic_directory, open_plain_file, write_json
 from slash_infer.gallery.facts import command, facts, faults, summary
 from slash_infer.gallery.find import GALLERY_METADATA, Clip, Row, Section
 
 MADE_BY = "slash gallery"
+COPIED_BYTES = 1 << 20  # at a time
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,22 @@ class Card:
     """The command that makes the clip again."""
 
 
-def make_gallery(sections: Sequence[Section], out: Path, title: str, advance: Callable[[], None]) -> None:
-    """Make the folder `out`, completely or not at all, replacing an existing one.
+def make_gallery(
+    sections: Sequence[Section], out: Path, title: str, advance: Callable[[], None], *, force: bool = False
+) -> None:
+    """Make the folder `out`, completely or not at all.
 
     Args:
         sections: the clips to show.
         out: the folder.
         title: of the page.
         advance: called after every clip.
+        force: whether an earlier gallery may be replaced.
 
     Raises:
         UserError: the audio of a clip is damaged.
     """
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, force=force, metadata=GALLERY_METADATA, made_by=MADE_BY) as folder:
         for name in ("audio", "images"):
             (folder / name).mkdir()
         numbers = count(1)
@@ -75,8 +80,12 @@ def _add(folder: Path, number: int, clip: Clip, row: Row, section: Section) -> C
     """Copy a clip's audio and draw its picture, under names that do not depend on the clip's own."""
     audio = Path("audio", f"{number:04d}{clip.file.suffix.lower()}")
     picture = Path("images", f"{number:04d}.webp")
-    shutil.copyfile(clip.file, folder / audio)
     draw_card(clip.file, folder / picture)
+    with (
+        open_plain_file(clip.file, "a clip", REMEDY, limit=CLIP_BYTES) as source,
+        (folder / audio).open("wb") as target,
+    ):
+        shutil.copyfileobj(source, target, COPIED_BYTES)
     step = f"step {clip.step:,}"
     return Card(
         number=number,

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 from typing_extensions import override
 
+from slash_infer.arguments import as_integer
 from slash_infer.bundle import Bundle, Precision
 from slash_infer.machine import usable_cores
 from slash_infer.runtimes.graph_model import GraphModel
@@ -31,6 +32,9 @@ class OnnxCpu(GraphRuntime[Array]):
     Args:
         cores: how many to use at most; those this process may use, up to 8, when not given.
         open_session: opens the sessions.
+
+    Raises:
+        UserError: `cores` is not from 1 to 1024.
     """
 
     name = "cpu"
@@ -38,7 +42,7 @@ class OnnxCpu(GraphRuntime[Array]):
     clips_together = 16
 
     def __init__(self, cores: int | None = None, *, open_session: OpenSession = open_session) -> None:
-        self._cores = cores or min(usable_cores(), MOST_THREADS)
+        self._cores = as_integer("cores", min(usable_cores(), MOST_THREADS) if cores is None else cores, 1, 1024)
         self._open_session = open_session
 
     @property
@@ -67,7 +71,8 @@ class OnnxCpu(GraphRuntime[Array]):
         options.intra_op_num_threads = self._threads_inside(width)
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.force_spinning_stop", "1")  # between runs Python needs the core
-        return OnnxGraph(self._open_session(content, name, options, ["CPUExecutionProvider"]), "cpu", _address)
+        session = self._open_session(content, name, options, ["CPUExecutionProvider"])
+        return OnnxGraph(session, name, "cpu", _address)
 
     @override
     def array(self, shape: Sequence[int], dtype: npt.DTypeLike) -> Array:

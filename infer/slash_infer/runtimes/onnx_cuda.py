@@ -52,7 +52,7 @@ class OnnxCuda(GpuGraphs):
         session = open_session(content, name, ort.SessionOptions(), [(PROVIDER, settings)])
         if PROVIDER not in session.get_providers():  # ONNX Runtime falls back to the CPU silently
             raise UserError(name, "ONNX Runtime cannot use the GPU", "use `engine` cpu")
-        return _CudaGraph(session, "cuda", lambda array: array.address)
+        return _CudaGraph(session, name, "cuda", lambda array: array.address)
 
 
 class _CudaGraph(OnnxGraph):

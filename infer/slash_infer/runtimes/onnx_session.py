@@ -17,14 +17,21 @@ class OnnxGraph(Graph[Any]):
 
     Args:
         session: opened on one execution provider.
+        name: for messages.
         device: ONNX Runtime's name of the device that holds the arrays.
         address: returns the address of an array on that device.
+
+    Raises:
+        UserError: the names of its inputs and outputs cannot be read.
     """
 
-    def __init__(self, session: ort.InferenceSession, device: str, address: Callable[[Any], int]) -> None:
-        self._session, self._device, self._address = session, device, address
-        self.inputs = {value.name: _tensor_type(value) for value in session.get_inputs()}
-        self.outputs = {value.name: _tensor_type(value) for value in session.get_outputs()}
+    def __init__(self, session: ort.InferenceSession, name: str, device: str, address: Callable[[Any], int]) -> None:
+        self._session, self._name, self._device, self._address = session, name, device, address
+        try:
+            self.inputs = {value.name: _tensor_type(value) for value in session.get_inputs()}
+            self.outputs = {value.name: _tensor_type(value) for value in session.get_outputs()}
+        except UnicodeDecodeError:
+            raise UserError(name, "has names that are not UTF-8", "export the bundle again") from None
 
     @property
     def providers(self) -> list[str]:
@@ -36,7 +43,10 @@ class OnnxGraph(Graph[Any]):
         return self.bind_with(None, arrays)
 
     def bind_with(self, options: ort.RunOptions | None, arrays: Mapping[str, Any]) -> Launch:
-        """Prepare a run with run options. They cost tens of microseconds a run; None costs nothing."""
+        """Prepare a run with run options. They cost tens of microseconds a run; None costs nothing.
+
+        The launch raises `UserError` if ONNX Runtime cannot run the graph: its shapes may be others than it declares.
+        """
         binding = self._session.io_binding()
         for name, array in arrays.items():
             bind = binding.bind_input if name in self.inputs else binding.bind_output
@@ -45,7 +55,11 @@ class OnnxGraph(Graph[Any]):
         held = binding, arrays  # the binding stores addresses only: this keeps the arrays alive
 
         def launch() -> None:
-            run(held[0], options)
+            try:
+                run(held[0], options)
+            except Exception as error:  # onnxruntime's exceptions have no base class in common
+                fault = f"ONNX Runtime could not run it ({first_line(error)})"
+                raise UserError(self._name, fault, "export the bundle again") from error
 
         return launch
 
@@ -64,7 +78,7 @@ def open_session(
     Raises:
         UserError: ONNX Runtime rejects the graph.
     """
-    options.log_severity_level = 3  # errors only
+    options.log_severity_level = 4  # nothing but what ends the process: errors arrive as exceptions, too
     options.add_session_config_entry("session.load_model_format", "ONNX")  # else the first bytes choose the format
     try:
         return ort.InferenceSession(content, options, providers=providers, enable_fallback=0)

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from slash_infer.errors import UserError
-from slash_infer.files import atomic_file, read_json, write_json
+from slash_infer.files import atomic_file, open_plain_file, read_json, sweep_below, write_json
+
+PLAN_BYTES = 4 << 30
+"""Of the largest plan that is read."""
+METADATA_BYTES = 1 << 20
+"""Of the largest JSON file beside a plan that is read."""
+REMEDY = "remove it"
+
+Batches = tuple[int, int, int]
+"""A range of clips side by side: the fewest, those that a plan is tuned for, and the most."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,7 @@ class PlanKey:
     """Version of the driver, or `any` for plans built ahead of time."""
     recipe: int
     """Number of the build procedure."""
-    batches: tuple[tuple[int, int, int], ...]
-    """Smallest, best and largest batch size of each profile."""
+    batches: Batches
 
     @property
     def name(self) -> str:
@@ -52,18 +60,20 @@ class PlanCache:
 
     def __init__(self) -> None:
         self.path = user_cache("plans")
+        sweep_below(self.path)
 
     def find(self, key: PlanKey) -> bytes | None:
         """Return the plan built for exactly this key; None if there is none, or it is damaged."""
         metadata, plan = self._metadata_of(key), self.path_of(key)
         if not (metadata.exists() and plan.exists()):
             return None
-        content = plan.read_bytes()
-        expected = _described(key, content)
         try:
-            return content if read_json(metadata, "a plan's metadata", "remove it") == expected else None
+            with open_plain_file(plan, "a plan", REMEDY, limit=PLAN_BYTES) as file:
+                content = file.read()
+            written = read_json(metadata, "a plan's metadata", REMEDY, limit=METADATA_BYTES)
         except UserError:  # cut short: the plan is built again
             return None
+        return content if written == _described(key, content) else None
 
     def find_or_build(self, keys: Sequence[PlanKey], build: Callable[[], bytes]) -> tuple[bytes, bool]:
         """Return the first plan found under `keys`, or build one and keep it under the first key.
@@ -81,7 +91,7 @@ class PlanCache:
 
     def keep(self, key: PlanKey, plan: bytes) -> None:
         """Write a plan under its key."""
-        with atomic_file(self.path_of(key)) as part:
+        with atomic_file(self.path_of(key), force=True) as part:
             part.write_bytes(plan)
         write_json(self._metadata_of(key), _described(key, plan))
 
@@ -95,8 +105,7 @@ class PlanCache:
 
 def _described(key: PlanKey, plan: bytes) -> dict[str, Any]:
     """Return what stands beside a plan."""
-    batches = [list(profile) for profile in key.batches]
-    return {**asdict(key), "batches": batches, "plan_sha256": hashlib.sha256(plan).hexdigest()}
+    return {**asdict(key), "batches": list(key.batches), "plan_sha256": hashlib.sha256(plan).hexdigest()}
 
 
 def user_cache(name: str) -> Path:

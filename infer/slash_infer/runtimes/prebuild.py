@@ -1,16 +1,16 @@
 """Builds a bundle's TensorRT plans into the user's cache, before anything generates."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from slash_infer.bundle import Bundle
 from slash_infer.errors import Argument, UserError
-from slash_infer.runtimes.plan_cache import PlanCache
+from slash_infer.runtimes.plan_cache import Batches, PlanCache
 from slash_infer.runtimes.protocol import Unavailable, cuda_packages
-from slash_infer.runtimes.tensorrt_compiler import PLAN_PRECISIONS, TARGETS, Compiler
+from slash_infer.runtimes.tensorrt_compiler import BATCHES, PLAN_PRECISIONS, TARGETS, Compiler
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Built:
     graph: str
     """The graph's file name."""
     graph_bytes: int
+    batches: Batches
     plan: Path
     plan_bytes: int
     seconds: float
@@ -64,12 +65,13 @@ def make_builder(target: str | None = None) -> Builder:
         raise UserError("no plan can be built", f"{reason}", remedy) from None
 
 
-def build_plans(bundle: Bundle, builder: Builder) -> Iterator[Built]:
+def build_plans(bundle: Bundle, builder: Builder, ranges: Sequence[Batches] = BATCHES) -> Iterator[Built]:
     """Build every plan of a bundle that the cache lacks.
 
     Args:
         bundle: holds the graphs.
         builder: from `make_builder`.
+        ranges: of clips side by side, of BATCHES: a graph has a plan for each.
 
     Yields:
         each plan when it is in the cache.
@@ -83,11 +85,13 @@ def build_plans(bundle: Bundle, builder: Builder) -> Iterator[Built]:
             continue
         for graph in variant.files():
             content, name = bundle.read(graph), str(bundle.path / graph.file)
-            key = builder.compiler.key(content, *builder.gpu)
-            start = time.perf_counter()
-            plan, is_new = cache.find_or_build([key], partial(builder.compiler.build, content, name, builder.target))
-            seconds = time.perf_counter() - start if is_new else 0.0
-            yield Built(graph.file, graph.bytes, cache.path_of(key), len(plan), seconds)
+            for batches in ranges:
+                key = builder.compiler.key(content, batches, *builder.gpu)
+                build = partial(builder.compiler.build, content, name, batches, builder.target)
+                start = time.perf_counter()
+                plan, is_new = cache.find_or_build([key], build)
+                seconds = time.perf_counter() - start if is_new else 0.0
+                yield Built(graph.file, graph.bytes, batches, cache.path_of(key), len(plan), seconds)
 
 
 def _gpu_here() -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from slash_infer.arguments import check_choice
 from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Runtime, Unavailable, cuda_packages
@@ -24,8 +25,9 @@ def runtime_named(name: str) -> Runtime:
     """Return the runtime of that name, one of `RUNTIMES`.
 
     Raises:
-        UserError: it is unavailable; the message says why and what would help.
+        UserError: there is none of that name, or it is unavailable; the message says why and what would help.
     """
+    check_choice("engine", name, tuple(RUNTIMES))
     try:
         return RUNTIMES[name]()
     except Unavailable as reason:

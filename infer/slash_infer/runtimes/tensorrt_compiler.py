@@ -10,13 +10,14 @@ from typing import Any
 
 from slash_infer.bundle import Precision
 from slash_infer.errors import Argument, UserError, first_line
-from slash_infer.runtimes.plan_cache import PlanKey
+from slash_infer.runtimes.plan_cache import Batches, PlanKey
 from slash_infer.runtimes.protocol import Unavailable
 
 PLAN_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")  # int8 graphs are for ONNX Runtime on the CPU
 RECIPE = 2  # to be raised with every change to how plans are built
 BATCHES = ((1, 1, 1), (2, 8, 16), (17, 256, 256), (257, 1024, 4096))
-"""A plan's profiles: the fewest clips side by side that each takes, those it is tuned for, and the most it takes."""
+"""Ranges of clips side by side, each with a plan of its own: the fewest, those it is tuned for, the most. As several
+profiles in one plan, each range would hold the weights again, wanted or not."""
 NOT_CAPTURABLE = b"stream_capturable=0"  # TensorRT-RTX marks each part of a plan that it compiles as one
 TARGETS = {"7.5": "SM75", "8.0": "SM80", "8.6": "SM86", "8.9": "SM89", "12.0": "SM120", "12.1": "SM121"}
 
@@ -54,17 +55,18 @@ class Compiler:
         """Whether it can build for a GPU that is not in this machine."""
         return hasattr(self.trt, "ComputeCapability")
 
-    def key(self, content: bytes, gpu: str, compute_capability: str, driver: str) -> PlanKey:
-        """Return the key of a graph's plan for a GPU. `content` is ONNX."""
+    def key(self, content: bytes, batches: Batches, gpu: str, compute_capability: str, driver: str) -> PlanKey:
+        """Return the key of a graph's plan for a range of clips on a GPU. `content` is ONNX."""
         sha256 = hashlib.sha256(content).hexdigest()
-        return PlanKey(sha256, self.flavour, self.version, gpu, compute_capability, driver, RECIPE, BATCHES)
+        return PlanKey(sha256, self.flavour, self.version, gpu, compute_capability, driver, RECIPE, batches)
 
-    def build(self, content: bytes, name: str, target: str | None = None) -> bytes:
+    def build(self, content: bytes, name: str, batches: Batches, target: str | None = None) -> bytes:
         """Compile a graph.
 
         Args:
             content: ONNX, with all weights inside.
             name: for messages.
+            batches: the range of clips side by side, one of BATCHES.
             target: the compute capability to build for, one of TARGETS; None for the GPU in this machine.
 
         Returns:
@@ -91,13 +93,12 @@ class Compiler:
             )
             config.set_compute_capability(wanted, 0)
         config.max_aux_streams = 0  # a sample's kernels depend on one another
-        for batches in BATCHES:
-            profile = builder.create_optimization_profile()
-            for i in range(network.num_inputs):
-                tensor = network.get_input(i)
-                shapes = [[batch if size == -1 else size for size in tensor.shape] for batch in batches]
-                profile.set_shape(tensor.name, *shapes)
-            config.add_optimization_profile(profile)
+        profile = builder.create_optimization_profile()
+        for i in range(network.num_inputs):
+            tensor = network.get_input(i)
+            shapes = [[batch if size == -1 else size for size in tensor.shape] for batch in batches]
+            profile.set_shape(tensor.name, *shapes)
+        config.add_optimization_profile(profile)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise UserError(name, f"TensorRT cannot compile it ({self.logger.last})", "use `engine` cuda or cpu")
@@ -106,15 +107,15 @@ class Compiler:
         return bytes(plan)
 
 
-def profile_for(clips: int) -> int:
-    """Return the number of the profile for a batch of `clips` clips.
+def batches_for(clips: int) -> Batches:
+    """Return the range that `clips` clips side by side are in.
 
     Raises:
-        UserError: no profile takes so many.
+        UserError: there are too many.
     """
-    for number, (fewest, _, most) in enumerate(BATCHES):
-        if fewest <= clips <= most:
-            return number
+    for batches in BATCHES:
+        if clips <= batches[2]:
+            return batches
     raise UserError(Argument("clips", clips), f"TensorRT's plans take at most {BATCHES[-1][2]} side by side")
 
 

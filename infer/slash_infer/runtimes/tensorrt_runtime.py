@@ -1,7 +1,7 @@
 """TensorRT: runs plans for this GPU, with a step of the top tier captured in one CUDA graph."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,9 @@ from typing_extensions import override
 
 from slash_infer.errors import UserError, first_line
 from slash_infer.runtimes.gpu import GpuArray, GpuGraphs
-from slash_infer.runtimes.plan_cache import PlanCache
+from slash_infer.runtimes.plan_cache import Batches, PlanCache
 from slash_infer.runtimes.protocol import Graph, Launch, TensorType, Unavailable
-from slash_infer.runtimes.tensorrt_compiler import PLAN_PRECISIONS, Compiler, profile_for
+from slash_infer.runtimes.tensorrt_compiler import BATCHES, PLAN_PRECISIONS, Compiler, batches_for
 
 
 class TensorRt(GpuGraphs):
@@ -41,28 +41,43 @@ class TensorRt(GpuGraphs):
 
     @override
     def load(self, content: bytes, name: str, width: int) -> "_PlanGraph":
-        plan = self.plan(content, name)
+        return _PlanGraph(self, self._compiler.trt, lambda batches: self._open(content, name, batches), name)
+
+    def _open(self, content: bytes, name: str, batches: Batches) -> Any:
+        """Return TensorRT's engine of a graph for a range of clips."""
+        plan = self.plan(content, name, batches)
         with self.turn():
             engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise UserError(name, f"TensorRT cannot load its own plan ({self._compiler.logger.last})")
-        return _PlanGraph(self, self._compiler.trt, engine, name)
+        return engine
 
-    def plan(self, content: bytes, name: str) -> bytes:
+    def plan(self, content: bytes, name: str, batches: Batches) -> bytes:
         """Return the plan of a graph for this GPU, from the cache or newly built. `content` is ONNX."""
-        key = self._compiler.key(content, *self.identity)
+        key = self._compiler.key(content, batches, *self.identity)
         ahead_of_time = replace(key, gpu="any", driver="any")
         with self.turn():
-            plan, _ = self._cache.find_or_build([key, ahead_of_time], lambda: self._compiler.build(content, name))
+            plan, _ = self._cache.find_or_build(
+                [key, ahead_of_time], lambda: self._compiler.build(content, name, batches)
+            )
         return plan
 
 
-class _PlanGraph(Graph[GpuArray]):
+@dataclass(frozen=True)
+class _Plan:
     """A loaded plan. Its runs share working memory, which is safe because they follow one another on one stream."""
 
-    def __init__(self, runtime: TensorRt, trt: Any, engine: Any, name: str) -> None:
-        self._runtime, self._trt, self._engine, self._name = runtime, trt, engine, name
-        self._workspace = runtime.array([-(-engine.device_memory_size_v2 // 4)], np.int32)
+    engine: Any
+    workspace: GpuArray
+
+
+class _PlanGraph(Graph[GpuArray]):
+    """A graph as plans, one for each range of clips, opened when it is needed."""
+
+    def __init__(self, runtime: TensorRt, trt: Any, open_plan: Callable[[Batches], Any], name: str) -> None:
+        self._runtime, self._trt, self._open_plan, self._name = runtime, trt, open_plan, name
+        self._plans: dict[Batches, _Plan] = {}
+        engine = self._plan(BATCHES[0]).engine
         tensors = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         described = {
             tensor: TensorType(
@@ -79,16 +94,16 @@ class _PlanGraph(Graph[GpuArray]):
     def bind(self, arrays: Mapping[str, GpuArray]) -> Launch:
         stream = self._runtime.handle
         with self._runtime.turn():
-            context = self._new_context()  # one for each bound run: captured graphs refer to it
-            context.set_device_memory(self._workspace.address, self._engine.device_memory_size_v2)
-            context.set_optimization_profile_async(profile_for(self._clips(arrays)), stream)
+            plan = self._plan(batches_for(self._clips(arrays)))
+            context = self._new_context(plan.engine)  # one for each bound run: captured graphs refer to it
+            context.set_device_memory(plan.workspace.address, plan.engine.device_memory_size_v2)
             for name, array in arrays.items():
                 if name in self.inputs and not context.set_input_shape(name, array.shape):
                     raise RuntimeError(f"{self._name}: TensorRT does not take {name} of shape {array.shape}")
                 context.set_tensor_address(name, array.address)
             if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(stream):
                 raise UserError(self._name, "its plan cannot be captured in a CUDA graph", "use `engine` cuda")
-        held = context, arrays  # a context has addresses alone
+        held = context, plan, arrays  # a context has addresses alone
 
         def launch() -> None:
             with self._runtime.turn():
@@ -102,14 +117,21 @@ class _PlanGraph(Graph[GpuArray]):
         name, tensor = next(iter(self.inputs.items()))
         return arrays[name].shape[list(tensor.shape).index("batch")]
 
-    def _new_context(self) -> Any:
+    def _plan(self, batches: Batches) -> "_Plan":
+        if batches not in self._plans:
+            engine = self._open_plan(batches)
+            workspace = self._runtime.array([-(-engine.device_memory_size_v2 // 4)], np.int32)
+            self._plans[batches] = _Plan(engine, workspace)
+        return self._plans[batches]
+
+    def _new_context(self, engine: Any) -> Any:
         """Return an execution context without memory. TensorRT-RTX compiles for a shape as soon as it is set."""
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if not hasattr(self._trt, "DynamicShapesKernelSpecializationStrategy"):
-            return self._engine.create_execution_context(strategy)
-        config = self._engine.create_runtime_config()
+            return engine.create_execution_context(strategy)
+        config = engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(strategy)
         config.dynamic_shapes_kernel_specialization_strategy = (
             self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
         )
-        return self._engine.create_execution_context(config)
+        return engine.create_execution_context(config)

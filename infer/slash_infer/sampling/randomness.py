@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from slash_infer.errors import Argument, UserError
+from slash_infer.arguments import as_integer
 
 UNIFORM_BITS = 22  # with these and the half step, u * total < total and u > 2**-24 hold in float32
 MAX_KEY = 2**64 - 1
@@ -51,8 +51,7 @@ def check_keys(seed: int, *clips: int) -> None:
     """Check that a seed and clip numbers can key a stream.
 
     Raises:
-        UserError: one does not fit 64 bits.
+        UserError: one is no integer, or does not fit 64 bits.
     """
     for what, key in (("seed", seed), *(("clip", clip) for clip in clips)):
-        if not 0 <= key <= MAX_KEY:
-            raise UserError(Argument(what, key), f"must be from 0 to {MAX_KEY}", "choose one in that range")
+        as_integer(what, key, 0, MAX_KEY)

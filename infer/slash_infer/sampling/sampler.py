@@ -4,11 +4,21 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from slash_infer.arguments import (
+    as_integer,
+    as_number,
+    as_path,
+    check_bool,
+    check_choice,
+    check_kind,
+    is_several,
+    passed,
+)
 from slash_infer.bundle import Bundle
 from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import Argument, UserError
@@ -17,10 +27,13 @@ from slash_infer.runtimes.generation_state import Float32, Int32
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import Engine
-from slash_infer.sampling.randomness import Uniforms
+from slash_infer.sampling.randomness import MAX_KEY, Uniforms
 from slash_infer.sampling.saved_sampler import SavedSampler
 from slash_infer.sampling.temperature import Temperature, schedules
 
+MOST_CLIPS = 65_536  # side by side
+MOST_SAMPLES = 1 << 30  # of all clips together that are returned at once: 4 GiB
+SAMPLES_AT_ONCE = 1 << 20  # the same, that are on the device together
 BLOCK_SECONDS = 0.25  # of audio in a block of `stream`, rounded to whole steps of the top tier
 LIVE_BLOCK_SECONDS = 0.05  # of audio that is played while it is generated: short, so that it is heard soon
 
@@ -48,7 +61,8 @@ class Sampler:
             generated again. On a GPU no padding helps, and clips are the same up to rounding.
 
     Raises:
-        UserError: a value is out of range, or the engine is not available or cannot open the bundle.
+        UserError: an argument is out of range or of another type, the engine is not available or cannot open the
+            bundle, or an open engine runs another one.
     """
 
     def __init__(
@@ -62,15 +76,22 @@ class Sampler:
         precision: PrecisionName = "auto",
         batch_invariant: bool = True,
     ) -> None:
+        check_kind("bundle", bundle, Bundle, "open one with Bundle(path)")
         self._bundle, self._manifest = bundle, bundle.manifest
-        self.engine = engine if isinstance(engine, Engine) else open_engine(bundle, engine, precision).engine
-        self.seed, self.clips = seed, [*range(clips)] if isinstance(clips, int) else [int(clip) for clip in clips]
-        if not self.clips:
-            raise UserError(Argument("clips", clips), "must be 1 or more")
-        self._uniforms = Uniforms(seed, self.clips)
+        self.clips = _clip_numbers(clips)
+        self.seed = as_integer("seed", seed, 0, MAX_KEY)
         self._schedules = schedules(temperature, len(self.clips))
+        check_bool("batch_invariant", batch_invariant)
+        check_choice("precision", precision, get_args(PrecisionName))
         self.batch_invariant = batch_invariant
-        self._batch = Batch(self.engine, len(self.clips), batch_invariant=batch_invariant)
+        self.engine = engine if isinstance(engine, Engine) else _opened(bundle, engine, precision)
+        if self.engine.manifest != bundle.manifest:
+            raise UserError(Argument("engine"), f"runs another bundle than {bundle.path}", "open one for this bundle")
+        self._uniforms = Uniforms(self.seed, self.clips)
+        try:
+            self._batch = Batch(self.engine, len(self.clips), batch_invariant=batch_invariant)
+        except MemoryError:
+            raise UserError(Argument("clips", len(self.clips)), "do not fit in memory", "ask for fewer") from None
         self._generated = 0  # samples of every clip
         self._buffered = Generated.empty(len(self.clips))  # of these, the ones not asked for yet: steps are whole
         self._nll_sum = np.zeros(len(self.clips))  # of each clip's samples that were asked for
@@ -123,15 +144,11 @@ class Sampler:
 
         Raises:
             UserError: generation has begun, there is not one array for each clip, or a sample is not finite.
+            ValueError: the sampler is closed.
         """
         if self._generated:
             raise UserError(Argument("audio"), "the clips have begun", "prime a new Sampler")
-        alike = isinstance(audio, np.ndarray) and audio.ndim == 1
-        each = [np.asarray(audio)] * len(self.clips) if alike else [np.asarray(one) for one in audio]
-        if len(each) != len(self.clips) or any(one.ndim != 1 for one in each):
-            raise UserError(
-                Argument("audio"), f"must be one array of samples for all clips, or one for each of {len(self.clips)}"
-            )
+        each = _one_for_each(audio, len(self.clips))
         if any(one.dtype.kind != "f" for one in each):
             raise UserError(
                 Argument("audio"), "must be real samples in [-1, 1]", "divide those of integers by their full scale"
@@ -141,15 +158,21 @@ class Sampler:
         self._batch.prefill([self._manifest.codec.encode(one) for one in each])
 
     def codes(self, count: int) -> Int32:
-        """Return the next `count` codes of every clip, [clips, count]."""
-        buffered = self._buffered
-        steps = max(0, -(-(count - buffered.codes.shape[1]) // self._manifest.top_hop))
-        if steps:
-            buffered = Generated.concatenate([buffered, self._generate(steps)], axis=1)
-        if buffered.codes.max(initial=0) >= self._manifest.codec.levels:
-            raise UserError(
-                self._bundle.path, "its graphs draw codes that its codec does not have", "export the bundle again"
-            )
+        """Return the next `count` codes of every clip, [clips, count].
+
+        Raises:
+            UserError: `count` is negative, no integer, or more than fits in memory; or the bundle's graphs fail, draw
+                codes that its codec does not have, or give likelihoods that are none.
+            ValueError: the sampler is closed.
+        """
+        count = as_integer("count", count, 0, MOST_SAMPLES // len(self.clips))
+        parts = [self._buffered]
+        missing = count - parts[0].codes.shape[1]
+        while missing > 0:
+            steps = -(-min(missing, max(1, SAMPLES_AT_ONCE // len(self.clips))) // self._manifest.top_hop)
+            parts.append(self._generate(steps))
+            missing -= steps * self._manifest.top_hop
+        buffered = parts[0] if len(parts) == 1 else Generated.concatenate(parts, axis=1)
         self._nll_sum += buffered.nll[:, :count].sum(axis=1, dtype=np.float64)
         self._buffered = buffered.select(times=slice(count, None))
         return buffered.codes[:, :count]
@@ -166,27 +189,40 @@ class Sampler:
             samples in [-1, 1], float32 [clips, samples].
 
         Raises:
-            UserError: a length is negative or not a number.
+            UserError: a length is negative or not a number, or a block is longer than fits in memory; and as `codes`.
+            ValueError: the sampler is closed.
         """
-        if not (seconds >= 0 and 0 < block_seconds < math.inf):
-            raise UserError(f"{seconds} seconds in blocks of {block_seconds}", "must be 0 or more, in blocks over 0")
+        try:
+            wanted, each = as_number("seconds", seconds, 0), as_number("block_seconds", block_seconds, 0)
+        except UserError:
+            wanted = each = math.nan
+        if not 0 < each < math.inf:
+            subject = f"{passed('seconds', seconds)}, {passed('block_seconds', block_seconds)}"
+            raise UserError(subject, "must be 0 or more, in blocks over 0")
         hop = self._manifest.top_hop
-        block = max(1, round(block_seconds * self.sample_rate / hop)) * hop
-        remaining = math.inf if seconds == math.inf else round(seconds * self.sample_rate)
-        while remaining > 0:
-            count = int(min(block, remaining))
-            yield self._manifest.codec.decode(self.codes(count))
-            remaining -= count
+        block = max(1, round(each * self.sample_rate / hop)) * hop
+        samples = math.inf if wanted == math.inf else round(wanted * self.sample_rate)
+        self._check_at_once(passed("block_seconds", block_seconds), min(block, samples), "shorten it")
+        return self._blocks(samples, block)
 
     def generate(self, seconds: float) -> Float32:
-        """Return the next `seconds` of every clip, float32 [clips, samples]."""
+        """Return the next `seconds` of every clip, float32 [clips, samples].
+
+        Raises:
+            UserError: `seconds` is negative, not a number, or more than fits in memory; and as `codes`.
+            ValueError: the sampler is closed.
+        """
+        samples = as_number("seconds", seconds, 0) * self.sample_rate
+        self._check_at_once(passed("seconds", seconds), samples, "stream it")
         return np.concatenate([np.zeros((len(self.clips), 0), np.float32), *self.stream(seconds)], axis=1)
 
     def save(self, path: str | Path) -> None:
         """Write everything that the clips' future depends on to a .npz file, which `restore` reads.
 
         Raises:
+            UserError: `path` is no path.
             OSError: the file cannot be written.
+            ValueError: the sampler is closed.
         """
         SavedSampler(
             manifest_sha256=self._bundle.manifest_sha256,
@@ -199,7 +235,7 @@ class Sampler:
             buffered=self._buffered,
             nll_sum=self._nll_sum,
             state=self._batch.state(),
-        ).write(Path(path))
+        ).write(as_path("path", path))
 
     @classmethod
     def restore(
@@ -223,7 +259,10 @@ class Sampler:
         Raises:
             UserError: the file was not written by `save`, is damaged, or belongs to another bundle.
         """
-        saved = SavedSampler.read(Path(path), bundle)
+        check_kind("bundle", bundle, Bundle, "open one with Bundle(path)")
+        if precision is not None:
+            check_choice("precision", precision, get_args(PrecisionName))
+        saved = SavedSampler.read(as_path("path", path), bundle)
         restored = cls(
             bundle,
             saved.clips,
@@ -247,10 +286,56 @@ class Sampler:
         self._generated, self._buffered, self._nll_sum = saved.generated, saved.buffered, saved.nll_sum
         self._batch.set_state(saved.state)
 
+    def _blocks(self, samples: float, block: int) -> Iterator[Float32]:
+        """Yield so many samples of every clip, possibly without end, in blocks."""
+        while samples > 0:
+            count = int(min(block, samples))
+            yield self._manifest.codec.decode(self.codes(count))
+            samples -= count
+
+    def _check_at_once(self, subject: Argument, samples: float, remedy: str) -> None:
+        """Check that so many samples of every clip may be held in memory."""
+        if samples * len(self.clips) > MOST_SAMPLES:
+            raise UserError(subject, f"is over {MOST_SAMPLES:,} samples of all clips together", remedy)
+
     def _generate(self, steps: int) -> Generated:
         """Take some steps of the top tier."""
         hop = self._manifest.top_hop
         times = (self._generated + hop * np.arange(steps)) / self.sample_rate
         temperatures = np.stack([schedule.at(times) for schedule in self._schedules])
         self._generated += steps * hop
-        return self._batch.generate(self._uniforms.next(steps * hop), temperatures)
+        generated = self._batch.generate(self._uniforms.next(steps * hop), temperatures)
+        fault = generated.fault(self._manifest.codec.levels)
+        if fault is not None:
+            graph = self._bundle.variant(self.engine.precision).sample_tier.file
+            raise UserError(self._bundle.path, f"{fault} ({graph})", "export the bundle again")
+        return generated
+
+
+def _clip_numbers(clips: int | Sequence[int]) -> list[int]:
+    """Return the numbers of the clips, from their count or themselves."""
+    if not isinstance(clips, int) and is_several(clips):
+        if not 1 <= len(clips) <= MOST_CLIPS:
+            raise UserError(Argument("clips", f"of {len(clips)}"), f"must be 1 or more, at most {MOST_CLIPS}")
+        return [as_integer("clips", clip, 0, MAX_KEY) for clip in clips]
+    try:
+        return [*range(as_integer("clips", clips, 1, MOST_CLIPS))]
+    except UserError as error:
+        raise UserError(error.subject, f"must be 1 or more, at most {MOST_CLIPS}; or numbers of clips") from None
+
+
+def _opened(bundle: Bundle, engine: EngineName, precision: PrecisionName) -> Engine:
+    check_choice("engine", engine, get_args(EngineName))
+    return open_engine(bundle, engine, precision).engine
+
+
+def _one_for_each(audio: Audio | Sequence[Audio], clips: int) -> list[Audio]:
+    """Return the audio of each clip, from one for all or from one for each."""
+    try:
+        alike = isinstance(audio, np.ndarray) and audio.ndim == 1
+        each = [np.asarray(audio)] * clips if alike else [np.asarray(one) for one in audio]
+    except (TypeError, ValueError):  # not a sequence, or lists of several lengths
+        each = []
+    if len(each) != clips or any(one.ndim != 1 for one in each):
+        raise UserError(Argument("audio"), f"must be one array of samples for all clips, or one for each of {clips}")
+    return each

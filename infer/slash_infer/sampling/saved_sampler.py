@@ -1,10 +1,12 @@
 """A sampler on disk: one .npz file with everything that its clips' future depends on. No pickle."""
 
 import json
+import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slash_infer.bundle import Bundle, Manifest, Precision
 from slash_infer.errors import UserError, first_fault, first_line
-from slash_infer.files import atomic_file
+from slash_infer.files import atomic_file, open_plain_file, sweep
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import HISTORY, GenerationState
 from slash_infer.sampling.temperature import TemperatureSchedule
@@ -21,6 +23,9 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Key = Annotated[int, Field(ge=0, lt=2**64)]
 
 MADE_BY: Literal["slash_infer.Sampler"] = "slash_infer.Sampler"
+LIMIT = 4 << 30
+"""Bytes of the largest file that is read."""
+REMEDY, NOT_SAVED = "save it again", "is not a sampler that was saved"
 METADATA, CODES, NLL, NLL_SUM = "metadata", "buffered.codes", "buffered.nll", "nll_sum"
 
 
@@ -77,7 +82,8 @@ class SavedSampler:
             NLL_SUM: self.nll_sum,
             **self.state.arrays(),
         }
-        with atomic_file(path) as part, part.open("wb") as file:
+        sweep([path])
+        with atomic_file(path, force=True, argument="path") as part, part.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
@@ -87,23 +93,19 @@ class SavedSampler:
         Raises:
             UserError: it is something else, damaged, or of another bundle.
         """
-        remedy = "save it again"
+        arrays = _read_arrays(path)
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-                arrays: dict[str, npt.NDArray[Any]] = {name: saved[name] for name in saved.files}
             metadata = _Metadata.model_validate(json.loads(str(arrays[METADATA])))
             temperature = [TemperatureSchedule(points) for points in metadata.temperature]
         except ValidationError as error:
-            raise UserError(path, f"is not a sampler that was saved ({first_fault(error)})", remedy) from None
-        except FileNotFoundError:
-            raise UserError(path, "no such file", "save a sampler there first") from None
-        except Exception as error:  # zipfile, zlib and numpy have many for damaged files; UserError for bad points
-            raise UserError(path, f"is not a sampler that was saved ({first_line(error)})", remedy) from None
+            raise UserError(path, f"{NOT_SAVED} ({first_fault(error)})", REMEDY) from None
+        except (KeyError, ValueError, RecursionError, UserError) as error:  # UserError for points out of range
+            raise UserError(path, f"{NOT_SAVED} ({first_line(error)})", REMEDY) from None
         if metadata.manifest_sha256 != bundle.manifest_sha256:
             raise UserError(path, f"was saved from another bundle than {bundle.path}", "open that one")
         fault = _fault(arrays, metadata, bundle.manifest)
         if fault is not None:
-            raise UserError(path, f"is damaged ({fault})", remedy)
+            raise UserError(path, f"is damaged ({fault})", REMEDY)
         return cls(
             manifest_sha256=metadata.manifest_sha256,
             seed=metadata.seed,
@@ -116,6 +118,40 @@ class SavedSampler:
             nll_sum=arrays[NLL_SUM],
             state=GenerationState.from_arrays(arrays, [tier.state_names for tier in bundle.manifest.frame_tiers]),
         )
+
+
+def _read_arrays(path: Path) -> Arrays:
+    """Read the arrays of a .npz file.
+
+    Raises:
+        UserError: it is missing, damaged, or too large.
+    """
+    try:
+        with open_plain_file(path, "a saved sampler", REMEDY, limit=LIMIT) as file:
+            _check_sizes(file)
+            with np.load(file, allow_pickle=False) as saved:
+                return {name: saved[name] for name in saved.files}
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(path, "no such file", "save a sampler there first") from None
+    except Exception as error:  # zipfile, zlib and numpy have many for damaged files
+        raise UserError(path, f"{NOT_SAVED} ({first_line(error)})", REMEDY) from None
+
+
+def _check_sizes(file: BinaryIO) -> None:
+    """Check that a .npz file holds no more than its own size: nothing compressed, nothing twice.
+
+    Raises:
+        ValueError: it may unpack to more.
+    """
+    size = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+    if not stored or sum(member.file_size for member in members) > size:
+        raise ValueError("it unpacks to more than its size")
+    file.seek(0)
 
 
 def _fault(arrays: Arrays, metadata: _Metadata, manifest: Manifest) -> str | None:

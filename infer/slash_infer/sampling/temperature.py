@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from slash_infer.arguments import as_number, is_several, passed
 from slash_infer.errors import Argument, UserError
 
 LOWEST, HIGHEST = 0.01, 100.0
@@ -21,29 +22,46 @@ class TemperatureSchedule:
         points: (seconds of generated audio, temperature), in the order of time.
 
     Raises:
-        UserError: a temperature is out of range, or the times do not increase from 0 or later.
+        UserError: a point is no pair of numbers, a temperature is out of range, or the times do not increase.
     """
 
     points: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
-        if not self.points or not all(LOWEST <= value <= HIGHEST for _, value in self.points):
-            raise UserError(Argument("temperature", self), f"must be from {LOWEST:g} to {HIGHEST:g}")
-        times = [time for time, _ in self.points]
-        if not all(0 <= time < math.inf for time in times) or any(np.diff(times) <= 0):
+        try:
+            pairs = [(time, value) for time, value in self.points]
+        except (TypeError, ValueError):
+            raise UserError(passed("points", self.points), "must be pairs of seconds and temperature") from None
+        values = [as_number("temperature", value, LOWEST, HIGHEST) for _, value in pairs]
+        times = [_seconds(time) for time, _ in pairs]
+        object.__setattr__(self, "points", tuple(zip(times, values, strict=True)))
+        if not times:
+            raise UserError(passed("points", self.points), "must be pairs of seconds and temperature")
+        if not all(time < math.inf for time in times) or any(np.diff(times) <= 0):
             raise UserError(
                 Argument("temperature", self), "its times must be seconds from 0 on, each later than the one before"
             )
 
     @classmethod
     def constant(cls, temperature: float) -> Self:
-        """Return a schedule that stays at one temperature."""
+        """Return a schedule that stays at one temperature.
+
+        Raises:
+            UserError: it is no number, or out of range.
+        """
         return cls(((0.0, temperature),))
 
     def at(self, seconds: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """Return the temperature at each of `seconds`, any shape."""
+        """Return the temperature at each of `seconds`, any shape.
+
+        Raises:
+            UserError: `seconds` are not numbers, or one is NaN.
+        """
+        at = np.asarray(seconds)
+        if at.dtype.kind not in "fiu" or np.isnan(at).any():
+            raise UserError(passed("seconds", seconds), "must be numbers")
         times, values = zip(*self.points, strict=True)
-        return np.asarray(np.interp(seconds, times, values), np.float32)
+        return np.asarray(np.interp(at, times, values), np.float32)
 
     def __str__(self) -> str:
         """Return text that `parse` reads back exactly."""
@@ -55,6 +73,14 @@ class TemperatureSchedule:
         if len(self.points) == 1 and self.points[0][0] == 0:
             return self.points[0][1]
         return ",".join(f"{time}:{value}" for time, value in self.points)
+
+
+def _seconds(time: object) -> float:
+    """Return a time, or infinity, which no point may have, for what is none."""
+    try:
+        return as_number("points", time, 0)
+    except UserError:
+        return math.inf
 
 
 Temperature = float | TemperatureSchedule
@@ -86,11 +112,16 @@ def schedules(temperature: Temperature | Sequence[Temperature], clips: int) -> l
     Raises:
         UserError: there are more or fewer than clips, or one is out of range.
     """
-    each = list(temperature) if isinstance(temperature, Sequence) else [temperature] * clips
+    each = list(cast(Any, temperature)) if is_several(temperature) else [temperature] * clips
     if len(each) != clips:
         raise UserError(
             Argument("temperature"),
             f"{len(each)} temperatures for {clips} clips",
             "give one for all, or one for each",
         )
-    return [one if isinstance(one, TemperatureSchedule) else TemperatureSchedule.constant(float(one)) for one in each]
+    return [
+        one
+        if isinstance(one, TemperatureSchedule)
+        else TemperatureSchedule.constant(as_number("temperature", one, LOWEST, HIGHEST))
+        for one in each
+    ]

@@ -1,0 +1,59 @@
+"""What `run.json` says: the configuration of a run, and the corpus that it was started on."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from slash_infer import __version__
+from slash_train.config import Preset
+from slash_train.corpus import SPLITS, Corpus
+from slash_train.stored import Natural
+
+MADE_BY: Literal["slash train"] = "slash train"
+
+
+class UsedCorpus(BaseModel):
+    """A corpus that a run trains on, and what it is known by wherever it is moved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    """Where it was when training was last started."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Its fingerprint."""
+    recordings: Natural
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+    @classmethod
+    def describe(cls, corpus: Corpus) -> Self:
+        """Describe a corpus."""
+        return cls(
+            path=str(corpus.path.resolve()),
+            sha256=corpus.fingerprint(),
+            recordings=len(corpus.manifest.recordings),
+            seconds=sum(corpus.length(split) for split in SPLITS) / corpus.sample_rate,
+        )
+
+    @property
+    def size(self) -> str:
+        """How much it holds, in words."""
+        return f"{self.recordings} recording{'s' * (self.recordings != 1)}, {self.seconds / 60:.1f} minutes"
+
+    @property
+    def place(self) -> str:
+        """Where it was, in words, and whether it is gone."""
+        return self.path if Path(self.path).exists() else f"{self.path}, which is gone: where it was moved, give that"
+
+
+class RunMetadata(BaseModel):
+    """The contents of `run.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    made_by: Literal["slash train"] = MADE_BY
+    schema_version: Literal[3] = 3
+    slash_version: str = __version__
+    preset_name: str
+    preset: Preset
+    corpus: UsedCorpus
