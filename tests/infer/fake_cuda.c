@@ -67,6 +67,7 @@ enum { SHARED_BYTES = 232448, BLOCKS = 6 };
 static char the_context, the_pool;
 static __thread void *current;
 static Allocation *allocations;
+static Result next_failure;
 static pthread_mutex_t allocating = PTHREAD_MUTEX_INITIALIZER;
 
 static int is_allocated(Address address, size_t bytes) {
@@ -185,6 +186,9 @@ API cuGraphLaunch(Graph *graph, Stream *stream) {
 /* Memory and work on it. Freed memory is filled with 0xDD, new memory with 0xCB. */
 API cuMemAllocFromPoolAsync(Address *address, size_t bytes, void *pool, Stream *stream) {
     void *memory;
+    const Result failure = next_failure;
+    next_failure = SUCCESS;
+    if (failure) return failure;
     if (!current) return INVALID_CONTEXT;
     if (stream && stream->capturing) return stream->spoiled = 1, CAPTURE_UNSUPPORTED;
     if (posix_memalign(&memory, 512, bytes)) return OUT_OF_MEMORY;
@@ -281,6 +285,7 @@ API cuLaunchKernelEx(const Launch *launch, void *function, void **parameters, vo
 /* What is wrong. */
 API cuGetErrorName(Result result, const char **name) {
     static __thread char text[32];
+    if (result == OUT_OF_MEMORY) return *name = "CUDA_ERROR_OUT_OF_MEMORY", SUCCESS;
     snprintf(text, sizeof text, "fake error %d", result);
     return *name = text, SUCCESS;
 }
@@ -294,6 +299,9 @@ API fake_allocations(void) {
     pthread_mutex_unlock(&allocating);
     return count;
 }
+
+/* Let the next allocation fail. */
+API fake_failure(Result result) { return next_failure = result, SUCCESS; }
 
 /* The driver hands out its functions by name. One that is not here is not found. */
 API cuGetProcAddress_v2(const char *name, void **function, int version, uint64_t flags, int *status) {

@@ -26,6 +26,7 @@ from cuda.bindings import driver
 from typing_extensions import override
 
 from slash_infer.bundle import Bundle, Precision
+from slash_infer.errors import UserError
 from slash_infer.runtimes.cluster_gpu import ClusterGpu
 from slash_infer.runtimes.cluster_runtime import Cluster
 from slash_infer.runtimes.gpu import GpuArray, GpuGraphs
@@ -96,6 +97,14 @@ class FakeClusterGpu(ClusterGpu):
             bytes(host_device.build(Path(sys.argv[3]), (host_device.SOURCES / "cluster.cu").read_text(), macros))
             + b"\0"
         )
+
+
+class ImpatientGpu(FakeClusterGpu):
+    """The same, where threads wait for next to nothing."""
+
+    @override
+    def compile(self, source: str, macros: Mapping[str, str]) -> bytes:
+        return super().compile(source, {**macros, "PATIENCE": "0"} if macros else {})
 
 
 def the_cluster_kernel_draws_the_codes_of_the_cpu() -> None:
@@ -214,10 +223,37 @@ def an_error_of_the_driver_is_said() -> None:
     gone = GpuArray(array.memory, array.address + 2**40, array.shape, array.dtype)
     try:
         gpu.get(gone)
-    except RuntimeError as error:
-        assert "ILLEGAL_ADDRESS" in str(error)
+    except UserError as error:
+        assert str(error).startswith("`engine` fake: the GPU failed (CUDA: CUDA_ERROR_ILLEGAL_ADDRESS); "), error
     else:
         raise AssertionError("reading memory that is not there went through")
+
+
+def a_launch_that_fails_is_said_in_one_line() -> None:
+    sampler = Sampler(example(), 1, engine=Engine(example(), FakeGpu()))
+    sampler.codes(16)
+    FAKE.fake_failure(2)
+    for expected in ("CUDA_ERROR_OUT_OF_MEMORY", ""):
+        try:
+            sampler.codes(16)
+        except UserError as error:
+            said = str(error)
+            assert said.startswith("`engine` fake: the GPU failed (") and expected in said, said
+            assert "fewer `clips`" in said, said
+        else:
+            assert not expected, "a call that failed went through"
+
+
+def a_kernel_that_gives_up_says_so_every_time() -> None:
+    bundle = Bundle(Path(sys.argv[2]))
+    sampler = Sampler(bundle, 1, engine=Engine(bundle, Cluster(ImpatientGpu()), "fp16"))
+    for _ in range(2):
+        try:
+            sampler.codes(16)
+        except UserError as error:
+            assert str(error).startswith("`engine` cluster: the kernel gave up waiting (place "), error
+        else:
+            raise AssertionError("a kernel that gave up went through")
 
 
 def _in_threads(work: Callable[[int], None], count: int) -> None:
@@ -247,6 +283,8 @@ CHECKS = [
     threads_that_capture_do_not_get_into_each_others_graphs,
     memory_is_freed,
     an_error_of_the_driver_is_said,
+    a_launch_that_fails_is_said_in_one_line,
+    a_kernel_that_gives_up_says_so_every_time,
 ]
 
 

@@ -15,6 +15,7 @@ from slash_infer.clips.render import render
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.codec import Codec
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import Engine
 
 NAN, INF = float("nan"), float("inf")
@@ -111,6 +112,8 @@ def test_words(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     for words, choose in (
         (EngineName, lambda word: Sampler(bundle, engine=word)),
         (PrecisionName, lambda word: Sampler(bundle, precision=word, engine=engine)),
+        (EngineName, lambda word: open_engine(bundle, word)),
+        (PrecisionName, lambda word: open_engine(bundle, "cpu", word)),
         (EngineName, lambda word: Sampler.restore(saved, bundle, engine=word)),
     ):
         refused(choose, [*without(), "gpu", "CPU"], ends=f"must be {' or '.join(get_args(words))}")
@@ -125,6 +128,8 @@ def test_bundles_and_paths(bundle: Bundle, engine: Engine, tmp_path: Path, monke
     Sampler(bundle, engine=engine).save(saved)
     refused(lambda path: Sampler(path, engine=engine), [*without(), str(bundle.path)], ends=r"Bundle\(path\)")
     refused(lambda other: Sampler.restore(saved, other), without(), ends=r"Bundle\(path\)")
+    refused(lambda path: open_engine(path, "cpu"), [*without(), str(bundle.path)], ends=r"Bundle\(path\)")
+    refused(lambda path: Engine(path, engine.runtime), [*without(), str(bundle.path)], ends=r"Bundle\(path\)")
     paths = [value for value in ODD if not isinstance(value, Path | str)] + ["a\0b"]
     for call in (Bundle, Sampler(bundle, engine=engine).save, lambda path: Sampler.restore(path, bundle)):
         refused(call, paths, ends="must be the path of a file or folder")

@@ -108,7 +108,27 @@ def test_a_bundle_without_fp16_is_refused(tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "a barrier removed": ("", ""),
-    "an index off by one": ("", ""),
-    "a lifetime": ("", ""),
+    "a barrier removed": ("block_sync();\n            STAMP(2);", "STAMP(2);"),
+    "an index off by one": ("below = lane_of(sum, lane - 1)", "below = lane_of(sum, lane)"),
+    "a place that is reused too early": ("op.mail + (step & 1) * op.mail_stride", "op.mail"),
 }
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_kernel_does_not_pass(
+    bundle: Bundle, mistake: str, kernels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, wrong = MISTAKES[mistake]
+    monkeypatch.setattr("slash_export.verify.SECONDS", 0.02)
+    monkeypatch.setattr("host_device.PATIENCE", 200_000)
+
+    def change(source: str) -> str:
+        assert source.count(right) == 1
+        return source.replace(right, wrong)
+
+    try:
+        (verdict,) = compare(bundle, [Cluster(HostDevice(kernels, change=change))])
+    except RuntimeError as error:
+        assert "gave up" in str(error)
+    else:
+        assert isinstance(verdict, Verdict) and verdict.fault is not None, verdict

@@ -19,7 +19,7 @@ from slash_infer.bundle.manifest import (
     Variant,
     describe_file,
 )
-from slash_infer.bundle.reader import Bundle
+from slash_infer.bundle.reader import Bundle, check_bundle
 from slash_infer.choices import Precision
 
 __all__ = [
@@ -38,5 +38,6 @@ __all__ = [
     "Provenance",
     "SampleTierEntry",
     "Variant",
+    "check_bundle",
     "describe_file",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from slash_infer.arguments import as_path, check_choice, check_exists, passed
+from slash_infer.arguments import as_path, check_choice, check_exists, check_kind, passed
 from slash_infer.bundle.manifest import (
     FILE_LIMIT,
     MANIFEST,
@@ -119,6 +119,11 @@ class Bundle:
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise UserError(path, "was altered (its sha256 is not the manifest's)", "export the bundle again")
         return content
+
+
+def check_bundle(value: object) -> None:
+    """Raise `UserError` if what was passed as `bundle` is none, such as a bundle's path."""
+    check_kind("bundle", value, Bundle, "open one with Bundle(path)")
 
 
 def _read_manifest(folder: Path) -> tuple[Manifest, str]:

@@ -11,7 +11,7 @@ from cuda.core.utils import FileStreamProgramCache
 from cuda.pathfinder import DynamicLibNotFoundError
 from typing_extensions import override
 
-from slash_infer.errors import Argument, UserError
+from slash_infer.errors import Argument, UserError, first_line
 from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice, kernel_source
 from slash_infer.runtimes.cluster_plan import Call, DoesNotFit, Plan
 from slash_infer.runtimes.gpu import Gpu, GpuArray, check
@@ -28,13 +28,14 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
     """The first GPU.
 
     Raises:
-        Unavailable: there is no GPU, it has no clusters, or NVRTC is not installed.
+        Unavailable: there is no GPU, or it has no clusters.
+        UserError: NVRTC is not installed, or the GPU fails.
     """
 
     threads = THREADS
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("cluster")
         self.name = self.device.name
         capability = self.device.compute_capability
         if capability.major < 9:
@@ -54,8 +55,8 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
         self._prepare(self._probe, blocks)
         with self.turn():
             found = driver.cuOccupancyMaxActiveClusters(self._probe.handle, self._config(blocks, blocks))
-        too_large = found[0] == driver.CUresult.CUDA_ERROR_INVALID_CLUSTER_SIZE
-        return 0 if too_large else int(check(found))
+            too_large = found[0] == driver.CUresult.CUDA_ERROR_INVALID_CLUSTER_SIZE
+            return 0 if too_large else int(check(found))
 
     @override
     def address(self, array: GpuArray) -> int:
@@ -77,17 +78,20 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
 
         Raises:
             DoesNotFit: it asks for more than the GPU has.
-            Unavailable: NVRTC is not installed.
+            UserError: NVRTC is not installed, or refuses the program.
         """
+        subject = Argument("engine", "cluster")
         options = ProgramOptions(arch=self._arch, std="c++17", define_macro=list(macros.items()))
         try:
             code: bytes = Program(source, "c++", options).compile("cubin", cache=self._cache).code
         except DynamicLibNotFoundError as error:
-            raise Unavailable("NVRTC is not installed; in Slash's folder: pip install '.[cluster]'") from error
-        except RuntimeError as error:
+            remedy = "in Slash's folder: pip install '.[cluster]'"
+            raise UserError(subject, "NVRTC is not installed", remedy) from error
+        except Exception as error:  # cuda-core's have no public base class
             if "static assertion" in str(error):
                 raise DoesNotFit("a block of the sample tier needs more shared memory than there is") from None
-            raise
+            fault = f"NVRTC cannot compile the kernel ({first_line(error)})"
+            raise UserError(subject, fault, "install a later one, or use `engine` cuda") from error
         return code
 
     def _function(self, source: str, macros: Mapping[str, str], name: str) -> "_Function":
@@ -152,12 +156,12 @@ class GpuKernel(Kernel):
         with self._gpu.turn():
             self._report[:] = [0] * REPORT_WORDS
             check(driver.cuLaunchKernelEx(self._config, self._function.handle, ctypes.addressof(pointers), 0))
-            result = driver.cuStreamSynchronize(self._gpu.handle)
-        if self._report[0]:  # the driver says no more than that the launch failed
+            check(driver.cuStreamSynchronize(self._gpu.handle))
+        if self._report[0]:
             place, block, thread, expected, seen = self._report[:5]
+            self._gpu.clear(self._fault)  # else nobody would wait in the next launch either
             raise UserError(
                 Argument("engine", "cluster"),
                 f"the kernel gave up waiting (place {place}, block {block}, thread {thread}: {seen}, not {expected})",
-                "another program may hold a part of the GPU: stop it, or use `engine` cuda, in a new process",
+                "another program may hold a part of the GPU: stop it, or use `engine` cuda",
             )
-        check(result)

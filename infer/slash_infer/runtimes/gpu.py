@@ -17,8 +17,11 @@ from cuda.pathfinder import DynamicLibNotFoundError
 from typing_extensions import override
 
 from slash_infer.bundle import Bundle, Precision
+from slash_infer.errors import Argument, UserError, first_line
 from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.protocol import Arrays, GraphRuntime, Launch, Unavailable, in_order
+
+REMEDY = "use another `engine`; what runs on the GPU besides, or an old driver, may be the cause"
 
 
 class _Memory:
@@ -62,13 +65,18 @@ class GpuArray:
 class Gpu(Arrays[GpuArray]):
     """The first GPU: its memory, and a stream that all work is queued on.
 
-    It may be used from any thread. Threads take turns, since all work is queued on the one stream.
+    It may be used from any thread. Threads take turns, since all work is queued on the one stream. What fails on the
+    GPU or in its driver is raised as `UserError` by every method.
+
+    Args:
+        engine: what it is used for, to be named in messages.
 
     Raises:
         Unavailable: there is no GPU, or no driver for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str) -> None:
+        self._engine = engine
         self.device, self._context = _first_gpu()
         self.stream = self.device.create_stream()
         self.handle = int(self.stream.handle)
@@ -86,10 +94,22 @@ class Gpu(Arrays[GpuArray]):
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Let no other thread queue work meanwhile, and make the GPU's context the thread's current one."""
+        """Let no other thread queue work meanwhile, and make the GPU's context the thread's current one.
+
+        Raises:
+            UserError: the body fails with an error of the driver or of a library that runs on the GPU.
+        """
         with self._lock:
-            check(driver.cuCtxSetCurrent(self._context))
-            yield
+            try:
+                check(driver.cuCtxSetCurrent(self._context))
+                yield
+            except Exception as error:
+                if not (isinstance(error, RuntimeError) or _is_of_cuda(error)):
+                    raise
+                remedy = "generate fewer `clips` side by side" if "OUT_OF_MEMORY" in str(error) else REMEDY
+                raise UserError(
+                    Argument("engine", self._engine), f"the GPU failed ({first_line(error)})", remedy
+                ) from error
 
     @override
     def array(self, shape: Sequence[int], dtype: npt.DTypeLike) -> GpuArray:
@@ -127,6 +147,9 @@ class GpuGraphs(Gpu, GraphRuntime[GpuArray]):
     """The first GPU, with all that the runtimes that run graphs on it share."""
 
     clips_together = 256
+
+    def __init__(self) -> None:
+        super().__init__(self.name)
 
     @override
     def threads(self, clips: int, width: int) -> int:
@@ -238,6 +261,11 @@ def _available(result: Any) -> Any:
     if code != driver.CUresult.CUDA_SUCCESS:
         raise Unavailable(f"no NVIDIA GPU can be used ({code.name})")
     return value[0] if value else None
+
+
+def _is_of_cuda(error: Exception) -> bool:
+    """Return whether an error is one of cuda-core's, which have no public base class."""
+    return type(error).__module__.partition(".")[0] == "cuda"
 
 
 def check(result: Any) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slash_infer.errors import UserError
+from slash_infer.errors import UserError, first_line
 from slash_infer.files import atomic_file, open_plain_file, read_json, sweep_below, write_json
 
 PLAN_BYTES = 4 << 30
@@ -112,11 +112,15 @@ def user_cache(name: str) -> Path:
     """Return a folder of Slash's in the user's cache, made if it is missing: `$XDG_CACHE_HOME/slash/NAME`.
 
     Raises:
-        UserError: the folder belongs to somebody else, or others may write to it.
+        UserError: the folder cannot be made, belongs to somebody else, or others may write to it.
     """
     base = os.environ.get("XDG_CACHE_HOME")
     path = (Path(base) if base else Path.home() / ".cache") / "slash" / name
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        fault = f"cannot be made ({first_line(error)})"
+        raise UserError(path, fault, "set XDG_CACHE_HOME to a folder that you may write to") from None
     held = path.stat()
     if path.is_symlink() or held.st_uid != os.getuid() or held.st_mode & 0o022:
         raise UserError(path, "others may write to it", f"make it your own and run: chmod 700 {path}")

@@ -18,6 +18,8 @@ def find_runtimes() -> Iterator[tuple[str, Runtime | Unavailable]]:
             found: Runtime | Unavailable = make()
         except Unavailable as reason:
             found = reason
+        except UserError as reason:  # its cache, or the GPU: another runtime may work all the same
+            found = Unavailable(str(reason))
         yield name, found
 
 

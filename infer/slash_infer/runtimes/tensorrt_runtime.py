@@ -99,7 +99,8 @@ class _PlanGraph(Graph[GpuArray]):
             context.set_device_memory(plan.workspace.address, plan.engine.device_memory_size_v2)
             for name, array in arrays.items():
                 if name in self.inputs and not context.set_input_shape(name, array.shape):
-                    raise RuntimeError(f"{self._name}: TensorRT does not take {name} of shape {array.shape}")
+                    fault = f"TensorRT does not take {name} of shape {list(array.shape)}"
+                    raise UserError(self._name, fault, "use `engine` cuda or cpu")
                 context.set_tensor_address(name, array.address)
             if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(stream):
                 raise UserError(self._name, "its plan cannot be captured in a CUDA graph", "use `engine` cuda")
@@ -108,7 +109,7 @@ class _PlanGraph(Graph[GpuArray]):
         def launch() -> None:
             with self._runtime.turn():
                 if not held[0].execute_async_v3(stream):
-                    raise RuntimeError(f"{self._name}: TensorRT could not run it")
+                    raise UserError(self._name, "TensorRT could not run it", "use `engine` cuda or cpu")
 
         return launch
 

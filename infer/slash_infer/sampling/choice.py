@@ -1,8 +1,10 @@
 """Chooses the runtime and the precision that a bundle is opened with."""
 
 from dataclasses import dataclass
+from typing import get_args
 
-from slash_infer.bundle import Bundle
+from slash_infer.arguments import check_choice
+from slash_infer.bundle import Bundle, check_bundle
 from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.protocol import Runtime, Unavailable
@@ -27,8 +29,12 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
         precision: `auto` takes the one that the engine is fastest in, of those in the bundle.
 
     Raises:
-        UserError: the engine or precision asked for is not available. The message says why, and what would help.
+        UserError: an argument is of another type, or the engine or precision asked for is not available. The message
+            says why, and what would help.
     """
+    check_bundle(bundle)
+    check_choice("engine", engine, get_args(EngineName))
+    check_choice("precision", precision, get_args(PrecisionName))
     if precision != "auto":
         bundle.variant(precision)  # refused here, whatever engines there are, if the bundle does not have it
     if engine != "auto":

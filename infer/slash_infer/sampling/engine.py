@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from slash_infer.bundle import Bundle, Precision
+from slash_infer.bundle import Bundle, Precision, check_bundle
 from slash_infer.runtimes.generation_state import GenerationState
 from slash_infer.runtimes.protocol import Runner, Runtime
 
@@ -20,10 +20,11 @@ class Engine:
         precision: what to compute in.
 
     Raises:
-        UserError: the bundle has no such precision, or the runtime cannot run its model.
+        UserError: `bundle` is none, the bundle has no such precision, or the runtime cannot run its model.
     """
 
     def __init__(self, bundle: Bundle, runtime: Runtime, precision: Precision = "fp32") -> None:
+        check_bundle(bundle)
         self.manifest = bundle.manifest
         self.runtime = runtime
         self.precision = precision

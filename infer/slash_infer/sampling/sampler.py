@@ -15,11 +15,10 @@ from slash_infer.arguments import (
     as_path,
     check_bool,
     check_choice,
-    check_kind,
     is_several,
     passed,
 )
-from slash_infer.bundle import Bundle
+from slash_infer.bundle import Bundle, check_bundle
 from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.generated import Generated
@@ -76,7 +75,7 @@ class Sampler:
         precision: PrecisionName = "auto",
         batch_invariant: bool = True,
     ) -> None:
-        check_kind("bundle", bundle, Bundle, "open one with Bundle(path)")
+        check_bundle(bundle)
         self._bundle, self._manifest = bundle, bundle.manifest
         self.clips = _clip_numbers(clips)
         self.seed = as_integer("seed", seed, 0, MAX_KEY)
@@ -84,7 +83,7 @@ class Sampler:
         check_bool("batch_invariant", batch_invariant)
         check_choice("precision", precision, get_args(PrecisionName))
         self.batch_invariant = batch_invariant
-        self.engine = engine if isinstance(engine, Engine) else _opened(bundle, engine, precision)
+        self.engine = engine if isinstance(engine, Engine) else open_engine(bundle, engine, precision).engine
         if self.engine.manifest != bundle.manifest:
             raise UserError(Argument("engine"), f"runs another bundle than {bundle.path}", "open one for this bundle")
         self._uniforms = Uniforms(self.seed, self.clips)
@@ -259,7 +258,7 @@ class Sampler:
         Raises:
             UserError: the file was not written by `save`, is damaged, or belongs to another bundle.
         """
-        check_kind("bundle", bundle, Bundle, "open one with Bundle(path)")
+        check_bundle(bundle)
         if precision is not None:
             check_choice("precision", precision, get_args(PrecisionName))
         saved = SavedSampler.read(as_path("path", path), bundle)
@@ -322,11 +321,6 @@ def _clip_numbers(clips: int | Sequence[int]) -> list[int]:
         return [*range(as_integer("clips", clips, 1, MOST_CLIPS))]
     except UserError as error:
         raise UserError(error.subject, f"must be 1 or more, at most {MOST_CLIPS}; or numbers of clips") from None
-
-
-def _opened(bundle: Bundle, engine: EngineName, precision: PrecisionName) -> Engine:
-    check_choice("engine", engine, get_args(EngineName))
-    return open_engine(bundle, engine, precision).engine
 
 
 def _one_for_each(audio: Audio | Sequence[Audio], clips: int) -> list[Audio]:
