@@ -24,9 +24,14 @@ ODD = {
 }  # fmt: skip
 
 
-def write_odd(folder: Path, overrides: Sequence[str], precisions: Sequence[Precision] = ("fp32", "fp16")) -> Bundle:
-    """Write the bundle of a model like the preset `tiny`, with some values changed."""
-    preset = load_preset("tiny", overrides)
+def write_odd(
+    folder: Path,
+    overrides: Sequence[str],
+    precisions: Sequence[Precision] = ("fp32", "fp16"),
+    preset_name: str = "tiny",
+) -> Bundle:
+    """Write the bundle of a model like a preset, with some values changed."""
+    preset = load_preset(preset_name, overrides)
     torch.manual_seed(0)
     model = SampleRNN(preset.model, preset.audio.codec.levels).eval()
     write_unchecked(folder, TrainedModel(model, preset, "odd", 0, None), precisions)

@@ -11,6 +11,8 @@ from slash_infer.runtimes.protocol import Runtime, Unavailable
 from slash_infer.runtimes.registry import find_runtimes, runtime_named
 from slash_infer.sampling.engine import Engine
 
+BEST_FOR = {"cluster": "the fastest for up to about 32 clips (cuda for more)"}
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -50,7 +52,9 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
         except UserError as reason:
             reasons.append(str(reason))
             continue
-        since = f", since {'; '.join(dict.fromkeys(reasons))}" if reasons else ", the fastest"
+        since = (
+            f", since {'; '.join(dict.fromkeys(reasons))}" if reasons else f", {BEST_FOR.get(name, 'the fastest')}"
+        )
         return Chosen(chosen.engine, f"{name}{since}; {chosen.why}")
     raise UserError(bundle.path, f"no engine works: {'; '.join(dict.fromkeys(reasons))}")
 

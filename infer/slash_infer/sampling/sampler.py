@@ -52,7 +52,7 @@ class Sampler:
         seed: of the random draws, 0 .. 2**64 - 1. Each clip's draws depend on the seed and the clip's number.
         temperature: divides the logits, 0.01 to 100; below 1 is safer, above 1 wilder. A number or a
             `TemperatureSchedule`; one for all clips, or one for each.
-        engine: what runs the graphs: `auto`, `cpu`, `cuda` or `tensorrt`; or an open engine, to share it.
+        engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to
             what the runtime needs for it: on the CPU, to an even number of rows or, in models of width 512 and more,

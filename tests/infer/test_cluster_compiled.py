@@ -1,0 +1,73 @@
+"""The cluster kernel compiled by NVRTC for an H100, in the shapes of the presets. No GPU is needed, and none is used."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from host_device import HostDevice
+from odd_models import write_odd
+from typing_extensions import override
+
+from slash_infer.runtimes.cluster_kernel import Kernel, kernel_source
+from slash_infer.runtimes.cluster_plan import Call, Plan
+from slash_infer.runtimes.cluster_runtime import Cluster
+from slash_infer.sampling.engine import Engine
+from slash_train.config import preset_names
+
+QUICK = ("tiny", "paper-3tier")
+ALL = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in preset_names()]
+BLOCKS, THREADS = 112, 256  # of an H100, in clusters of 16
+REGISTERS = 65_536  # of a block
+
+
+class Compiled(Kernel):
+    """A kernel that cannot be launched."""
+
+    @override
+    def launch(self, call: Call) -> None:
+        raise NotImplementedError
+
+
+class H100(HostDevice):
+    """Compiles, and keeps what the compiler says of each kernel."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, blocks=BLOCKS, threads=THREADS)
+        self.said: list[str] = []
+
+    @override
+    def kernel(self, plan: Plan) -> Kernel:
+        core = pytest.importorskip("cuda.core", reason="cuda-core is not installed")
+        log = io.StringIO()
+        options = core.ProgramOptions(
+            arch="sm_90a", std="c++17", define_macro=list(plan.macros().items()), ptxas_options="-v"
+        )
+        core.Program(kernel_source(), "c++", options).compile("cubin", logs=log)
+        self.plans.append(plan)
+        self.said.append(log.getvalue())
+        return Compiled()
+
+
+@pytest.fixture(autouse=True)
+def nvrtc() -> None:
+    """Skip where there is no compiler."""
+    pathfinder = pytest.importorskip("cuda.pathfinder", reason="cuda-core is not installed")
+    try:
+        pathfinder.load_nvidia_dynamic_lib("nvrtc")
+    except pathfinder.DynamicLibNotFoundError:
+        pytest.skip("NVRTC is not installed")
+
+
+@pytest.mark.parametrize("preset", ALL)
+def test_a_preset_fits_registers_and_shared_memory(preset: str, tmp_path: Path) -> None:
+    device = H100(tmp_path)
+    engine = Engine(write_odd(tmp_path, [], ["fp32", "fp16"], preset), Cluster(device), "fp16")
+    for clips in (1, engine.model.most_clips(8)):
+        engine.runner(clips)
+    for plan, said in zip(device.plans, device.said, strict=True):
+        registers = int(re.findall(r"Used (\d+) registers", said)[-1])
+        spilled = re.findall(r"(\d+) bytes spill", said)
+        assert registers * THREADS <= REGISTERS, said
+        assert set(spilled) == {"0"}, (plan.clips, spilled)
+        assert plan.shared_bytes <= device.shared_bytes
