@@ -28,10 +28,10 @@ def write_odd(
     folder: Path,
     overrides: Sequence[str],
     precisions: Sequence[Precision] = ("fp32", "fp16"),
-    preset_name: str = "tiny",
+    like: str = "tiny",
 ) -> Bundle:
     """Write the bundle of a model like a preset, with some values changed."""
-    preset = load_preset(preset_name, overrides)
+    preset = load_preset(like, overrides)
     torch.manual_seed(0)
     model = SampleRNN(preset.model, preset.audio.codec.levels).eval()
     write_unchecked(folder, TrainedModel(model, preset, "odd", 0, None), precisions)

@@ -1,4 +1,4 @@
-"""The cluster kernel compiled by NVRTC for an H100, in the shapes of the presets. No GPU is needed, and none is used."""
+"""The cluster kernel compiled by NVRTC for an H100, in the shapes of the presets. No GPU is needed."""
 
 import io
 import re

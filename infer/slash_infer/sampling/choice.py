@@ -52,10 +52,9 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
         except UserError as reason:
             reasons.append(str(reason))
             continue
-        since = (
-            f", since {'; '.join(dict.fromkeys(reasons))}" if reasons else f", {BEST_FOR.get(name, 'the fastest')}"
-        )
-        return Chosen(chosen.engine, f"{name}{since}; {chosen.why}")
+        best = BEST_FOR.get(name, "the fastest")
+        since = f"since {'; '.join(dict.fromkeys(reasons))}" if reasons else best
+        return Chosen(chosen.engine, f"{name}, {since}; {chosen.why}")
     raise UserError(bundle.path, f"no engine works: {'; '.join(dict.fromkeys(reasons))}")
 
 
