@@ -67,7 +67,7 @@ class Gpu(Runtime[GpuArray]):
         Unavailable: there is no GPU, or no driver for it.
     """
 
-    clips_together = 256
+    clips_together = 1024
 
     def __init__(self) -> None:
         self.device, self._context = _first_gpu()
