@@ -81,6 +81,7 @@ def generate(
         from slash_cli.generate_request import Request, check_normalise, check_options, check_outputs, read_primes
         from slash_infer.bundle import Bundle
         from slash_infer.clips.spec import ClipSpec, RenderOptions
+        from slash_infer.machine import raise_open_files
         from slash_infer.sampling.choice import open_engine
         from slash_infer.sampling.randomness import check_keys
         from slash_infer.sampling.temperature import parse
@@ -109,6 +110,7 @@ def generate(
     files = clip_files(destination, numbers, clips if best_of else None, audio_format)
     stored = stored_bits(bits, destination, files)
     check_outputs(destination, files, json_file, ranks=best_of is not None, force=force)
+    raise_open_files()  # each clip has some
     opened = Bundle(bundle)
     primes = read_primes(prime or (), opened.manifest, prime_start, prime_seconds)
     request = Request(

@@ -1,7 +1,9 @@
 """Describes the machine and package versions that a measurement was made with."""
 
+import math
 import os
 import platform
+import resource
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -40,6 +42,18 @@ def describe_machine() -> Machine:
         python=platform.python_version(),
         versions=versions,
     )
+
+
+def open_files() -> float:
+    """Return how many files this process may have open at once."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return math.inf if soft == resource.RLIM_INFINITY else soft
+
+
+def raise_open_files() -> None:
+    """Let this process have as many files open at once as it may allow itself."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def usable_cores() -> int:

@@ -1,8 +1,6 @@
 """Parity compares what the graphs compute: any preset passes however little it is trained, and defects are named."""
 
 import shutil
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import onnx
 import pytest
 from conftest import ON_CPU
 
-from slash_cli import main
 from slash_export import bundle_writer, folding, writer
 from slash_export.audition import audition
 from slash_export.bundle_writer import export, write_unchecked
@@ -156,8 +153,8 @@ def test_another_initial_state_is_found(bundle: Bundle, run: Run, tmp_path: Path
         check_parity(Bundle(edited), run.load_model("best").model, samples=1000)
 
 
-def test_a_failed_parity_is_one_line_that_says_what_to_do(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_failed_parity_is_an_error_of_one_line_that_says_what_to_do(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     genuine = folding.fold
 
@@ -167,18 +164,11 @@ def test_a_failed_parity_is_one_line_that_says_what_to_do(
         return frame_tiers, sample_tier
 
     monkeypatch.setattr(bundle_writer, "fold", faulty)
-    monkeypatch.setattr(sys, "argv", ["slash", "export", str(run.path), "--out", str(tmp_path / "bundle")])
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        with pytest.raises(SystemExit) as stopped:
-            main()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    assert stopped.value.code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
-    assert line.startswith("slash: frame_tier_1.onnx: computes other conditioning than the model, by up to 0.01; ")
-    assert line.endswith("export another --checkpoint; if that fails too, report it: it is a defect of Slash")
+    with pytest.raises(UserError) as raised:
+        export(run, tmp_path / "bundle")
+    line = str(raised.value)
+    assert line.startswith("frame_tier_1.onnx: computes other conditioning than the model, by up to 0.01; ")
+    assert line.endswith("export another `checkpoint`; if that fails too, report it: it is a defect of Slash")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 """Jobs of clips: files and their sidecars, shorter when stopped, resumed, in parts, and the best of many."""
 
 import itertools
+import resource
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from slash_infer.clips.sidecar import Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import UserError
+from slash_infer.machine import raise_open_files
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
@@ -272,3 +274,19 @@ def test_the_best_of_many_are_kept(bundle: Bundle, engine: Engine, tmp_path: Pat
         best_of(bundle, engine, [replace(job[1], file=Path("/proc/1.wav"))], replace(OPTIONS, seconds=1.5), 1)
     render(bundle, engine, specs(tmp_path / "again", range(1, 2)), replace(OPTIONS, seconds=1.5))
     assert np.array_equal(heard(tmp_path / "1.wav"), heard(tmp_path / "again" / "1.wav"))
+
+
+def test_the_runtime_and_the_open_files_say_how_many_clips_go_side_by_side(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a GPU does, which keeps busy with far more clips than a CPU."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(OnnxCpu, "clips_together", 1024)
+    engine, options = Engine(bundle, OnnxCpu()), RenderOptions(seconds=0.002, seed=1)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        assert render(bundle, engine, specs(tmp_path, range(100)), options).together == 64
+        raise_open_files()
+        assert render(bundle, engine, specs(tmp_path / "more", range(100)), options).together == 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

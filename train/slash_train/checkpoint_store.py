@@ -97,7 +97,9 @@ class CheckpointStore:
     def _index(self) -> dict[str, str]:
         """Read which checkpoints are the last and the best."""
         path = self._folder / INDEX
-        index = read_json(path, "a run with a checkpoint", "train it first")
+        if self.is_empty():
+            raise UserError(self._folder.parent, "has no checkpoint yet", "train it first")
+        index = read_json(path, "an index of checkpoints", RESTORE)
         if index.keys() != {"last", "best"} or not all(CHECKPOINT.fullmatch(str(name)) for name in index.values()):
             raise UserError(path, "is damaged (it does not name the last and the best checkpoint)", RESTORE)
         return index

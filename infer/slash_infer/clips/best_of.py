@@ -13,7 +13,7 @@ from slash_infer.audio.measures import Meter
 from slash_infer.bundle import Bundle
 from slash_infer.clips.clip_file import sidecar_beside
 from slash_infer.clips.place import Place
-from slash_infer.clips.render import Advance, Again, Rendered, render
+from slash_infer.clips.render import Advance, Again, Rendered, render, side_by_side
 from slash_infer.clips.sidecar import Sidecar
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import atomic_file, scratch_directory
@@ -64,7 +64,7 @@ def best_of(
         drafts = {
             spec.clip: replace(spec, file=folder / str(spec.clip) / spec.file.name, place=None) for spec in candidates
         }
-        together = engine.runtime.clips_together
+        together = side_by_side(engine)
         rendered, ranking = Rendered(together=min(together, len(candidates))), list[Sidecar]()
         for first in range(0, len(candidates), together):
             batch = [drafts[spec.clip] for spec in candidates[first : first + together]]

@@ -17,8 +17,11 @@ from slash_infer.clips.pump import pump
 from slash_infer.clips.sidecar import ClipOutcome, ClipRecipe, Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions, recipe_of
 from slash_infer.errors import Argument, UserError
+from slash_infer.machine import open_files
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import BLOCK_SECONDS, LIVE_BLOCK_SECONDS, Sampler
+
+FILES_OF_A_CLIP = 4  # open at once, with some to spare
 
 Advance = Callable[[float, float], None]
 """Called with the seconds of audio just generated, over the batch, and the x realtime of the batch so far."""
@@ -95,7 +98,7 @@ def render(
     """
     _check_length(bundle, specs, options)
     specs = [replace(spec, place=spec.place or Place.look(spec.file)) for spec in specs]
-    together = engine.runtime.clips_together
+    together = side_by_side(engine)
     rendered = Rendered(together=min(together, len(specs)))
     start = time.perf_counter()
     for first in range(0, len(specs), together):
@@ -106,6 +109,11 @@ def render(
         rendered.add(_render_batch(bundle, engine, batch, options, () if first else also, again, stop, advance))
     rendered.wall_seconds = time.perf_counter() - start
     return rendered
+
+
+def side_by_side(engine: Engine) -> int:
+    """Return how many clips to render at once: as many as the runtime asks for, if their files may be open."""
+    return int(max(1, min(engine.runtime.clips_together, open_files() // FILES_OF_A_CLIP)))
 
 
 def primed_sampler(

@@ -31,7 +31,7 @@ _REMEDIES_FOR_ANY = {
     errno.EROFS: "choose a place that can be written to",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EIO: "check the disk",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EMFILE: "raise the limit of open files (ulimit)",
 }
 
 

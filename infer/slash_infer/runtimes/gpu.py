@@ -146,7 +146,7 @@ class Gpu(Arrays[GpuArray]):
 class GpuGraphs(Gpu, GraphRuntime[GpuArray]):
     """The first GPU, with all that the runtimes that run graphs on it share."""
 
-    clips_together = 256
+    clips_together = 1024
 
     def __init__(self) -> None:
         super().__init__(self.name)
