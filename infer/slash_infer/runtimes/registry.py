@@ -23,6 +23,11 @@ def find_runtimes() -> Iterator[tuple[str, Runtime | Unavailable]]:
         yield name, found
 
 
+def check_engine_name(name: object) -> None:
+    """Raise `UserError` if an argument is neither `auto` nor the name of a runtime."""
+    check_choice("engine", name, ("auto", *reversed(RUNTIMES)))
+
+
 def runtime_named(name: str) -> Runtime:
     """Return the runtime of that name, one of `RUNTIMES`.
 

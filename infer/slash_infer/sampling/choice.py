@@ -8,7 +8,7 @@ from slash_infer.bundle import Bundle, check_bundle
 from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.protocol import Runtime, Unavailable
-from slash_infer.runtimes.registry import find_runtimes, runtime_named
+from slash_infer.runtimes.registry import check_engine_name, find_runtimes, runtime_named
 from slash_infer.sampling.engine import Engine
 
 BEST_FOR = {"cluster": "the fastest for up to about 32 clips (cuda for more)"}
@@ -35,7 +35,7 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
             says why, and what would help.
     """
     check_bundle(bundle)
-    check_choice("engine", engine, get_args(EngineName))
+    check_engine_name(engine)
     check_choice("precision", precision, get_args(PrecisionName))
     if precision != "auto":
         bundle.variant(precision)  # refused here, whatever engines there are, if the bundle does not have it
