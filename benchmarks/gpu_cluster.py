@@ -44,7 +44,6 @@ JOBS = [
     "paper-3tier:cluster=16,frames=96,profile",
     "tiny:cluster=1,frames=8",
     "slash:cluster=16,frames=96,clips=4",
-    "frame-rnn:cluster=1,frames=112",
 ]
 JOB_SECONDS = 40
 CHECKED_SAMPLES = 192

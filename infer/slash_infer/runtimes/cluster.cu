@@ -128,11 +128,10 @@ DEVICE void await_barrier(const Call &call, u64 *barrier, u32 parity, Place plac
     while (!try_barrier(barrier, parity) && !patience.is_over(call, place, parity, 0)) pause_();
 }
 
-constexpr int STAGES = 16;  // of a sample, at most
-
 // Adds up the cycles of each stage of a sample, where the kernel is compiled with PROFILE.
 struct Watch {
 #ifdef PROFILE
+    static constexpr int STAGES = 16;  // at most
     long long *spent, last;  // null for all but one thread
     DEVICE void mark(int stage) {
         const long long now = clock_now();
@@ -545,7 +544,7 @@ struct SampleShared {
     alignas(16) u64 words[CLIPS][UNITS];  // the conditioning of a sample to come, of this block's units
     alignas(16) u16 older[STAGED ? CLIPS : 1][STAGED ? HISTORY : 1][UNITS + 8];  // its table rows but the last
 #ifdef PROFILE
-    long long spent[STAGES];
+    long long spent[Watch::STAGES];
 #endif
     alignas(16) u16 newest[NEAR ? LEVELS : 1][UNITS];  // table rows of this block's units for the newest code
 };
@@ -834,7 +833,7 @@ DEVICE void run_sample_tier(const Call &call) {
     u64 *tape = call.tape + clip * (TOP_FRAME + samples) + TOP_FRAME;
 #ifdef PROFILE
     if (thread_index() == 0 && rank == 0) {
-        for (int i = 0; i < STAGES; i++) s.spent[i] = 0;
+        for (int i = 0; i < Watch::STAGES; i++) s.spent[i] = 0;
         watch.spent = s.spent;
     }
     watch.last = clock_now();
@@ -887,7 +886,7 @@ DEVICE void run_sample_tier(const Call &call) {
     }
     if (tells) nll[samples - 1] = drawn.nll(scale);
 #ifdef PROFILE
-    if (watch.spent) for (int i = 0; i < STAGES; i++) call.profile[i] = s.spent[i];
+    if (watch.spent) for (int i = 0; i < Watch::STAGES; i++) call.profile[i] = s.spent[i];
 #endif
     cluster_sync();  // no block may end while others still write to it
 }
