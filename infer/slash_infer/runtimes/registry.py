@@ -1,8 +1,10 @@
 """The runtimes by name, and which of them work on this machine."""
 
 from collections.abc import Callable, Iterator
+from typing import get_args
 
 from slash_infer.arguments import check_choice
+from slash_infer.choices import EngineName
 from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Runtime, Unavailable, cuda_packages
@@ -25,7 +27,7 @@ def find_runtimes() -> Iterator[tuple[str, Runtime | Unavailable]]:
 
 def check_engine_name(name: object) -> None:
     """Raise `UserError` if an argument is neither `auto` nor the name of a runtime."""
-    check_choice("engine", name, ("auto", *RUNTIMES))
+    check_choice("engine", name, get_args(EngineName))
 
 
 def runtime_named(name: str) -> Runtime:
