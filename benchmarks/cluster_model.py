@@ -1,27 +1,34 @@
-# ruff: noqa
-# mypy: ignore-errors
-"""Folded models with random weights in the shapes of the presets, and what they compute, in numpy, for the cluster kernel's checks."""
+"""Folded models with random weights in the shapes of the presets, and what they compute."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.integer[Any]]
 
 
 @dataclass
 class Layer:
-    input_weight: np.ndarray
-    hidden_weight: np.ndarray
-    input_bias: np.ndarray
-    hidden_bias: np.ndarray
+    """A recurrent layer, as `slash_export.folding` makes it."""
+
+    input_weight: Float32
+    hidden_weight: Float32
+    input_bias: Float32
+    hidden_bias: Float32
 
 
 @dataclass
 class FrameTier:
+    """A folded frame tier."""
+
     cell: str
-    layers: list
-    skip: tuple | None
-    upsample: tuple
-    initial: np.ndarray
+    layers: list[Layer]
+    skip: tuple[Float32, Float32] | None
+    upsample: tuple[Float32, Float32]
+    initial: Float32
     frame_size: int
     hop: int
     upsampling: int
@@ -29,21 +36,29 @@ class FrameTier:
     is_top: bool
 
     @property
-    def width(self):
-        return self.initial.shape[2]
+    def width(self) -> int:
+        """D."""
+        return int(self.initial.shape[2])
 
 
 @dataclass
 class SampleTier:
-    table: np.ndarray
-    hidden: list
-    output: tuple
+    """A folded sample tier."""
+
+    table: Float32
+    hidden: list[tuple[Float32, Float32]]
+    output: tuple[Float32, Float32]
+
+
+Model = tuple[list[FrameTier], SampleTier | None]
 
 
 @dataclass
 class Shape:
+    """What of a preset decides how fast it generates."""
+
     width: int
-    frames: tuple
+    frames: tuple[int, ...]
     layers: int
     mlp_layers: int = 3
     cell: str = "lstm"
@@ -66,12 +81,12 @@ PRESETS = {
 }
 
 
-def make_model(shape, seed=0):
-    """Return folded frame tiers, the lowest first, and the folded sample tier, scaled so that the output is neither flat nor certain."""
+def make_model(shape: Shape, seed: int = 0) -> Model:
+    """Return the tiers, the lowest first, scaled so that the output is neither flat nor certain."""
     rng = np.random.default_rng(seed)
     d, q = shape.width, shape.levels
 
-    def weight(*size, scale):
+    def weight(*size: int, scale: float) -> Float32:
         return (rng.standard_normal(size, dtype=np.float32) * np.float32(scale)).astype(np.float32)
 
     gates = 4 if shape.cell == "lstm" else 3
@@ -110,10 +125,13 @@ def make_model(shape, seed=0):
     return tiers, sample
 
 
-def rounded(model):
+def rounded(model: Model) -> Model:
     """Return the model with its weights rounded to fp16, in float32."""
     tiers, sample = model
-    half = lambda a: a.astype(np.float16).astype(np.float32)  # noqa: E731
+
+    def half(values: Float32) -> Float32:
+        return values.astype(np.float16).astype(np.float32)
+
     new = [
         FrameTier(
             t.cell,
@@ -136,18 +154,19 @@ def rounded(model):
     )
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+def sigmoid(x: Float32) -> Float32:
+    """Return the logistic function."""
+    return (1 / (1 + np.exp(-x))).astype(np.float32)
 
 
 class Reference:
     """The logits of every sample, given all codes; float32 products of weights rounded to fp16."""
 
-    def __init__(self, model, levels):
+    def __init__(self, model: Model, levels: int) -> None:
         (self.tiers, self.sample), self.levels = rounded(model), levels
         self.state = [tier.initial.copy() for tier in self.tiers]
 
-    def step(self, k, codes, at, conditioning):
+    def step(self, k: int, codes: Float32, at: int, conditioning: Float32 | None) -> Float32:
         """Step tier k over codes before `at`; return conditioning [r, out]."""
         tier = self.tiers[k]
         inputs = codes[at - tier.frame_size : at] * np.float32(4 / (self.levels - 1)) - np.float32(2)
@@ -167,44 +186,48 @@ class Reference:
             else:
                 (ar, az, an), (br, bz, bn) = a.reshape(3, -1), b.reshape(3, -1)
                 r, z = sigmoid(ar + br), sigmoid(az + bz)
-                n = np.tanh(an + r * bn)
+                n: Float32 = np.tanh(an + r * bn)
                 h = n + z * (h - n)
             self.state[k][0, i] = h
             below = h
             outputs.append(h)
         out = outputs[-1] if tier.skip is None else np.concatenate(outputs) @ tier.skip[0] + tier.skip[1]
-        return (out @ tier.upsample[0] + tier.upsample[1]).reshape(tier.upsampling, tier.out_features)
+        rows = (out @ tier.upsample[0] + tier.upsample[1]).astype(np.float32)
+        return rows.reshape(tier.upsampling, tier.out_features)
 
-    def run(self, codes, lead):
+    def run(self, codes: Integers, lead: int) -> Float32:
         """Return logits [T, Q] of codes[lead:]."""
-        logits = []
-        codes = codes.astype(np.float32)
+        logits: list[Float32] = []
+        values = codes.astype(np.float32)
 
-        def descend(k, at, conditioning):
-            rows = self.step(k, codes, at, conditioning)
+        def descend(k: int, at: int, conditioning: Float32 | None) -> None:
+            rows = self.step(k, values, at, conditioning)
             hop = self.tiers[k - 1].hop if k else 1
             for i, row in enumerate(rows):
                 if k:
                     descend(k - 1, at + i * hop, row)
                 else:
-                    logits.append(row if self.sample is None else self._logits(codes, at + i, row))
+                    logits.append(row if self.sample is None else self._logits(self.sample, codes, at + i, row))
 
         top = len(self.tiers) - 1
         for at in range(lead, len(codes), self.tiers[top].hop):
             descend(top, at, None)
         return np.stack(logits)
 
-    def _logits(self, codes, at, row):
-        table = self.sample.table
+    def _logits(self, sample: SampleTier, codes: Integers, at: int, row: Float32) -> Float32:
+        table = sample.table
         history = codes[at - len(table) : at].astype(int)
         x = np.maximum(table[np.arange(len(table)), history].sum(0) + row, 0)
-        for w, b in self.sample.hidden:
+        for w, b in sample.hidden:
             x = np.maximum(x @ w + b, 0)
-        return x @ self.sample.output[0] + self.sample.output[1]
+        logits: Float32 = x @ sample.output[0] + sample.output[1]
+        return logits
 
 
 @dataclass
 class Verdict:
+    """How far a run is from the reference."""
+
     nll: float
     """Largest difference of the likelihoods, in nats."""
     draw: float
@@ -212,10 +235,21 @@ class Verdict:
     state: float
     """Largest difference of the state at the end."""
     bits: float
-    faults: list = field(default_factory=list)
+    """Of a code, on average."""
 
 
-def judge(model, plan, levels, history, codes, nll, uniform, temperature, states):
+def judge(
+    model: Model,
+    plan: Any,
+    levels: int,
+    history: Integers,
+    codes: Integers,
+    nll: Float32,
+    uniform: Float32,
+    temperature: Float32,
+    states: Float32,
+    clip: int = 0,
+) -> Verdict:
     """Compare a run of one clip with the reference, sample by sample, given the codes that were drawn."""
     reference = Reference(model, levels)
     lead = len(history)
@@ -233,6 +267,6 @@ def judge(model, plan, levels, history, codes, nll, uniform, temperature, states
     for k, tier in enumerate(plan.tiers):
         real = reference.state[k]
         held = states[tier.state : tier.state + 2 * tier.layers * plan.clips * plan.width]
-        held = held.reshape(2, tier.layers, plan.clips, plan.width)[: len(real), :, 0, : plan.real_width]
+        held = held.reshape(2, tier.layers, plan.clips, plan.width)[: len(real), :, clip, : plan.real_width]
         worst = max(worst, float(np.abs(held - real).max()))
     return Verdict(float(np.abs(nll - expected).max()), float(draw.max()), worst, float(expected.mean() / np.log(2)))

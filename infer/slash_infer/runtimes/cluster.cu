@@ -113,12 +113,13 @@ DEVICE u32 await(const Call &call, const u64 *word, u32 tag, Place place) {
     return (u32)found;
 }
 
-// Waits for a pair of words that may have been read too early.
+// Waits for a pair of words that may have been read too early. A block that sends mostly glances.
+template <bool GLANCES = false>
 DEVICE void settle(const Call &call, Words &found, const u64 *from, u32 tag, Place place) {
     Patience patience = {};
     while ((tag_of(found.first) != tag || tag_of(found.second) != tag) && !patience.is_over(call, place, tag, tag_of(found.first))) {
         pause_();
-        found = read_words(from);
+        found = GLANCES && patience.tries % 4 ? glance(from) : read_words(from);
     }
 }
 
@@ -127,11 +128,20 @@ DEVICE void await_barrier(const Call &call, u64 *barrier, u32 parity, Place plac
     while (!try_barrier(barrier, parity) && !patience.is_over(call, place, parity, 0)) pause_();
 }
 
+// Adds up the cycles of each stage of a sample, where the kernel is compiled with PROFILE.
+struct Watch {
 #ifdef PROFILE
-#define STAMP(slot) do { const long long now = clock_now(); if (watched) s.stamps[slot] += now - stamp; stamp = now; } while (0)
+    static constexpr int STAGES = 16;  // at most
+    long long *spent, last;  // null for all but one thread
+    DEVICE void mark(int stage) {
+        const long long now = clock_now();
+        if (spent) spent[stage] += now - last;
+        last = now;
+    }
 #else
-#define STAMP(slot)
+    DEVICE void mark(int) {}
 #endif
+};
 
 // ---- Frame tiers ----
 
@@ -518,6 +528,7 @@ constexpr int COLUMNS = WIDTH / 16;                              // tiles
 constexpr int COLUMN_WARPS = power_of_two_in(COLUMNS, WARPS), ROW_WARPS = WARPS / COLUMN_WARPS;
 constexpr int TILES_ACROSS = COLUMNS / COLUMN_WARPS;             // of a warp
 constexpr int UNITS = WIDTH / CLUSTER, LOGIT_ROWS = LOGITS / CLUSTER;  // of a block
+constexpr bool STAGED = CLIPS * UNITS / 8 > WARPS;               // table rows pass through shared memory: registers are too few
 constexpr int RING = HISTORY < 30 ? 32 : HISTORY < 62 ? 64 : 256;  // codes kept
 
 struct SampleShared {
@@ -530,8 +541,10 @@ struct SampleShared {
     float bias[HIDDEN * UNITS + LOGIT_ROWS];
     int codes[CLIPS][RING];
     u64 hidden_full[2], logits_full, rows_full;  // layers alternate, as no other exchange is between them
+    alignas(16) u64 words[CLIPS][UNITS];  // the conditioning of a sample to come, of this block's units
+    alignas(16) u16 older[STAGED ? CLIPS : 1][STAGED ? HISTORY : 1][UNITS + 8];  // its table rows but the last
 #ifdef PROFILE
-    long long stamps[12];
+    long long spent[Watch::STAGES];
 #endif
     alignas(16) u16 newest[NEAR ? LEVELS : 1][UNITS];  // table rows of this block's units for the newest code
 };
@@ -608,80 +621,143 @@ DEVICE void share(SampleShared &s, const float (*partial)[ROWS_ * CLIPS], const 
     }
 }
 
-// The table rows of a sample but the last, whose code is not known yet; and the conditioning, where it is known by then.
-// Eight units of one clip at a time: a lane has four of them, of the positions lane / 2, lane / 2 + 16, ...
-struct Older {
-    static constexpr int GROUPS = CLIPS * UNITS / 8, TURNS = (GROUPS + WARPS - 1) / WARPS, DEPTH = (HISTORY + 15) / 16;
-    static constexpr bool EARLY = TURNS == 1;  // else registers are too few
-    uint2 rows[TURNS][DEPTH];
-    Words words[EARLY ? 2 : 1];
+DEVICE const u64 *conditioning_of(const Call &call, int clip, int t, int unit) {
+    const int frame = t / LOW_HOP;
+    return call.mail + call.conditioning + (((frame & 1) * CLIPS + clip) * LOW_HOP + t % LOW_HOP) * WIDTH + unit;
+}
 
-    DEVICE const u64 *conditioning(const Call &call, int group, int t, int rank) const {
-        const int clip = group / (UNITS / 8), unit = group % (UNITS / 8) * 8 + thread_index() % 2 * 4, frame = t / LOW_HOP;
-        return call.mail + call.conditioning + (((frame & 1) * CLIPS + clip) * LOW_HOP + t % LOW_HOP) * WIDTH + rank * UNITS + unit;
+DEVICE bool has_conditioning(const Call &call, int t) { return t % LOW_HOP && !(call.flags & ALONE); }
+
+// A thread's words of conditioning. Their copies take longer than most of a sample, and thus begin one earlier, as soon as
+// the place is free. A frame's second row is not there by then: its copies begin late.
+template <int COUNT>
+DEVICE void begin_words(const Call &call, SampleShared &s, int clip, int t, int rank, int unit) {
+    #pragma unroll
+    for (int i = 0; i < COUNT; i += 2) copy_near(&s.words[clip][unit + i], conditioning_of(call, clip, t, rank * UNITS + unit + i));
+}
+
+template <int COUNT>
+DEVICE void end_words(const Call &call, SampleShared &s, int clip, int t, int rank, int unit, float *values) {
+    await_copies();
+    Words found[COUNT / 2];
+    #pragma unroll
+    for (int i = 0; i < COUNT / 2; i++) found[i] = *(const Words *)&s.words[clip][unit + 2 * i];
+    #pragma unroll
+    for (int i = 0; i < COUNT / 2; i++) {
+        settle<true>(call, found[i], conditioning_of(call, clip, t, rank * UNITS + unit + 2 * i), t / LOW_HOP + 1, AT_CONDITIONING);
+        values[2 * i] = float_of((u32)found[i].first), values[2 * i + 1] = float_of((u32)found[i].second);
     }
-    DEVICE bool has_conditioning(const Call &call, int t) const {  // the last position's lanes are free
-        return thread_index() % 32 / 2 == (HISTORY - 1) % 16 && t % LOW_HOP && !(call.flags & ALONE);
+    if ((t + 1) % LOW_HOP > 1) begin_words<COUNT>(call, s, clip, t + 1, rank, unit);
+}
+
+// The table rows of a sample but the last, whose code is not known yet; and the conditioning, where it is known by then.
+template <bool IS_STAGED> struct Older;
+
+// Few: a warp has eight units of one clip, and a lane four of them, of the positions lane / 2, lane / 2 + 16, ...
+template <>
+struct Older<false> {
+    static constexpr int GROUPS = CLIPS * UNITS / 8, DEPTH = (HISTORY + 15) / 16;
+    uint2 rows[DEPTH];
+
+    DEVICE static int group() { return thread_index() / 32; }
+    DEVICE static int clip() { return group() / (UNITS / 8); }
+    DEVICE static int unit() { return group() % (UNITS / 8) * 8 + thread_index() % 2 * 4; }
+    DEVICE static bool has_words(const Call &call, int t) {  // the last position's lanes are free
+        return thread_index() % 32 / 2 == (HISTORY - 1) % 16 && has_conditioning(call, t);
     }
 
     DEVICE void begin(const Call &call, SampleShared &s, int t, int rank) {
-        const int lane = thread_index() % 32, warp = thread_index() / 32;
+        if (group() >= GROUPS) return;
         #pragma unroll
-        for (int turn = 0; turn < TURNS; turn++) {
-            const int group = turn * WARPS + warp, clip = group / (UNITS / 8), unit = group % (UNITS / 8) * 8 + lane % 2 * 4;
-            #pragma unroll
-            for (int i = 0; i < DEPTH; i++) {
-                const int position = i * 16 + lane / 2;
-                rows[turn][i] = {0, 0};
-                if (group < GROUPS && position < HISTORY - 1) {
-                    const int code = s.codes[clip][(t + position) % RING];
-                    rows[turn][i] = read_table(call.table + (position * LEVELS + code) * (WIDTH / 2) + (rank * UNITS + unit) / 2);
-                }
-            }
-            if (EARLY && group < GROUPS && has_conditioning(call, t)) {
-                const u64 *from = conditioning(call, group, t, rank);
-                words[0] = read_words(from), words[EARLY] = read_words(from + 2);
+        for (int i = 0; i < DEPTH; i++) {
+            const int position = i * 16 + thread_index() % 32 / 2;
+            rows[i] = {0, 0};
+            if (position < HISTORY - 1) {
+                const int code = s.codes[clip()][(t + position) % RING];
+                rows[i] = read_table(call.table + (position * LEVELS + code) * (WIDTH / 2) + (rank * UNITS + unit()) / 2);
             }
         }
+        if (t % LOW_HOP == 1 && has_words(call, t)) begin_words<4>(call, s, clip(), t, rank, unit());
     }
+    DEVICE void arrive() {}
 
     // Adds them up and sends the sum to all blocks.
-    DEVICE void end(const Call &call, SampleShared &s, int t, int rank) {
-        const int lane = thread_index() % 32, warp = thread_index() / 32;
+    DEVICE void end(const Call &call, SampleShared &s, int t, int rank, Watch &watch) {
+        if (group() >= GROUPS) return;
+        const int lane = thread_index() % 32;
+        float sums[4] = {};
+        if (has_words(call, t)) end_words<4>(call, s, clip(), t, rank, unit(), sums);
+        warp_sync();
+        watch.mark(9);
         #pragma unroll
-        for (int turn = 0; turn < TURNS; turn++) {
-            const int group = turn * WARPS + warp, clip = group / (UNITS / 8), unit = group % (UNITS / 8) * 8 + lane % 2 * 4;
-            if (group >= GROUPS) break;
-            float sums[4] = {};
-            if (has_conditioning(call, t)) {
-                const u64 *from = conditioning(call, group, t, rank);
-                Words first = words[0], second = words[EARLY];
-                if (!EARLY) first = read_words(from), second = read_words(from + 2);
-                settle(call, first, from, t / LOW_HOP + 1, AT_CONDITIONING);
-                settle(call, second, from + 2, t / LOW_HOP + 1, AT_CONDITIONING);
-                sums[0] = float_of((u32)first.first), sums[1] = float_of((u32)first.second);
-                sums[2] = float_of((u32)second.first), sums[3] = float_of((u32)second.second);
-            }
+        for (int i = 0; i < DEPTH; i++) {
+            sums[0] += low_of(rows[i].x), sums[1] += high_of(rows[i].x);
+            sums[2] += low_of(rows[i].y), sums[3] += high_of(rows[i].y);
+        }
+        #pragma unroll
+        for (int mask = 2; mask < 32; mask *= 2) {
             #pragma unroll
-            for (int i = 0; i < DEPTH; i++) {
-                sums[0] += low_of(rows[turn][i].x), sums[1] += high_of(rows[turn][i].x);
-                sums[2] += low_of(rows[turn][i].y), sums[3] += high_of(rows[turn][i].y);
-            }
-            #pragma unroll
-            for (int mask = 2; mask < 32; mask *= 2) {
+            for (int k = 0; k < 4; k++) sums[k] += across(sums[k], mask);
+        }
+        watch.mark(10);
+        const uint4 four = {bits_of(sums[0]), bits_of(sums[1]), bits_of(sums[2]), bits_of(sums[3])};
+        if (lane / 2 < CLUSTER) send(&s.rows[clip()][rank * UNITS + unit()], lane / 2, four, &s.rows_full);
+    }
+};
+
+// Many: rows are copied to shared memory, eight units at a time, by whichever thread; then each thread adds up two units.
+template <>
+struct Older<true> {
+    static constexpr int PIECES = UNITS / 8, PAIRS = CLIPS * UNITS / 2;
+
+    DEVICE void begin(const Call &call, SampleShared &s, int t, int rank) {
+        const int thread = afresh(thread_index());
+        #pragma unroll 1
+        for (int i = thread; i < CLIPS * (HISTORY - 1) * PIECES; i += THREADS) {
+            const int unit = i % PIECES * 8, position = i / PIECES % (HISTORY - 1), clip = i / PIECES / (HISTORY - 1);
+            const int code = s.codes[clip][(t + position) % RING];
+            copy_near(&s.older[clip][position][unit], call.table + (position * LEVELS + code) * (WIDTH / 2) + (rank * UNITS + unit) / 2);
+        }
+        if (t % LOW_HOP != 1 || !has_conditioning(call, t)) return;
+        #pragma unroll 1
+        for (int i = thread; i < PAIRS; i += THREADS) begin_words<2>(call, s, i / (UNITS / 2), t, rank, i % (UNITS / 2) * 2);
+    }
+    DEVICE void arrive() { await_copies(); }  // before a barrier of the block, after which `end` may read them
+
+    DEVICE void end(const Call &call, SampleShared &s, int t, int rank, Watch &watch) {
+        const int thread = afresh(thread_index()), lane = thread % 32;
+        #pragma unroll 1
+        for (int base = thread - lane; base < PAIRS; base += THREADS) {
+            const int mine = base + lane, clip = mine / (UNITS / 2), unit = mine % (UNITS / 2) * 2;
+            const int pack = base + lane % 16 * 2;  // sent by this lane: four units, of two lanes
+            float sums[2] = {};
+            if (mine < PAIRS) {
+                if (has_conditioning(call, t)) end_words<2>(call, s, clip, t, rank, unit, sums);
+                watch.mark(9);
                 #pragma unroll
-                for (int k = 0; k < 4; k++) sums[k] += across(sums[k], mask);
+                for (int position = 0; position < HISTORY - 1; position++) {
+                    const u32 both = *(const u32 *)&s.older[clip][position][unit];
+                    sums[0] += low_of(both), sums[1] += high_of(both);
+                }
             }
-            const uint4 four = {bits_of(sums[0]), bits_of(sums[1]), bits_of(sums[2]), bits_of(sums[3])};
-            if (lane / 2 < CLUSTER) send(&s.rows[clip][rank * UNITS + unit], lane / 2, four, &s.rows_full);
+            warp_sync();
+            const int first = lane % 16 * 2;
+            const uint4 four = {bits_of(lane_of(sums[0], first)), bits_of(lane_of(sums[1], first)),
+                                bits_of(lane_of(sums[0], first + 1)), bits_of(lane_of(sums[1], first + 1))};
+            watch.mark(10);
+            void *to = &s.rows[pack / (UNITS / 2)][rank * UNITS + pack % (UNITS / 2) * 2];
+            #pragma unroll 1
+            for (int i = 0; i < CLUSTER; i += 2)
+                if (pack < PAIRS && i + lane / 16 < CLUSTER) send(to, i + lane / 16, four, &s.rows_full);
         }
     }
 };
 
 // Makes the inputs of the hidden layers for sample t: every warp those of its columns.
-DEVICE void make_inputs(const Call &call, SampleShared &s, int newest, int t) {
+DEVICE void make_inputs(const Call &call, SampleShared &s, int newest, int t, Watch &watch) {
     constexpr int QUADS = TILES_ACROSS * 4, TURNS = (CLIPS * QUADS + 31) / 32;  // four units at a time
-    const int frame = t / LOW_HOP, lane = thread_index() % 32, begin = thread_index() / 32 % COLUMN_WARPS * TILES_ACROSS * 16;
+    const int thread = CLIPS == 1 ? thread_index() : afresh(thread_index());  // addresses of many turns are not worth registers
+    const int frame = t / LOW_HOP, lane = thread % 32, begin = thread / 32 % COLUMN_WARPS * TILES_ACROSS * 16;
     const bool is_first = t % LOW_HOP == 0 && !(call.flags & ALONE);
     uint2 last[TURNS];
     #pragma unroll
@@ -693,6 +769,7 @@ DEVICE void make_inputs(const Call &call, SampleShared &s, int newest, int t) {
                           : read_table(call.table + ((HISTORY - 1) * LEVELS + code) * (WIDTH / 2) + unit / 2);
     }
     await_barrier(call, &s.rows_full, t & 1, AT_EXCHANGE_ROWS);
+    watch.mark(0);
     #pragma unroll
     for (int turn = 0; turn < TURNS; turn++) {
         const int i = turn * 32 + lane, clip = i / QUADS, unit = begin + i % QUADS * 4;
@@ -701,10 +778,10 @@ DEVICE void make_inputs(const Call &call, SampleShared &s, int newest, int t) {
         #pragma unroll
         for (int k = 0; k < 4; k++) x[k] = s.rows[clip][unit + k];
         if (is_first) {
-            const u64 *from = call.mail + call.conditioning + (((frame & 1) * CLIPS + clip) * LOW_HOP) * WIDTH + unit;
-            Words first = read_words(from), second = read_words(from + 2);
-            settle(call, first, from, frame + 1, AT_FIRST_CONDITIONING);
-            settle(call, second, from + 2, frame + 1, AT_FIRST_CONDITIONING);
+            const u64 *from = conditioning_of(call, clip, t, unit);
+            Words first = glance(from), second = glance(from + 2);
+            settle<true>(call, first, from, frame + 1, AT_FIRST_CONDITIONING);
+            settle<true>(call, second, from + 2, frame + 1, AT_FIRST_CONDITIONING);
             x[0] += float_of((u32)first.first), x[1] += float_of((u32)first.second);
             x[2] += float_of((u32)second.first), x[3] += float_of((u32)second.second);
         }
@@ -743,67 +820,73 @@ DEVICE void run_sample_tier(const Call &call) {
         expect(&s.rows_full, CLIPS * WIDTH * 4);
     }
     cluster_sync();
-    Older older;
+    Watch watch = {};
+    Older<STAGED> older;
     older.begin(call, s, 0, rank);
-    older.end(call, s, 0, rank);
+    older.arrive();
+    block_sync();
+    older.end(call, s, 0, rank, watch);
     Drawn drawn = {s.codes[0][HISTORY - 1], 0, 0, 0};
     float scale = 1;
     u32 phases[2] = {0, 0};
     float *nll = call.nll + clip * samples;
     u64 *tape = call.tape + clip * (TOP_FRAME + samples) + TOP_FRAME;
 #ifdef PROFILE
-    const bool watched = thread_index() == 0 && rank == 0;
-    if (watched) for (int i = 0; i < 12; i++) s.stamps[i] = 0;
-    long long stamp = clock_now();
+    if (thread_index() == 0 && rank == 0) {
+        for (int i = 0; i < Watch::STAGES; i++) s.spent[i] = 0;
+        watch.spent = s.spent;
+    }
+    watch.last = clock_now();
 #endif
     #pragma unroll 1
     for (int t = 0; t < samples; t++) {
         float uniform = 0;
         if (draws) uniform = call.uniform[clip * samples + t];
-        make_inputs(call, s, drawn.code, t);
+        make_inputs(call, s, drawn.code, t, watch);
         if (thread_index() == 0) expect(&s.rows_full, CLIPS * WIDTH * 4);
-        STAMP(0);
+        watch.mark(1);
         #pragma unroll
         for (int layer = 0; layer < HIDDEN; layer++) {
             hidden[layer].times(layer ? s.hidden[(layer + 1) % 2] : s.x, s.partial[layer % 2]);
-            STAMP(1);
+            watch.mark(2);
             block_sync();
-            STAMP(2);
+            watch.mark(3);
             share<UNITS, true>(s, s.partial[layer % 2], s.bias + layer * UNITS, rank, layer % 2);
-            STAMP(3);
+            watch.mark(4);
             if (layer == 0) {
                 if (t + 1 < samples) older.begin(call, s, t + 1, rank);
                 if (tells && t) nll[t - 1] = drawn.nll(scale);
                 if (draws && t % TOP_HOP == 0) scale = scale_of(call, clip, t);
             }
-            STAMP(4);
+            watch.mark(5);
             await_barrier(call, &s.hidden_full[layer % 2], phases[layer % 2], AT_EXCHANGE_HIDDEN);
             if (thread_index() == 0) expect(&s.hidden_full[layer % 2], CLIPS * WIDTH * 2);
             phases[layer % 2] ^= 1;
-            STAMP(5);
+            watch.mark(6);
         }
         output.times(s.hidden[(HIDDEN + 1) % 2], s.output_partial);
+        older.arrive();
         block_sync();
-        STAMP(6);
+        watch.mark(7);
         share<LOGIT_ROWS, false>(s, s.output_partial, s.bias + HIDDEN * UNITS, rank, 0);
-        STAMP(7);
-        if (t + 1 < samples) older.end(call, s, t + 1, rank);
-        STAMP(8);
+        watch.mark(8);
+        if (t + 1 < samples) older.end(call, s, t + 1, rank, watch);
+        watch.mark(11);
         await_barrier(call, &s.logits_full, t & 1, AT_EXCHANGE_LOGITS);
         if (thread_index() == 0) expect(&s.logits_full, CLIPS * LOGITS * 4);
-        STAMP(9);
+        watch.mark(12);
         if (draws) {
             drawn = draw(s.logits[clip], scale, uniform);
             if (tells) write_word(tape + t, word_of(drawn.code, 1));
             if (warp == clip && lane == 0) s.codes[clip][(t + HISTORY) % RING] = drawn.code;
         }
-        STAMP(10);
+        watch.mark(13);
         if (CLIPS > 1) block_sync();
-        STAMP(11);
+        watch.mark(14);
     }
     if (tells) nll[samples - 1] = drawn.nll(scale);
 #ifdef PROFILE
-    if (watched) for (int i = 0; i < 12; i++) call.profile[i] = s.stamps[i];
+    if (watch.spent) for (int i = 0; i < Watch::STAGES; i++) call.profile[i] = s.spent[i];
 #endif
     cluster_sync();  // no block may end while others still write to it
 }

@@ -79,6 +79,12 @@ DEVICE Words read_words(const u64 *from) {
     asm volatile("ld.relaxed.gpu.global.v2.u64 {%0, %1}, [%2];" : "=l"(words.first), "=l"(words.second) : "l"(from) : "memory");
     return words;
 }
+// The same without a promise to see the latest: who finds an old tag asks again.
+DEVICE Words glance(const u64 *from) {
+    Words words;
+    asm volatile("ld.global.L1::no_allocate.v2.u64 {%0, %1}, [%2];" : "=l"(words.first), "=l"(words.second) : "l"(from) : "memory");
+    return words;
+}
 DEVICE void write_word(u64 *to, u64 word) { asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" :: "l"(to), "l"(word) : "memory"); }
 DEVICE bool claim(u32 *flag) { return atomicCAS(flag, 0u, 1u) == 0; }
 DEVICE bool is_claimed(const u32 *flag) { return *(const volatile u32 *)flag != 0; }
@@ -91,6 +97,11 @@ DEVICE u32 address_at(const void *local, int rank) {  // of the same place in an
     asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address_of(local)), "r"(rank));
     return there;
 }
+// Copies 16 bytes from global memory to this block, past the first-level cache.
+DEVICE void copy_near(void *to, const void *from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" :: "r"(address_of(to)), "l"(from) : "memory");
+}
+DEVICE void await_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }  // of this thread
 // A send writes to a block of the cluster, and counts towards the bytes that its barrier expects.
 DEVICE void send(void *to, int rank, const uint4 &value, u64 *barrier) {
     asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];"

@@ -28,8 +28,7 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
     """The first GPU.
 
     Raises:
-        Unavailable: there is no GPU, or it has no clusters.
-        UserError: NVRTC is not installed, or the GPU fails.
+        Unavailable: there is no GPU, it has no clusters, or NVRTC is not installed or too old.
     """
 
     threads = THREADS
@@ -48,7 +47,10 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
         attribute = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
         with self.turn():
             self.shared_bytes = int(check(driver.cuDeviceGetAttribute(attribute, self.device.device_id)))
-        self._probe = self._function(PROBE, {}, "probe")
+        try:
+            self._probe = self._function(PROBE, {}, "probe")
+        except UserError as error:
+            raise Unavailable(f"{error.fault}; {error.remedy}") from error
 
     @override
     def most_clusters(self, blocks: int) -> int:
@@ -81,7 +83,7 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
             UserError: NVRTC is not installed, or refuses the program.
         """
         subject = Argument("engine", "cluster")
-        options = ProgramOptions(arch=self._arch, std="c++17", define_macro=list(macros.items()))
+        options = ProgramOptions(arch=self._arch, std="c++17", define_macro=list(macros.items()) or None)
         try:
             code: bytes = Program(source, "c++", options).compile("cubin", cache=self._cache).code
         except DynamicLibNotFoundError as error:

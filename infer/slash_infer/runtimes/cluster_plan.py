@@ -407,7 +407,9 @@ class _Planner:
         vectors = self.clips * (10 * self.width + 4 * self.logits + 1024)
         partial = self.warps * (2 * self.width + self.logits) // self.cluster * self.clips * 4
         newest = kept_rows * self.levels * self.width // self.cluster * 2
-        return vectors + partial + newest + 4096
+        units = self.width // self.cluster
+        to_come = self.clips * (units * 8 + self.history * (units + 8) * 2)
+        return vectors + partial + newest + to_come + 4096
 
     def _mail(self, words: int) -> int:
         at = self.mail_words

@@ -9,7 +9,7 @@ from slash_infer.runtimes.protocol import Runtime, Unavailable, cuda_packages
 
 
 def find_runtimes() -> Iterator[tuple[str, Runtime | Unavailable]]:
-    """Yield the name of every runtime with the runtime, or with the reason why it is unavailable, the fastest first.
+    """Yield the name of every runtime, in order, with the runtime, or with the reason why it is unavailable.
 
     A runtime is started when it is its turn.
     """
@@ -25,7 +25,7 @@ def find_runtimes() -> Iterator[tuple[str, Runtime | Unavailable]]:
 
 def check_engine_name(name: object) -> None:
     """Raise `UserError` if an argument is neither `auto` nor the name of a runtime."""
-    check_choice("engine", name, ("auto", *reversed(RUNTIMES)))
+    check_choice("engine", name, ("auto", *RUNTIMES))
 
 
 def runtime_named(name: str) -> Runtime:
@@ -64,9 +64,10 @@ def _cuda() -> Runtime:
 
 
 RUNTIMES: dict[str, Callable[[], Runtime]] = {
-    "cluster": _cluster,
     "tensorrt": _tensorrt,
     "cuda": _cuda,
     "cpu": OnnxCpu,
+    "cluster": _cluster,
 }
-"""Makes each runtime, or raises `Unavailable`; the fastest first."""
+"""Makes each runtime, or raises `Unavailable`; in the order that `auto` tries them in, the fastest first. The last is
+only for those who ask for it: its kernel has run on a GPU, but not yet by way of the engine."""

@@ -11,8 +11,6 @@ from slash_infer.runtimes.protocol import Runtime, Unavailable
 from slash_infer.runtimes.registry import check_engine_name, find_runtimes, runtime_named
 from slash_infer.sampling.engine import Engine
 
-BEST_FOR = {"cluster": "the fastest for up to about 32 clips (cuda for more)"}
-
 
 @dataclass(frozen=True)
 class Chosen:
@@ -27,7 +25,7 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
 
     Args:
         bundle: what to run.
-        engine: `auto` takes the first of cluster, tensorrt, cuda and cpu that opens the bundle.
+        engine: `auto` takes the first of tensorrt, cuda and cpu that opens the bundle.
         precision: `auto` takes the one that the engine is fastest in, of those in the bundle.
 
     Raises:
@@ -52,8 +50,7 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
         except UserError as reason:
             reasons.append(str(reason))
             continue
-        best = BEST_FOR.get(name, "the fastest")
-        since = f"since {'; '.join(dict.fromkeys(reasons))}" if reasons else best
+        since = f"since {'; '.join(dict.fromkeys(reasons))}" if reasons else "the fastest"
         return Chosen(chosen.engine, f"{name}, {since}; {chosen.why}")
     raise UserError(bundle.path, f"no engine works: {'; '.join(dict.fromkeys(reasons))}")
 

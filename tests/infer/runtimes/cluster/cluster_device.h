@@ -149,6 +149,9 @@ static inline uint4 read_shared(const uint4 *from) { return *from; }
 static inline u64 read_word(const u64 *from) { return *from; }
 struct Words { u64 first, second; };
 static inline Words read_words(const u64 *from) { return {from[0], from[1]}; }
+static inline Words glance(const u64 *from) { return read_words(from); }
+static inline void copy_near(void *to, const void *from) { memcpy(to, from, 16); }
+static inline void await_copies() {}
 static inline uint2 read_table(const u32 *from) { return {from[0], from[1]}; }
 static inline void write_word(u64 *to, u64 word) { *to = word; }
 static inline bool claim(u32 *flag) { return (*flag)++ == 0; }
