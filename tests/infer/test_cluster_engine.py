@@ -108,7 +108,7 @@ def test_a_bundle_without_fp16_is_refused(tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "a barrier removed": ("block_sync();\n            STAMP(2);", "STAMP(2);"),
+    "a barrier removed": ("block_sync();\n            watch.mark(3);", "watch.mark(3);"),
     "an index off by one": ("below = lane_of(sum, lane - 1)", "below = lane_of(sum, lane)"),
     "a place that is reused too early": ("op.mail + (step & 1) * op.mail_stride", "op.mail"),
 }
