@@ -8,8 +8,8 @@ Precision = Literal["fp32", "int8", "fp16"]
 PrecisionName = Literal["auto", "fp32", "int8", "fp16"]
 """A precision, or the fastest one that the engine and the bundle have."""
 
-EngineName = Literal["auto", "cpu", "cuda", "tensorrt", "cluster"]
-"""What runs the model, or the fastest engine that works."""
+EngineName = Literal["auto", "tensorrt", "cuda", "cpu", "cluster"]
+"""What runs the model, or the first that works."""
 
 Normalise = Literal["peak", "loudness"]
 """What a finished clip's level is set by."""

