@@ -1,0 +1,222 @@
+"""Damage to files: strategies of hypothesis that draw it, and the check of how a damaged file is received.
+
+Whatever was done to a file, what opens it works, or refuses it in one printable line that names it; in time, without
+much memory, and without a change to any file.
+"""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from slash_infer.errors import UserError
+
+SECONDS = 30  # that one file may take
+MEMORY = 768 << 20  # bytes that one file may take, beyond what the process had
+EXTREMES = [b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\1", b"\0\0\x80\x7f"]
+INSTEAD = {
+    "a pipe": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "nothing": lambda _: None,
+    "a link to itself": lambda path: path.symlink_to(path),
+    "gigabytes of nothing": lambda path: (path.touch(), os.truncate(path, 5 << 30)),
+    "an empty file": Path.touch,
+}
+STRANGE_VALUES: list[Any] = [
+    *(None, True, False, 0, 1, -1, 2, 255, 256, 65536, 2**31 - 1, 2**31, 2**62, 2**63, 2**64, 10**30, -(10**30)),
+    *(0.5, -0.0, 1e-320, 1e308, float("nan"), float("inf"), -float("inf")),
+    *("", "0", "x", "x" * 5000, "../../etc/passwd", "/dev/zero", "\x1b[31m\a", "a\nb\r", "\u202egnp", "\ud800", "\0"),
+    *([], {}, [[]], [None], {"": None}, {"made_by": "nobody"}, [0] * 1000),
+]
+
+
+@dataclass(frozen=True)
+class ByteDamage:
+    """A change to some bytes."""
+
+    how: str
+    place: float
+    """0 to 1: where in the file, or, if `early`, in its first 256 bytes."""
+    early: bool
+    length: int
+    extreme: bytes
+
+    def apply(self, data: bytearray) -> None:
+        at = int(self.place * max(0, (min(len(data), 256) if self.early else len(data)) - 1))
+        piece = slice(at, at + self.length)
+        match self.how:
+            case "flip" if data:
+                data[at] ^= 1 << self.length % 8
+            case "overwrite":
+                data[at : at + len(self.extreme)] = self.extreme
+            case "cut":
+                del data[at:]
+            case "remove":
+                del data[piece]
+            case "double":
+                data[at:at] = data[piece]
+            case "erase":
+                data[piece] = bytes(len(data[piece]))
+            case "append":
+                data += self.extreme * self.length
+
+
+@dataclass(frozen=True)
+class ValueDamage:
+    """A change to one value of a JSON document."""
+
+    how: str
+    place: float
+    """0 to 1: which value."""
+    value: Any
+
+    def apply(self, content: Any) -> None:
+        places = list(_places(content))
+        if not places:
+            return
+        holder, key = places[int(self.place * (len(places) - 1))]
+        match self.how:
+            case "replace":
+                holder[key] = self.value
+            case "remove":
+                del holder[key]
+            case "add":
+                if isinstance(holder, dict):
+                    holder[str(self.value)[:40]] = holder[key]
+                else:
+                    holder.insert(key, self.value)
+            case "double":
+                if isinstance(holder, list):
+                    holder.append(holder[key])
+                elif isinstance(holder[key], int | float | str):
+                    holder[key] = holder[key] * 2
+            case "swap":
+                other_holder, other = places[int(self.place * 7919) % len(places)]
+                holder[key], other_holder[other] = other_holder[other], holder[key]
+
+
+def _places(content: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every value of a document, by what holds it and its key there."""
+    keys = range(len(content)) if isinstance(content, list) else list(content) if isinstance(content, dict) else []
+    for key in keys:
+        yield content, key
+        yield from _places(content[key])
+
+
+PLACES = st.floats(0, 1)
+BYTES = st.lists(
+    st.builds(
+        ByteDamage,
+        how=st.sampled_from(["flip", "overwrite", "cut", "remove", "double", "erase", "append"]),
+        place=PLACES,
+        early=st.booleans(),
+        length=st.integers(1, 600),
+        extreme=st.sampled_from(EXTREMES),
+    ),
+    min_size=1,
+    max_size=3,
+)
+VALUES = st.lists(
+    st.builds(
+        ValueDamage,
+        how=st.sampled_from(["replace", "replace", "replace", "remove", "add", "double", "swap"]),
+        place=PLACES,
+        value=st.sampled_from(STRANGE_VALUES),
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+def draw_damage(data: st.DataObject, path: Path) -> bool:
+    """Draw and do damage to a file; return whether it is still a plain file of its old kind, so that it can be sealed."""
+    kinds = ["bytes"] * 6 + ["instead"] + ["values"] * (13 if path.suffix == ".json" else 0)
+    match data.draw(st.sampled_from(kinds), "damage"):
+        case "bytes":
+            content = bytearray(path.read_bytes())
+            for damage in data.draw(BYTES):
+                damage.apply(content)
+            path.write_bytes(content)
+        case "values":
+            document = json.loads(path.read_bytes())
+            for change in data.draw(VALUES):
+                change.apply(document)
+            path.write_text(json.dumps(document))
+        case "instead":
+            path.unlink()
+            INSTEAD[data.draw(st.sampled_from(sorted(INSTEAD)))](path)
+            return False
+    return True
+
+
+def receive(use: Callable[[], object], folder: Path, names: list[str], *, may_change: bool = False) -> bool:
+    """Use a folder with a damaged file in it, and check how that is received.
+
+    Args:
+        use: what opens the file.
+        folder: where nothing may change.
+        names: of which a refusal says one, besides the folder's path.
+        may_change: whether the folder may change where it works.
+
+    Returns:
+        whether it was refused.
+    """
+    before = _held(folder)
+    refusal = None
+    with _bounded():
+        try:
+            use()
+        except UserError as error:
+            refusal = str(error)
+    assert (refusal is None and may_change) or _held(folder) == before
+    if refusal is None:
+        return False
+    assert refusal.isprintable() and str(folder) in refusal, refusal
+    assert any(name in refusal for name in names), refusal
+    return True
+
+
+def _held(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return what is in a folder, with what tells whether it was changed."""
+    found = {}
+    for path in folder.rglob("*"):
+        status = path.lstat()
+        found[str(path)] = (status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
+    return found
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Limit the time and memory of the body."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"it takes over {SECONDS} s")
+
+    of_the_test = signal.setitimer(signal.ITIMER_REAL, 0)  # its own limit
+    handler = signal.signal(signal.SIGALRM, late)
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+    before = _memory("VmRSS")
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *of_the_test)
+    taken = _memory("VmHWM") - before
+    assert taken < MEMORY, f"it takes {taken >> 20} MB"
+
+
+def _memory(field: str) -> int:
+    """Return a line of this process's account of its memory, in bytes."""
+    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) << 10
