@@ -8,8 +8,10 @@ import json
 import os
 import re
 import signal
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from slash_infer.errors import UserError
 
 SECONDS = 30  # that one file may take
 MEMORY = 768 << 20  # bytes that one file may take, beyond what the process had
+STEERING = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of what moves a terminal, or is no character."""
 EXTREMES = [b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\1", b"\0\0\x80\x7f"]
 INSTEAD = {
     "a pipe": os.mkfifo,
@@ -85,14 +89,14 @@ class ValueDamage:
         holder, key = places[int(self.place * (len(places) - 1))]
         match self.how:
             case "replace":
-                holder[key] = self.value
+                holder[key] = deepcopy(self.value)
             case "remove":
                 del holder[key]
             case "add":
                 if isinstance(holder, dict):
                     holder[str(self.value)[:40]] = holder[key]
                 else:
-                    holder.insert(key, self.value)
+                    holder.insert(key, deepcopy(self.value))
             case "double":
                 if isinstance(holder, list):
                     holder.append(holder[key])
@@ -100,7 +104,7 @@ class ValueDamage:
                     holder[key] = holder[key] * 2
             case "swap":
                 other_holder, other = places[int(self.place * 7919) % len(places)]
-                holder[key], other_holder[other] = other_holder[other], holder[key]
+                holder[key], other_holder[other] = deepcopy(other_holder[other]), deepcopy(holder[key])
 
 
 def _places(content: Any) -> Iterator[tuple[Any, Any]]:
@@ -157,14 +161,17 @@ def draw_damage(data: st.DataObject, path: Path) -> bool:
     return True
 
 
-def receive(use: Callable[[], object], folder: Path, names: list[str], *, may_change: bool = False) -> bool:
+def receive(
+    use: Callable[[], object], folder: Path, names: list[str], *, may_change: bool = False, within: bool = True
+) -> bool:
     """Use a folder with a damaged file in it, and check how that is received.
 
     Args:
         use: what opens the file.
         folder: where nothing may change.
-        names: of which a refusal says one, besides the folder's path.
+        names: of which a refusal says one.
         may_change: whether the folder may change where it works.
+        within: whether a refusal says the folder's path, too.
 
     Returns:
         whether it was refused.
@@ -179,15 +186,16 @@ def receive(use: Callable[[], object], folder: Path, names: list[str], *, may_ch
     assert (refusal is None and may_change) or _held(folder) == before
     if refusal is None:
         return False
-    assert refusal.isprintable() and str(folder) in refusal, refusal
+    assert not [character for character in refusal if unicodedata.category(character) in STEERING], refusal
     assert any(name in refusal for name in names), refusal
+    assert str(folder) in refusal or not within, refusal
     return True
 
 
 def _held(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return what is in a folder, with what tells whether it was changed."""
+    """Return what is in a folder but locks, with what tells whether it was changed."""
     found = {}
-    for path in folder.rglob("*"):
+    for path in (path for path in folder.rglob("*") if path.suffix != ".lock"):
         status = path.lstat()
         found[str(path)] = (status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
     return found

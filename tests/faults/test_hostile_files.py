@@ -267,7 +267,15 @@ PARTS = ("sampler.npz", "metadata.json", *(f"{name}.bin" for name in ("buffered.
 PLAN_FILES = tuple(f"slash/plans/{KEY.name}{suffix}" for suffix in (".plan", ".json"))
 KINDS = [
     Kind("bundles' manifests", [MANIFEST], _sample, 3000, source="bundle", names=("onnx", "npy")),
-    Kind("bundles that are scored", [MANIFEST, GRAPHS[2]], _score, 500, source="bundle", seal=_describe_in_manifest),
+    Kind(
+        "bundles that are scored",
+        [MANIFEST, GRAPHS[2]],
+        _score,
+        500,
+        source="bundle",
+        seal=_describe_in_manifest,
+        names=("onnx", "npy"),
+    ),
     Kind("ONNX files", GRAPHS, _sample, 3000, source="bundle", seal=_describe_in_manifest),
     Kind("ONNX files that were altered", GRAPHS, _sample, 300, source="bundle"),
     Kind(
@@ -278,29 +286,38 @@ KINDS = [
         source="bundle",
         seal=_describe_in_manifest,
     ),
-    Kind("corpora's manifests", [CORPUS], _read_corpus, 2000, source="corpus"),
+    Kind("corpora's manifests", [CORPUS], _read_corpus, 2500, source="corpus"),
     Kind("corpora's samples", ["samples.npy"], _read_corpus, 1000, source="corpus", seal=_sum_samples),
-    Kind("runs and checkpoints", [*INDICES, *TENSORS, STATE], _load, 1500, source="run"),
+    Kind("runs and checkpoints", [*INDICES, *TENSORS, STATE], _load, 1500, source="run", names=("step-00000002",)),
     Kind("checkpoints' tensors", TENSORS, _resume, 700, source="run", seal=_sum_checkpoint, changes=True),
-    Kind("checkpoints' states", [STATE], _resume, 700, source="run", seal=_sum_checkpoint, changes=True),
-    Kind("sidecars in galleries", ["0.json"], _show, 700, source="clips"),
-    Kind("clips in galleries", ["0.wav"], _show, 500, source="clips"),
-    Kind("sidecars of jobs", ["0.json"], _plan_again, 1500, source="clips"),
+    Kind(
+        "checkpoints' states",
+        [STATE],
+        _resume,
+        700,
+        source="run",
+        seal=_sum_checkpoint,
+        names=("step-00000002",),
+        changes=True,
+    ),
+    Kind("sidecars in galleries", ["0.json"], _show, 300, source="clips"),
+    Kind("clips in galleries", ["0.wav"], _show, 300, source="clips"),
+    Kind("sidecars of jobs", ["0.json"], _plan_again, 1500, source="clips", names=("0.wav",)),
     Kind("saved samplers", PARTS, _restore, 2000, make=_unpack, seal=_pack, names=("sampler.npz",)),
     *(
         Kind(
             f"recordings for {what}: {name}",
             [f"a.{name}"],
             use,
-            300,
+            250,
             make=partial(_record, name=f"a.{name}"),
-            names=("folder: holds no recordings",),
+            names=("folder: holds no recordings", "folder: every recording is silent"),
         )
         for what, use in (("corpora", _prepare), ("primes", _prime))
         for name in ("wav", "flac", "ogg", "mp3", "aiff")
     ),
-    Kind("plans", PLAN_FILES, _find_plan, 800, make=_keep_plan),
-    Kind("what may be replaced", ["made/made.json", "scores.json"], _replace, 800, make=_made, names=("made: ",)),
+    Kind("plans", PLAN_FILES, _find_plan, 700, make=_keep_plan),
+    Kind("what may be replaced", ["made/made.json", "scores.json"], _replace, 700, make=_made, names=("made: ",)),
 ]
 
 
