@@ -53,7 +53,14 @@ def _samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
         soundfile.write(samples.takes / f"{i}.wav", 0.5 * np.sin((i + 1) * np.arange(8000) / 10), 16_000)
     prepare([samples.takes], samples.corpus)
     preset = load_preset("tiny", SMALL)
-    loop.train(Corpus(samples.corpus), samples.run, "tiny", preset, limits=loop.Limits(2), context=loop.TrainContext(torch.device("cpu")))
+    loop.train(
+        Corpus(samples.corpus),
+        samples.run,
+        "tiny",
+        preset,
+        limits=loop.Limits(2),
+        context=loop.TrainContext(torch.device("cpu")),
+    )
     shutil.copytree(EXAMPLE, samples.bundle)
     samples.clips.mkdir()
     bundle = Bundle(samples.bundle)

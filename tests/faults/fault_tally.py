@@ -69,7 +69,9 @@ def _tally(request: pytest.FixtureRequest) -> Tally:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--faults-json", type=Path, metavar="PATH", help="write how many faults were caused to this file")
+    parser.addoption(
+        "--faults-json", type=Path, metavar="PATH", help="write how many faults were caused to this file"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

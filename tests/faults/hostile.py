@@ -141,7 +141,7 @@ VALUES = st.lists(
 
 
 def draw_damage(data: st.DataObject, path: Path) -> bool:
-    """Draw and do damage to a file; return whether it is still a plain file of its old kind, so that it can be sealed."""
+    """Draw and do damage to a file; return whether it is still a plain file, which can be sealed."""
     kinds = ["bytes"] * 6 + ["instead"] + ["values"] * (13 if path.suffix == ".json" else 0)
     match data.draw(st.sampled_from(kinds), "damage"):
         case "bytes":

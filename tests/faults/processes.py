@@ -19,6 +19,8 @@ from fault_samples import Samples
 from slash_process import PRELOADED
 from works import WORKS, furnish, leftovers, next_command, require_whole
 
+from slash_infer.errors import UserError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CHANGES = ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.link", "os.truncate", "os.chmod", "shutil.rmtree")
 """Audit events of changes on disk, besides files that are opened for writing and calls of the C library."""
@@ -71,9 +73,7 @@ def begin(
     return Working(process, log)
 
 
-def _work(
-    command: str | Callable[[], object], place: Path, log: Path, first: Callable[[], object] | None
-) -> None:
+def _work(command: str | Callable[[], object], place: Path, log: Path, first: Callable[[], object] | None) -> None:
     """Be the process."""
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -89,7 +89,11 @@ def _work(
 def _do(command: str | Callable[[], object], begun: Path) -> None:
     if callable(command):
         begun.touch()
-        command()
+        try:
+            command()
+        except UserError as error:
+            sys.stderr.write(f"slash: {error}\n")
+            sys.exit(2)
         return
     sys.argv = ["slash", *shlex.split(command)]
     from slash_cli.app import run
@@ -137,9 +141,9 @@ def _flat(values: object) -> list[object]:
 
 
 def work_on_a_full_disk(name: str, place: Path, samples: Samples, room: int, log: Path) -> None:
-    """Do a work on a disk of its own with so many bytes of room, and again when there is room; exits with 3 if it fitted.
+    """Do a work on a disk of its own with so many bytes of room, and again when there is more.
 
-    Exits with 4 where no such disk can be had.
+    Exits with 3 if it fitted at once, and with 4 where no such disk can be had.
     """
     work = next(work for work in WORKS if work.name == name)
     try:
@@ -154,7 +158,9 @@ def work_on_a_full_disk(name: str, place: Path, samples: Samples, room: int, log
     fits = code == 0
     require_whole(work, place, done=fits)
     if not fits:
-        lines = [line for line in log.read_text().splitlines() if "goes on without" not in line and ": cpu" not in line]
+        lines = [
+            line for line in log.read_text().splitlines() if "goes on without" not in line and ": cpu" not in line
+        ]
         assert code == 2 and len(lines) == 1 and "No space left on device" in lines[0], (code, lines)
         assert work.name.startswith("train") or not leftovers(place), leftovers(place)
         _mount(place, ROOMY, again=True)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import ON_CPU
-from fault_tally import Tally
 from fault_samples import Samples
+from fault_tally import Tally
 from hostile import draw_damage, receive
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -123,9 +123,7 @@ def _resume(folder: Path, samples: Samples) -> None:
     assert [metrics.step for metrics in run.metrics()] == [2]
     weights = run.load_model("best").model.state_dict().values()
     assert all(tensor.isfinite().all() for tensor in weights)
-    done = loop.resume(
-        Corpus(samples.corpus), folder, preset=run.preset, limits=loop.Limits(2), context=ON_CPU
-    )
+    done = loop.resume(Corpus(samples.corpus), folder, preset=run.preset, limits=loop.Limits(2), context=ON_CPU)
     assert done.step >= 2
 
 
@@ -352,9 +350,7 @@ def test_a_hostile_file_works_or_is_refused_by_name(
         name = data.draw(st.sampled_from(kind.files), "file")
         if draw_damage(data, folder / name):
             kind.seal(folder, name)
-        receive(
-            partial(kind.use, folder, samples), folder, [Path(name).name, *kind.names], may_change=kind.changes
-        )
+        receive(partial(kind.use, folder, samples), folder, [Path(name).name, *kind.names], may_change=kind.changes)
         tally.count(f"hostile files: {kind.name.partition(':')[0]}")
 
     check()

@@ -17,7 +17,9 @@ HELPERS = Path(__file__).parent
 
 
 @pytest.mark.parametrize("what", ["outputs", "clips"])
-def test_whenever_a_process_is_killed_its_outputs_are_whole_or_absent(tmp_path: Path, what: str, tally: Tally) -> None:
+def test_whenever_a_process_is_killed_its_outputs_are_whole_or_absent(
+    tmp_path: Path, what: str, tally: Tally
+) -> None:
     """What it was killed in is made again afterwards, and nothing else is left."""
     helper = [sys.executable, str(HELPERS / f"killed_{what}.py"), str(tmp_path)]
     done = subprocess.run(helper, capture_output=True, text=True, check=False)
