@@ -25,13 +25,20 @@ MEMORY = 768 << 20  # bytes that one file may take, beyond what the process had
 STEERING = ("Cc", "Cs", "Zl", "Zp")
 """Unicode's categories of what moves a terminal, or is no character."""
 EXTREMES = [b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\1", b"\0\0\x80\x7f"]
-INSTEAD = {
+
+
+def _sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 5 << 30)
+
+
+INSTEAD: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
     "a folder": Path.mkdir,
     "a device": lambda path: path.symlink_to("/dev/zero"),
     "nothing": lambda _: None,
     "a link to itself": lambda path: path.symlink_to(path),
-    "gigabytes of nothing": lambda path: (path.touch(), os.truncate(path, 5 << 30)),
+    "gigabytes of nothing": _sparse,
     "an empty file": Path.touch,
 }
 STRANGE_VALUES: list[Any] = [
@@ -194,7 +201,7 @@ def receive(
 
 def _held(folder: Path) -> dict[str, tuple[int, ...]]:
     """Return what is in a folder but locks, with what tells whether it was changed."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for path in (path for path in folder.rglob("*") if path.suffix != ".lock"):
         status = path.lstat()
         found[str(path)] = (status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)

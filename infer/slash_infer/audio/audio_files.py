@@ -106,7 +106,7 @@ def _check_complete(path: Path, part: Path, written: int) -> None:
 
 
 def _fault(path: Path, part: Path, otherwise: str) -> UserError:
-    """Return why a file cannot be written. libsndfile keeps the system's reason to itself; another write brings it out.
+    """Return why a file cannot be written. libsndfile keeps the system's reason to itself: another write tells it.
 
     Args:
         path: of the file.
