@@ -54,14 +54,14 @@ class ByteDamage:
     """A change to some bytes."""
 
     how: str
-    place: float
-    """0 to 1: where in the file, or, if `early`, in its first 256 bytes."""
+    place: int
+    """Where in the file, or, if `early`, in its first 256 bytes; counted round and round."""
     early: bool
     length: int
     extreme: bytes
 
     def apply(self, data: bytearray) -> None:
-        at = int(self.place * max(0, (min(len(data), 256) if self.early else len(data)) - 1))
+        at = self.place % max(1, min(len(data), 256) if self.early else len(data))
         piece = slice(at, at + self.length)
         match self.how:
             case "flip" if data:
@@ -85,15 +85,15 @@ class ValueDamage:
     """A change to one value of a JSON document."""
 
     how: str
-    place: float
-    """0 to 1: which value."""
+    place: int
+    """Which value, counted round and round."""
     value: Any
 
     def apply(self, content: Any) -> None:
         places = list(_places(content))
         if not places:
             return
-        holder, key = places[int(self.place * (len(places) - 1))]
+        holder, key = places[self.place % len(places)]
         match self.how:
             case "replace":
                 holder[key] = deepcopy(self.value)
@@ -110,7 +110,7 @@ class ValueDamage:
                 elif isinstance(holder[key], int | float | str):
                     holder[key] = holder[key] * 2
             case "swap":
-                other_holder, other = places[int(self.place * 7919) % len(places)]
+                other_holder, other = places[self.place // len(places) % len(places)]
                 holder[key], other_holder[other] = deepcopy(other_holder[other]), deepcopy(holder[key])
 
 
@@ -122,7 +122,7 @@ def _places(content: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(content[key])
 
 
-PLACES = st.floats(0, 1)
+PLACES = st.integers(0, (1 << 32) - 1)
 BYTES = st.lists(
     st.builds(
         ByteDamage,

@@ -319,7 +319,13 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("many", [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
+@pytest.mark.parametrize(
+    "many",
+    [
+        pytest.param(False, id="few"),
+        pytest.param(True, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
+    ],
+)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_hostile_file_works_or_is_refused_by_name(
     kind: Kind, many: bool, samples: Samples, tally: Tally, tmp_path: Path, capfd: pytest.CaptureFixture[str]

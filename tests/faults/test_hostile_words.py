@@ -77,13 +77,20 @@ OPTIONS = {
     f"gallery {NOWHERE} --out out": ("--title",),
 }
 PAIRS = [(command, option) for command, options in OPTIONS.items() for option in options]
-QUICK, MANY = 40, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])
+FEW = 40  # examples in the quick half
+few_and_many = pytest.mark.parametrize(
+    "many",
+    [
+        pytest.param(False, id="few"),
+        pytest.param(True, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+    ],
+)
 
 
 def _each(many: bool, most: int) -> Callable[[Callable[..., None]], Callable[[], None]]:
     """Return how often something is tried: the same in the quick half every time."""
     how = settings(
-        max_examples=most if many else QUICK,
+        max_examples=most if many else FEW,
         deadline=None,
         database=None,
         derandomize=not many,
@@ -92,7 +99,7 @@ def _each(many: bool, most: int) -> Callable[[Callable[..., None]], Callable[[],
     return lambda check: how(given(st.data())(check))
 
 
-@pytest.mark.parametrize("many", [False, MANY])
+@few_and_many
 def test_any_setting_is_taken_or_refused(many: bool, tally: Tally, tmp_path: Path) -> None:
     begun = load_preset("tiny")
 
@@ -111,7 +118,7 @@ def test_any_setting_is_taken_or_refused(many: bool, tally: Tally, tmp_path: Pat
     check()
 
 
-@pytest.mark.parametrize("many", [False, MANY])
+@few_and_many
 def test_any_configuration_is_taken_or_refused(many: bool, tally: Tally, tmp_path: Path) -> None:
     healthy = load_preset("slash")
 
@@ -131,7 +138,7 @@ def test_any_configuration_is_taken_or_refused(many: bool, tally: Tally, tmp_pat
     check()
 
 
-@pytest.mark.parametrize("many", [False, MANY])
+@few_and_many
 def test_any_option_is_taken_or_refused(
     many: bool, samples: Samples, tally: Tally, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
