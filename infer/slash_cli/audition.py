@@ -36,7 +36,7 @@ def audition(
     from dataclasses import asdict
 
     from slash_infer.clips.best_of import LONGEST
-    from slash_infer.files import check_file_output, write_json
+    from slash_infer.files import check_file_output, real_path, write_json
     from slash_infer.sampling.randomness import check_keys
     from slash_infer.sampling.temperature import parse
 
@@ -50,13 +50,13 @@ def audition(
         raise UserError(f"--temperature {temperature}", "takes one for all clips here")
     if json_file is not None:
         check_file_output(json_file, force=force, argument="json_file")
-        if json_file.resolve().is_relative_to(out.resolve()):
+        if real_path(json_file).is_relative_to(real_path(out)):
             raise UserError(f"--json {json_file}", f"is inside {out}, which is to be made", "choose another file")
     opened = Run(run)
     found = [opened.checkpoints.find(which) for which in checkpoint or ()] or opened.checkpoints.all()
     if not found:
         raise UserError(run, "has no checkpoint yet", "train it first")
-    chosen = {one.path.resolve(): one for one in found}  # each once
+    chosen = {real_path(one.path): one for one in found}  # each once
     with progress_bar() as progress:
         task = progress.add_task("auditioning", total=len(chosen))
         lines = render_audition(

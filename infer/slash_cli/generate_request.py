@@ -15,7 +15,7 @@ from slash_infer.clips.resume import check_places
 from slash_infer.clips.sidecar import sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.errors import UserError
-from slash_infer.files import check_file_output
+from slash_infer.files import check_file_output, real_path
 from slash_infer.sampling.choice import Chosen
 from slash_infer.sampling.engine import Engine
 
@@ -107,8 +107,8 @@ def check_outputs(
     if destination.is_live:
         return
     check_places(files, force=force)
-    taken = {place.resolve() for file in files for place in (file, sidecar_path(file))}
-    if json_file is not None and json_file.resolve() in taken:
+    taken = {real_path(place) for file in files for place in (file, sidecar_path(file))}
+    if json_file is not None and real_path(json_file) in taken:
         raise UserError(f"--json {json_file}", "is where a clip or its sidecar goes", "choose another file")
 
 

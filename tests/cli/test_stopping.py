@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from fault_tally import Tally
 from slash_process import start
 
 from slash_train.corpus import Corpus
@@ -59,8 +60,11 @@ def _assert_stopped(done: subprocess.CompletedProcess[str], number: int) -> None
         (signal.SIGTERM, 1200, ["train", "corpus", "--out", "never"]),
     ],
 )
-def test_a_signal_while_modules_load(number: signal.Signals, imports: int, command: list[object]) -> None:
+def test_a_signal_while_modules_load(
+    number: signal.Signals, imports: int, command: list[object], tally: Tally
+) -> None:
     _assert_stopped(_run(AT_AN_IMPORT, int(number), imports, *command), number)
+    tally.count("signals: while modules load")
 
 
 LIBRARY = """
@@ -179,7 +183,7 @@ def test_a_second_signal_does_not_wait(corpus: Corpus, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_signal_at_any_moment(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_signal_at_any_moment(corpus: Corpus, tmp_path: Path, tally: Tally) -> None:
     """But for the moments before the interpreter has read the first line of Slash, which are Python's."""
     commands: dict[str, tuple[float, list[object]]] = {
         "help": (0.6, ["--help"]),
@@ -210,3 +214,4 @@ def test_a_signal_at_any_moment(corpus: Corpus, tmp_path: Path) -> None:
         lines = [line for line in stderr.splitlines() if not line.startswith("slash: fp32: cpu")]
         assert process.returncode in (0, 128 + number), (i, command, stderr)
         assert len(lines) <= 1, (i, command, stderr)
+        tally.count("signals: start-up and work")

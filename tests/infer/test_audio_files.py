@@ -1,5 +1,6 @@
 """Audio files hold the samples written to them, as exactly as the format can, and say where they come from."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,23 @@ def test_a_file_that_did_not_arrive_whole_does_not_appear(tmp_path: Path) -> Non
     ):
         file.write(SAMPLES)
         file.written += 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("suffix", "bits"), KINDS)
+def test_what_the_system_says_is_passed_on(tmp_path: Path, suffix: str, bits: Bits) -> None:
+    """libsndfile calls it a system error, or says nothing."""
+    noise = np.random.default_rng(0).uniform(-1, 1, 100_000).astype(np.float32)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with (
+            pytest.raises(UserError, match=r"cannot be written \(File too large\); choose an `out` where larger"),
+            audio_file(tmp_path / f"clip{suffix}", 16_000, bits, Tags("clip", "of a test")) as file,
+        ):
+            file.write(noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fault_tally import Tally
 
 from slash_infer.files import check_directory_output, check_file_output, locked, scratch_directory, sweep, sweep_below
 
@@ -16,12 +17,15 @@ HELPERS = Path(__file__).parent
 
 
 @pytest.mark.parametrize("what", ["outputs", "clips"])
-def test_whenever_a_process_is_killed_its_outputs_are_whole_or_absent(tmp_path: Path, what: str) -> None:
+def test_whenever_a_process_is_killed_its_outputs_are_whole_or_absent(
+    tmp_path: Path, what: str, tally: Tally
+) -> None:
     """What it was killed in is made again afterwards, and nothing else is left."""
     helper = [sys.executable, str(HELPERS / f"killed_{what}.py"), str(tmp_path)]
     done = subprocess.run(helper, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     kills = json.loads(done.stdout)
+    tally.count(f"kills: {what} in place", sum(kills.values()))
     assert all(count > 20 for count in kills.values()) and sum(kills.values()) > 90
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from fault_tally import Tally
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -236,8 +237,9 @@ def test_onnx_runtimes_own_format(bundle: Bundle) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_answered(content: bytes) -> None:
+def test_any_bytes_are_answered(tally: Tally, content: bytes) -> None:
     """Bytes are accepted or refused, and never crash the check."""
+    tally.count("hostile files: ONNX files of any bytes")
     with contextlib.suppress(UserError):
         check_self_contained(content, Path("x.onnx"))
 
@@ -581,7 +583,7 @@ def test_graphs_of_another_codec_are_not_scored(folder: Path, levels: int) -> No
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_any_damage_to_a_graph_is_answered(folder: Path, bundle: Bundle, data: st.DataObject) -> None:
+def test_any_damage_to_a_graph_is_answered(folder: Path, bundle: Bundle, tally: Tally, data: st.DataObject) -> None:
     """Even where the manifest was written for the damaged file."""
     name = data.draw(st.sampled_from(["frame_tier_1.onnx", "frame_tier_2.onnx", "sample_tier.onnx"]))
     content = bytearray((bundle.path / name).read_bytes())
@@ -591,6 +593,7 @@ def test_any_damage_to_a_graph_is_answered(folder: Path, bundle: Bundle, data: s
     _described(folder, name)
     with contextlib.suppress(UserError), Sampler(Bundle(folder), 2, engine="cpu", precision="fp32") as sampler:
         sampler.codes(64)
+    tally.count("hostile files: ONNX files")
     shutil.copyfile(bundle.path / name, folder / name)
     _described(folder, name)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from fault_tally import Tally
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -83,12 +84,13 @@ def _decoded_or_refused(path: Path) -> None:
         pytest.param(10_000, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
-def test_a_damaged_recording_is_decoded_or_refused(tmp_path: Path, count: int) -> None:
+def test_a_damaged_recording_is_decoded_or_refused(tmp_path: Path, count: int, tally: Tally) -> None:
     @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 1 << 62))
     def check(kind: str, seed: int) -> None:
         path = tmp_path / f"a.{kind.lower()}"
         path.write_bytes(_damaged(kind, seed))
         _decoded_or_refused(path)
+        tally.count("hostile files: recordings decoded")
 
     check()

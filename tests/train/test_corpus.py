@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from fault_tally import Tally
 
 from slash_infer.errors import UserError
 from slash_train.corpus import Corpus
@@ -75,12 +76,13 @@ SAMPLES: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize(("damage", "says"), SAMPLES.values(), ids=SAMPLES.keys())
-def test_damaged_samples(small: Path, damage: Damage, says: str) -> None:
+def test_damaged_samples(small: Path, damage: Damage, says: str, tally: Tally) -> None:
     damage(small / "samples.npy")
     with pytest.raises(UserError, match=says) as refusal:
         Corpus(small)
     assert str(refusal.value).endswith("; prepare the corpus again")
     assert "pickle" not in str(refusal.value)
+    tally.count("hostile files: corpora's samples")
 
 
 def _set(path: str, value: object) -> Callable[[Content], None]:
@@ -123,12 +125,13 @@ MANIFESTS: dict[str, Callable[[Content], None]] = {
 
 
 @pytest.mark.parametrize("change", MANIFESTS.values(), ids=MANIFESTS.keys())
-def test_damaged_manifests(small: Path, change: Callable[[Content], None]) -> None:
+def test_damaged_manifests(small: Path, change: Callable[[Content], None], tally: Tally) -> None:
     content = json.loads((small / "corpus.json").read_text())
     change(content)
     (small / "corpus.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="prepare the corpus again"):
         Corpus(small)
+    tally.count("hostile files: corpora's manifests")
 
 
 def test_a_healthy_corpus_is_mapped_and_not_read_into_memory(small: Path) -> None:

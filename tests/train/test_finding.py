@@ -9,6 +9,7 @@ import soundfile
 
 from slash_infer.errors import UserError
 from slash_train.finding import Found, find_recordings, together
+from slash_train.prepare import prepare
 
 
 def _left_out(found: Found, folder: Path) -> dict[str, str]:
@@ -90,6 +91,18 @@ def test_a_file_reached_over_two_sources_is_counted_once_and_named(tmp_path: Pat
     found = find_recordings([tmp_path])
     assert found.recordings == [tmp_path / "a.wav"]
     assert _left_out(found, tmp_path) == {"b.wav": f"the same file as {tmp_path}/a.wav"}
+
+
+def test_a_link_in_a_circle_is_accounted_for(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.sin(np.arange(16_000)), 16_000)
+    (tmp_path / "b.wav").symlink_to("b.wav")
+    (tmp_path / "c").symlink_to("c")
+    with pytest.raises(UserError, match=r"b\.wav: "):
+        prepare([tmp_path], tmp_path / "out")
+    prepare([tmp_path], tmp_path / "out", skip_bad=True)
+    (tmp_path / "corpus").symlink_to("corpus")
+    with pytest.raises(UserError, match="corpus: was not made by slash prepare, so `force` does not replace it"):
+        prepare([tmp_path / "a.wav"], tmp_path / "corpus", force=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from conftest import ON_CPU
+from fault_tally import Tally
 from safetensors.torch import load_file
 
 from slash_infer.errors import UserError
@@ -87,13 +88,14 @@ def _assert_same(run: Run, expected: Run) -> None:
 # These cover creating the run, three checkpoints and the thinning of old ones: some 25 changes each.
 @pytest.mark.parametrize("dies_at", [(4,), (9,), (14, 3), (19,), (24, 4), (29, 12), (61, 6), (79,)], ids=str)
 def test_killed_at_any_write_a_run_goes_on_bit_for_bit(
-    corpus: Corpus, uninterrupted: Run, tmp_path: Path, dies_at: tuple[int, ...]
+    corpus: Corpus, uninterrupted: Run, tmp_path: Path, dies_at: tuple[int, ...], tally: Tally
 ) -> None:
     """Killed once, or once more while resuming."""
     out = tmp_path / "run"
     for die_at in dies_at:
         killed = _train(corpus, out, *_resumed(out), die_at=die_at)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
+        tally.count("kills: training, bit for bit")
     done = _train(corpus, out, *_resumed(out))
     assert done.returncode == 0, done.stderr
     _assert_same(Run(out), uninterrupted)

@@ -72,6 +72,15 @@ def test_a_killed_trainer_holds_nothing(trained: Run) -> None:
         pass
 
 
+def test_what_a_killed_trainer_left_beside_its_run_is_swept(corpus: Corpus, tiny: Preset, trained: Run) -> None:
+    """Killed when the run was in its place and the part that it was made in not yet removed."""
+    part = trained.path.with_name(f".{trained.path.name}.0123abcd.part")
+    part.mkdir()
+    (part / "lock").touch()
+    loop.resume(corpus, trained.path, preset=tiny, limits=loop.Limits(1), context=ON_CPU)
+    assert [path.name for path in trained.path.parent.iterdir()] == [trained.path.name]
+
+
 def test_a_lock_stays_with_a_run_that_is_moved_or_replaced(trained: Run, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     with training_lock(trained.path, pytest.fail):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slash_infer.audio.audio_kinds import SNIFFED, SUFFIXES, sounds
 from slash_infer.errors import UserError
-from slash_infer.files import open_plain_file
+from slash_infer.files import open_plain_file, real_path
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def find_recordings(sources: Sequence[Path]) -> Found:
         else:
             raise UserError(source, "no such file or folder", "check the path")
         for path in inside:
-            first = files.setdefault(path.resolve(), path)
+            first = files.setdefault(real_path(path), path)
             if first is not path:
                 found.left_out.append(LeftOut(path, f"the same file as {first}"))
     found.recordings = list(files.values())
@@ -83,7 +83,7 @@ class _Search:
 
     def _under(self, folder: Path) -> Iterator[Path]:
         """Yield the files in and under a folder; note what is not entered."""
-        first = self._folders.setdefault(folder.resolve(), folder)
+        first = self._folders.setdefault(real_path(folder), folder)
         if first is not folder:
             self._leave_out(folder, f"the same folder as {first}")
             return

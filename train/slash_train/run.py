@@ -10,7 +10,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from slash_infer.errors import UserError, first_fault
-from slash_infer.files import atomic_directory, atomic_file, open_plain_file, read_json, sweep_below, write_json
+from slash_infer.files import (
+    atomic_directory,
+    atomic_file,
+    open_plain_file,
+    read_json,
+    sweep,
+    sweep_below,
+    write_json,
+)
 from slash_train.append import append
 from slash_train.checkpoint_store import CheckpointStore
 from slash_train.config import Preset
@@ -157,7 +165,8 @@ class Run:
             os.fsync(file.fileno())
 
     def clear_leftovers(self) -> None:
-        """Remove the incomplete files and directories of a killed process."""
+        """Remove the incomplete files and directories of a killed process, in the run and beside it."""
+        sweep([self.path])
         sweep_below(self.path)
 
     def forget_metrics_after(self, step: int) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from slash_infer import __version__
+from slash_infer.files import real_path
 from slash_train.config import Preset
 from slash_train.corpus import SPLITS, Corpus
 from slash_train.stored import Natural
@@ -29,7 +30,7 @@ class UsedCorpus(BaseModel):
     def describe(cls, corpus: Corpus) -> Self:
         """Describe a corpus."""
         return cls(
-            path=str(corpus.path.resolve()),
+            path=str(real_path(corpus.path)),
             sha256=corpus.fingerprint(),
             recordings=len(corpus.manifest.recordings),
             seconds=sum(corpus.length(split) for split in SPLITS) / corpus.sample_rate,

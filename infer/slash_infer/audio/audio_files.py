@@ -16,7 +16,7 @@ from slash_infer.audio.sinks import Sink
 from slash_infer.choices import Bits
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import Argument, UserError
-from slash_infer.files import atomic_file
+from slash_infer.files import atomic_file, remedy_for
 
 SUBTYPES: dict[str, dict[int, str]] = {
     ".wav": {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"},
@@ -26,6 +26,7 @@ SUBTYPES: dict[str, dict[int, str]] = {
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
 WAV_BYTES = 2**32 - 2**16  # the most that 32-bit sizes can count, less room for header and tags
 SAMPLES_PER_WRITE = 1 << 16  # libsndfile's Vorbis encoder crashes on some millions at once
+PROBE = 1 << 20  # bytes
 PCM24_SCALE = 2.0**23
 
 
@@ -57,7 +58,7 @@ class AudioFile(Sink):
                 self._file.write(_as_stored(samples[first : first + SAMPLES_PER_WRITE], self._file.subtype))
             self.written += len(samples)
         except soundfile.LibsndfileError as error:
-            raise UserError(self._path, f"cannot be written ({error.error_string})", "is the disk full?") from None
+            raise _fault(self._path, Path(os.fsdecode(self._file.name)), error.error_string) from None
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def audio_file(path: Path, sample_rate: int, bits: Bits, tags: Tags, *, force: b
                 subtype=SUBTYPES[suffix][bits],
             )
         except soundfile.LibsndfileError as error:
-            raise UserError(path, f"cannot be written ({error.error_string})", "choose another `out`") from None
+            raise _fault(path, part, error.error_string) from None
         with opened:
             opened.title, opened.comment, opened.software = tags.title, tags.comment, f"Slash {__version__}"
             file = AudioFile(path, opened)
@@ -101,7 +102,23 @@ def _check_complete(path: Path, part: Path, written: int) -> None:
     except soundfile.LibsndfileError:
         there = 0
     if there != written:
-        raise UserError(path, f"cannot be written ({there} of {written} samples arrived)", "is the disk full?")
+        raise _fault(path, part, f"{there} of {written} samples arrived")
+
+
+def _fault(path: Path, part: Path, otherwise: str) -> UserError:
+    """Return why a file cannot be written. libsndfile keeps the system's reason to itself: another write tells it.
+
+    Args:
+        path: of the file.
+        part: where it is being written.
+        otherwise: what is wrong if that write works.
+    """
+    try:
+        with part.open("ab") as file:
+            file.write(bytes(PROBE))
+    except OSError as error:
+        return UserError(path, f"cannot be written ({error.strerror})", remedy_for(error))
+    return UserError(path, f"cannot be written ({otherwise})", "is the disk full?")
 
 
 def most_samples(suffix: str, bits: Bits) -> int | None:

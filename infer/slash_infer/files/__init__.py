@@ -6,7 +6,7 @@ from slash_infer.files.json_files import JSON_LIMIT, check_exists, parse_json, r
 from slash_infer.files.locks import locked
 from slash_infer.files.outputs import FileRule, check_directory_output, check_file_output
 from slash_infer.files.parts import scratch_directory, sweep, sweep_below
-from slash_infer.files.plain import open_plain_file
+from slash_infer.files.plain import open_plain_file, real_path
 
 __all__ = [
     "JSON_LIMIT",
@@ -23,6 +23,7 @@ __all__ = [
     "parse_json",
     "read_json",
     "read_json_file",
+    "real_path",
     "remedy_for",
     "scratch_directory",
     "sweep",

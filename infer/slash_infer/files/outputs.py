@@ -10,6 +10,7 @@ from slash_infer.errors import UserError
 from slash_infer.files.faults import naming_errors
 from slash_infer.files.json_files import read_json
 from slash_infer.files.parts import sweep
+from slash_infer.files.plain import real_path
 
 
 def check_file_output(out: Path, *, force: bool, made_by: str | None = None, argument: str = "out") -> None:
@@ -48,7 +49,7 @@ def check_directory_output(
     DirectoryRule(force, metadata, made_by).check(out)
     if out.exists():
         for path in inputs:
-            if path.resolve().is_relative_to(out.resolve()):
+            if real_path(path).is_relative_to(real_path(out)):
                 raise UserError(out, f"holds {path}, which is to be read", "choose another `out`")
 
 

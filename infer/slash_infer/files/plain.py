@@ -8,6 +8,11 @@ from typing import BinaryIO
 from slash_infer.errors import UserError
 
 
+def real_path(path: Path) -> Path:
+    """Return the absolute path without links. Unlike `Path.resolve`, it takes links in a circle as they are."""
+    return Path(os.path.realpath(path))
+
+
 def open_plain_file(path: Path, what: str, remedy: str, *, limit: int) -> BinaryIO:
     """Open a plain file for reading, without waiting for a pipe or a device that stands in its place.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from slash_infer.audio.audio_files import FORMATS
 from slash_infer.clips.sidecar import MADE_BY, REMEDY, SIDECAR_LIMIT, Sidecar, sidecar_path
 from slash_infer.errors import UserError
-from slash_infer.files import read_json
+from slash_infer.files import read_json, real_path
 
 GALLERY_METADATA = "gallery.json"  # a folder that holds it is a gallery
 RUN_METADATA = "run.json"  # a folder that holds it is a training run
@@ -66,7 +66,7 @@ def find_sections(folders: Sequence[Path]) -> list[Section]:
     Raises:
         UserError: a folder is missing, given twice, or has no clips, or a clip's sidecar is damaged.
     """
-    places = [folder.resolve() for folder in folders]
+    places = [real_path(folder) for folder in folders]
     for place, folder in zip(places, folders, strict=True):
         if not folder.is_dir():
             raise UserError(folder, "is not a folder", "give folders of clips, training runs or auditions")
