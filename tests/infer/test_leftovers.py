@@ -96,6 +96,20 @@ def test_only_what_slash_made_is_swept(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_sweep_goes_on_while_others_make_parts(tmp_path: Path) -> None:
+    """Parts come between the listing of the folder and the search for them."""
+    code = f"write_json(Path({str(tmp_path / 'out')!r}), {{}})"
+    program = f"from pathlib import Path; from slash_infer.files import *\nprint(flush=True)\nwhile True: {code}"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=-1) as busy:
+        assert busy.stdout and busy.stdout.readline()
+        try:
+            for _ in range(2000):
+                sweep_below(tmp_path)
+            assert busy.poll() is None
+        finally:
+            busy.kill()
+
+
 def test_a_part_that_was_killed_before_it_had_a_lock_is_swept(tmp_path: Path) -> None:
     (tmp_path / ".out.0123abcd.part").mkdir()
     sweep([tmp_path / "out"])

@@ -79,7 +79,8 @@ def sweep_below(root: Path) -> None:
     for place, inner, _ in os.walk(root):
         for part, name in _parts(Path(place)):
             _sweep_part(part, part.with_name(name))
-            inner.remove(part.name)
+            if part.name in inner:  # it may have been made since the folder was listed
+                inner.remove(part.name)
 
 
 def _make(out: Path, mode: int) -> tuple[Path, int]:
