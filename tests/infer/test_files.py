@@ -209,3 +209,13 @@ def test_force_replaces_plain_files_only(tmp_path: Path) -> None:
     check_file_output(tmp_path / "song.json", force=True)
     with pytest.raises(UserError, match="was not made by slash generate"):
         check_file_output(tmp_path / "song.json", force=True, made_by="slash generate")
+
+
+def test_force_replaces_a_link_to_what_the_same_command_made(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    held, link = tmp_path / "kept" / "song.json", tmp_path / "song.json"
+    write_json(held, {"made_by": "slash generate"})
+    link.symlink_to("kept/song.json")  # from the part it is moved to, it would lead nowhere
+    write_json(link, {"made_by": "slash generate", "clip": 2}, made_by="slash generate")
+    assert not link.is_symlink() and "clip" in link.read_text() and "clip" not in held.read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", "song.json"}

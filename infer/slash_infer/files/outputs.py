@@ -81,6 +81,8 @@ class FileRule:
             return
         if not self.force:
             raise UserError(out, "already exists", f"choose another `{self.argument}` or pass `force` to replace it")
+        if there.is_symlink():  # moved with it, a relative link would lead elsewhere
+            there = out.parent / there.readlink()
         if there.exists() and not there.is_file():
             raise UserError(out, "is not a file, and a file is to be written", f"choose another `{self.argument}`")
         if self.made_by is not None and not _made_by(there, self.made_by):
