@@ -277,6 +277,14 @@ def test_lengths_out_of_range_are_refused(bundle: Bundle, engine: Engine, second
         next(Sampler(bundle, engine=engine).stream(seconds, block_seconds=block))
 
 
+@pytest.mark.parametrize(("seconds", "block"), [(0.01, 1e308), (1e308, 0.25)])
+def test_lengths_of_which_no_sample_count_exists(
+    bundle: Bundle, engine: Engine, seconds: float, block: float
+) -> None:
+    first = next(Sampler(bundle, engine=engine).stream(seconds, block_seconds=block))
+    assert first.shape == (1, round(min(seconds, block) * bundle.manifest.sample_rate))
+
+
 def test_a_closed_sampler_is_not_used(bundle: Bundle, engine: Engine) -> None:
     with Sampler(bundle, 2, engine=engine) as sampler:
         sampler.codes(10)

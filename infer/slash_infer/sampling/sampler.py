@@ -199,8 +199,9 @@ class Sampler:
             subject = f"{passed('seconds', seconds)}, {passed('block_seconds', block_seconds)}"
             raise UserError(subject, "must be 0 or more, in blocks over 0")
         hop = self._manifest.top_hop
-        block = max(1, round(each * self.sample_rate / hop)) * hop
-        samples = math.inf if wanted == math.inf else round(wanted * self.sample_rate)
+        steps, samples = each * self.sample_rate / hop, wanted * self.sample_rate
+        block = math.inf if steps == math.inf else max(1, round(steps)) * hop
+        samples = math.inf if samples == math.inf else round(samples)
         self._check_at_once(passed("block_seconds", block_seconds), min(block, samples), "shorten it")
         return self._blocks(samples, block)
 
@@ -219,8 +220,7 @@ class Sampler:
         """Write everything that the clips' future depends on to a .npz file, which `restore` reads.
 
         Raises:
-            UserError: `path` is no path.
-            OSError: the file cannot be written.
+            UserError: `path` is no path, or the file cannot be written.
             ValueError: the sampler is closed.
         """
         SavedSampler(
@@ -285,7 +285,7 @@ class Sampler:
         self._generated, self._buffered, self._nll_sum = saved.generated, saved.buffered, saved.nll_sum
         self._batch.set_state(saved.state)
 
-    def _blocks(self, samples: float, block: int) -> Iterator[Float32]:
+    def _blocks(self, samples: float, block: float) -> Iterator[Float32]:
         """Yield so many samples of every clip, possibly without end, in blocks."""
         while samples > 0:
             count = int(min(block, samples))
