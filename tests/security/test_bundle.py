@@ -469,6 +469,16 @@ def test_weights_that_are_not_finite(folder: Path, name: str, change: Callable[[
     _refused(folder, f"{name}: holds a weight that is NaN or infinite")
 
 
+def test_16_bit_weights_whose_bits_are_stored_as_integers(folder: Path) -> None:
+    def as_integers(model: onnx.ModelProto) -> None:
+        weight = _weight(model, 10)
+        weight.ClearField("raw_data")
+        weight.int32_data.extend([0x7E00] * int(np.prod(weight.dims)))  # NaN
+
+    _tampered(folder, "frame_tier_2.fp16.onnx", as_integers)
+    _refused(folder, "frame_tier_2.fp16.onnx: holds a weight of 16-bit numbers that is stored in integers")
+
+
 @pytest.mark.parametrize("dtype", [8, 11, 14, 16, 17])  # text, float64, complex, bfloat16, float8
 def test_weights_of_other_types(folder: Path, dtype: int) -> None:
     _tampered(folder, "frame_tier_1.onnx", lambda model: _weight(model, 1).__setattr__("data_type", dtype))

@@ -19,7 +19,7 @@ MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
 NODE_ATTRIBUTE, NODE_DOMAIN = 5, 7
 ATTRIBUTE_FLOAT, ATTRIBUTE_TENSOR, ATTRIBUTE_FLOATS, ATTRIBUTE_TENSORS = 2, 5, 7, 10
-TENSOR_TYPE, TENSOR_FLOATS, TENSOR_RAW, TENSOR_DATA_LOCATION = 2, 4, 9, 14
+TENSOR_TYPE, TENSOR_FLOATS, TENSOR_INTEGERS, TENSOR_RAW, TENSOR_DATA_LOCATION = 2, 4, 5, 9, 14
 FLOAT, FLOAT16 = 1, 10  # values of TENSOR_TYPE
 INTEGERS = {2, 3, 4, 5, 6, 7, 9, 12, 13}  # the same, with booleans
 DOMAINS = (b"", b"ai.onnx", b"com.microsoft")
@@ -29,7 +29,7 @@ PLAIN = {
     "graph": {GRAPH_NODE, 2, GRAPH_INITIALIZER, 10, 11, 12, 13, 16},
     "node": {1, 2, 3, 4, NODE_ATTRIBUTE, 6, NODE_DOMAIN, 9},
     "attribute": {1, ATTRIBUTE_FLOAT, 3, 4, ATTRIBUTE_TENSOR, ATTRIBUTE_FLOATS, 8, 9, ATTRIBUTE_TENSORS, 13, 20},
-    "tensor": {1, TENSOR_TYPE, TENSOR_FLOATS, 5, 7, 8, TENSOR_RAW, 12, TENSOR_DATA_LOCATION, 16},
+    "tensor": {1, TENSOR_TYPE, TENSOR_FLOATS, TENSOR_INTEGERS, 7, 8, TENSOR_RAW, 12, TENSOR_DATA_LOCATION, 16},
 }
 ORT_FORMAT = b"ORTM"  # at bytes 4 to 8: ONNX Runtime's own format, which it detects by default
 MOST_FIELDS = 1 << 22  # of all messages in a file: more would take long to search
@@ -95,7 +95,7 @@ class _Search:
                     _check_finite(_message(held), "<f4")
 
     def _tensor(self, tensor: memoryview) -> None:
-        kinds, raw = [], []
+        kinds, raw, has_integers = [], [], False
         for number, value in self._plain_fields("tensor", tensor):
             if number == TENSOR_DATA_LOCATION and value != 0:
                 raise _NotPlain("points to a weight outside itself")
@@ -103,10 +103,13 @@ class _Search:
                 kinds.append(value)
             if number == TENSOR_FLOATS:
                 _check_finite(_message(value), "<f4")
+            has_integers = has_integers or number == TENSOR_INTEGERS
             if number == TENSOR_RAW:
                 raw.append(_message(value))
         if len(kinds) != 1 or not (kinds[0] in INTEGERS or kinds[0] in (FLOAT, FLOAT16)):
             raise _NotPlain("holds a weight of a type that is not Slash's")
+        if has_integers and kinds[0] == FLOAT16:  # its bits, one number in each
+            raise _NotPlain("holds a weight of 16-bit numbers that is stored in integers")
         for part in raw:
             if kinds[0] in (FLOAT, FLOAT16):
                 _check_finite(part, "<f4" if kinds[0] == FLOAT else "<f2")
@@ -182,6 +185,7 @@ def read_weights(content: bytes) -> dict[str, npt.NDArray[Any]]:
 
     Raises:
         ValueError: it holds a weight whose size is not that of its shape.
+        OverflowError: a size in its shape is negative.
     """
     graph = next(_message(value) for number, value in _fields(memoryview(content)) if number == MODEL_GRAPH)
     tensors = (_message(value) for number, value in _fields(graph) if number == GRAPH_INITIALIZER)
