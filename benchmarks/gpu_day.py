@@ -132,8 +132,8 @@ def _training(out: Path, device: str, preset: str, recordings: Path | None, dead
         "--precision",
         "bf16" if device == "cuda" else "fp32",
     ]
-    train: list[str | Path] = ["train", corpus, "--out", run, "--device", device, *recipe, "--force"]
     recipe += ["--set", "training.preview_clips=0"]  # previews are made on the CPU
+    train: list[str | Path] = ["train", corpus, "--out", run, "--device", device, *recipe, "--force"]
     score = [*slash, "evaluate", run, corpus, "--device", device, "--force"]
     return [
         Stage("prepare", [*slash, *prepare], 60),
