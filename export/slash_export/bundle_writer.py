@@ -31,7 +31,7 @@ from slash_infer.bundle import (
 from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
 from slash_infer.runtimes.protocol import Unavailable
-from slash_infer.runtimes.registry import find_runtimes
+from slash_infer.runtimes.registry import ON_REQUEST, find_runtimes
 from slash_train.run import Run
 from slash_train.trained_model import TrainedModel
 
@@ -123,8 +123,9 @@ def _compared(bundle: Bundle, run: Run, *, accept_loss: bool) -> tuple[Variant, 
 
 
 def _verify(bundle: Bundle, *, accept_loss: bool) -> None:
-    """Check every variant on every runtime that works on this machine and has its precision."""
-    available = [runtime for _, runtime in find_runtimes() if not isinstance(runtime, Unavailable)]
+    """Check every variant on every runtime that works here, has its precision, and is used without being asked for."""
+    found = [runtime for name, runtime in find_runtimes() if name not in ON_REQUEST]
+    available = [runtime for runtime in found if not isinstance(runtime, Unavailable)]
     for verdict in verify(bundle, available):
         if isinstance(verdict, Refusal) or verdict.fault is None:
             continue

@@ -186,13 +186,19 @@ def test_an_engine_that_opens_nothing_is_passed_over(
     bundle: Bundle, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By `auto` and by exports, but not by verify, and not when it is asked for by name."""
-    monkeypatch.setattr(registry, "RUNTIMES", {"unable": _Unable, "cpu": OnnxCpu})
+    monkeypatch.setattr(registry, "RUNTIMES", {"cuda": _Unable, "cpu": OnnxCpu})
     chosen = open_engine(bundle)
     assert chosen.engine.runtime.name == "cpu" and "cannot be compiled" in chosen.why
     with pytest.raises(UserError, match="cannot be compiled"):
-        open_engine(bundle, "unable")  # type: ignore[arg-type]
+        open_engine(bundle, "cuda")
     assert {type(one) for one in verify(bundle, [_Unable()])} == {Refusal}
     assert len(export(run, tmp_path / "bundle", precisions=["fp16"]).variants) == 2
+
+
+def test_auto_does_not_try_what_is_used_on_request(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "RUNTIMES", {"cuda": _Unable, "cluster": OnnxCpu})
+    with pytest.raises(UserError, match="no engine works"):
+        open_engine(bundle)
 
 
 def _verdicts(bundle: Bundle, runtime: OnnxCpu) -> list[Verdict]:

@@ -73,3 +73,5 @@ RUNTIMES: dict[str, Callable[[], Runtime]] = {
 }
 """Makes each runtime, or raises `Unavailable`; in the order that `auto` tries them in, the fastest first. The last is
 only for those who ask for it: its kernel has run on a GPU, but not yet by way of the engine."""
+ON_REQUEST = ("cluster",)
+"""Names of the runtimes that are used only by those who ask for them."""
