@@ -93,7 +93,7 @@ def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) ->
     if precision != "fp32":
         raise UserError(f"--precision {precision}", "is for bundles", "a run is scored as it was trained")
     if not (path / "run.json").exists():
-        from slash_infer.arguments import check_exists
+        from slash_infer.files import check_exists
 
         check_exists(path, ["run.json", "manifest.json"])
         raise UserError(path, "is not a run or a bundle", "give a folder that slash train or slash export made")

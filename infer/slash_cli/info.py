@@ -27,7 +27,7 @@ def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A corpus, a 
 
         print_bundle(path, Bundle(path).manifest)
     else:
-        from slash_infer.arguments import check_exists
+        from slash_infer.files import check_exists
 
         check_exists(path, ["corpus.json", "run.json", "manifest.json"])
         raise UserError(path, "is not a corpus, a run or a bundle", "give a folder that slash made")

@@ -1,7 +1,6 @@
 """Checks of what callers pass: a wrong type or value is refused at once, under the name of its argument."""
 
 import contextlib
-import difflib
 import math
 import operator
 import os
@@ -68,22 +67,6 @@ def is_several(value: object) -> bool:
     return (isinstance(value, Sequence) and not isinstance(value, str | bytes)) or (
         isinstance(value, np.ndarray) and value.ndim == 1
     )
-
-
-def check_exists(path: Path, holding: Collection[str]) -> None:
-    """Raise `UserError` if a folder is not there, and say which folder beside it may have been meant.
-
-    Args:
-        path: the folder.
-        holding: files, one of which such a folder has.
-    """
-    if path.exists():
-        return
-    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    for name in difflib.get_close_matches(path.name, beside):
-        if any((path.with_name(name) / file).is_file() for file in holding):
-            raise UserError(path, "does not exist", f"did you mean {path.with_name(name)}?")
-    raise UserError(path, "does not exist", "check the path")
 
 
 def check_bool(name: str, value: object) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from slash_infer.arguments import as_path, check_choice, check_exists, check_kind, passed
+from slash_infer.arguments import as_path, check_choice, check_kind, passed
 from slash_infer.bundle.manifest import (
     FILE_LIMIT,
     MANIFEST,
@@ -28,7 +28,7 @@ from slash_infer.bundle.manifest import (
 from slash_infer.bundle.onnx_file import check_self_contained
 from slash_infer.choices import Precision
 from slash_infer.errors import UserError, first_fault
-from slash_infer.files import open_plain_file, read_json
+from slash_infer.files import check_exists, open_plain_file, parse_json, read_json_file
 
 MANIFEST_LIMIT = 1 << 20
 """Bytes of the largest manifest that is read: one has a few thousand."""
@@ -133,13 +133,11 @@ def _read_manifest(folder: Path) -> tuple[Manifest, str]:
         check_exists(folder, [MANIFEST])
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise UserError(path, "is not a plain file", "copy the bundle with the files themselves")
-        if path.exists() and path.stat().st_size > MANIFEST_LIMIT:
-            raise UserError(
-                path, f"has over {MANIFEST_LIMIT:,} bytes, so it is no manifest", "export the bundle again"
-            )
     except OSError as error:  # a name that is too long, for example
         raise UserError(folder, f"cannot be opened ({error.strerror})", "check the path") from None
-    content: dict[str, Any] = read_json(path, "a bundle", "make one with slash export")
+    what, remedy = "a bundle", "make one with slash export"
+    written = read_json_file(path, what, remedy, limit=MANIFEST_LIMIT)
+    content: dict[str, Any] = parse_json(written, path, what, remedy)
     version = content.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UserError(path, f"has schema version {version}, newer than this Slash reads", "upgrade slash-audio")
@@ -147,4 +145,4 @@ def _read_manifest(folder: Path) -> tuple[Manifest, str]:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
         raise UserError(path, first_fault(error), "export the bundle again") from None
-    return manifest, hashlib.sha256(path.read_bytes()).hexdigest()
+    return manifest, hashlib.sha256(written).hexdigest()
