@@ -123,7 +123,7 @@ def _compared(bundle: Bundle, run: Run, *, accept_loss: bool) -> tuple[Variant, 
 
 
 def _verify(bundle: Bundle, *, accept_loss: bool) -> None:
-    """Check every variant on every runtime that works here, has its precision, and is used without being asked for."""
+    """Check every variant on every runtime that works here and has its precision, except those used on request."""
     found = [runtime for name, runtime in find_runtimes() if name not in ON_REQUEST]
     available = [runtime for runtime in found if not isinstance(runtime, Unavailable)]
     for verdict in verify(bundle, available):
