@@ -14,7 +14,7 @@ from typing_extensions import override
 from slash_infer.errors import Argument, UserError, first_line
 from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice, kernel_source
 from slash_infer.runtimes.cluster_plan import Call, DoesNotFit, Plan
-from slash_infer.runtimes.gpu import Gpu, GpuArray, check
+from slash_infer.runtimes.gpu import Gpu, GpuArray, check, is_of_cuda
 from slash_infer.runtimes.plan_cache import user_cache
 from slash_infer.runtimes.protocol import Unavailable
 
@@ -89,7 +89,9 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
         except DynamicLibNotFoundError as error:
             remedy = "in Slash's folder: pip install '.[cluster]'"
             raise UserError(subject, "NVRTC is not installed", remedy) from error
-        except Exception as error:  # cuda-core's have no public base class
+        except Exception as error:
+            if not (isinstance(error, RuntimeError) or is_of_cuda(error)):
+                raise
             if "static assertion" in str(error):
                 raise DoesNotFit("a block of the sample tier needs more shared memory than there is") from None
             fault = f"NVRTC cannot compile the kernel ({first_line(error)})"

@@ -104,7 +104,7 @@ class Gpu(Arrays[GpuArray]):
                 check(driver.cuCtxSetCurrent(self._context))
                 yield
             except Exception as error:
-                if not (isinstance(error, RuntimeError) or _is_of_cuda(error)):
+                if not (isinstance(error, RuntimeError) or is_of_cuda(error)):
                     raise
                 remedy = "generate fewer `clips` side by side" if "OUT_OF_MEMORY" in str(error) else REMEDY
                 raise UserError(
@@ -263,7 +263,7 @@ def _available(result: Any) -> Any:
     return value[0] if value else None
 
 
-def _is_of_cuda(error: Exception) -> bool:
+def is_of_cuda(error: Exception) -> bool:
     """Return whether an error is one of cuda-core's, which have no public base class."""
     return type(error).__module__.partition(".")[0] == "cuda"
 
