@@ -185,7 +185,6 @@ def read_weights(content: bytes) -> dict[str, npt.NDArray[Any]]:
 
     Raises:
         ValueError: it holds a weight whose size is not that of its shape.
-        OverflowError: a size in its shape is negative.
     """
     graph = next(_message(value) for number, value in _fields(memoryview(content)) if number == MODEL_GRAPH)
     tensors = (_message(value) for number, value in _fields(graph) if number == GRAPH_INITIALIZER)

@@ -90,7 +90,7 @@ class _Weights:
         self.path: Path = bundle.path / entry.file
         try:
             self._left = read_weights(bundle.read(entry))
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             raise UserError(self.path, f"cannot be read ({error})", "export the bundle again") from None
 
     def __contains__(self, name: str) -> bool:
