@@ -112,7 +112,7 @@ def watch_renames(see: Callable[[], None]) -> None:
             see()
             return int(genuine(*arguments))
 
-        moves.RENAMEAT2 = rename  # type: ignore[assignment]
+        moves.RENAMEAT2 = rename
 
 
 if __name__ == "__main__":
