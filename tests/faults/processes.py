@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fault_samples import Samples
+from killed_outputs import watch_renames
 from slash_process import PRELOADED
 from works import WORKS, furnish, leftovers, next_command, require_whole
 
@@ -23,7 +24,7 @@ from slash_infer.errors import UserError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CHANGES = ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.link", "os.truncate", "os.chmod", "shutil.rmtree")
-"""Audit events of changes on disk, besides files that are opened for writing and calls of the C library."""
+"""Audit events of changes on disk, besides files that are opened for writing."""
 ROOMY = 1 << 28  # bytes of a disk on which every work fits
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -108,21 +109,22 @@ def die_at(place: Path, change: int) -> None:
     """Let this process be killed before its change number `change`, from 0, to anything in `place`."""
     seen = 0
 
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
+    def see() -> None:
         nonlocal seen
+        if seen == change:
+            os.kill(os.getpid(), signal.SIGKILL)
+        seen += 1
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
         if _is_change(event, arguments, str(place)):
-            if seen == change:
-                os.kill(os.getpid(), signal.SIGKILL)
-            seen += 1
+            see()
 
     sys.addaudithook(watch)
+    watch_renames(see)
 
 
 def _is_change(event: str, arguments: tuple[object, ...], place: str) -> bool:
     """Return whether an audit event is a change of something in `place`, which is the working directory."""
-    if event == "ctypes.call_function":
-        paths = [argument for argument in _flat(arguments) if isinstance(argument, bytes)]
-        return any(not path.startswith(b"/") or path.startswith(place.encode()) for path in paths)
     if event == "open":
         flags = arguments[2]
         if not (isinstance(flags, int) and flags & WRITING):
@@ -134,10 +136,6 @@ def _is_change(event: str, arguments: tuple[object, ...], place: str) -> bool:
         return False
     path = os.fsdecode(path)
     return not path.startswith("/") or path.startswith(place)
-
-
-def _flat(values: object) -> list[object]:
-    return [inner for value in values for inner in _flat(value)] if isinstance(values, tuple) else [values]
 
 
 def work_on_a_full_disk(name: str, place: Path, samples: Samples, room: int, log: Path) -> None:
