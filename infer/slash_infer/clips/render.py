@@ -96,6 +96,8 @@ def render(
         UserError: a file cannot be written, for example because the disk is full, or cannot hold that many samples;
             or another file has appeared in its place.
     """
+    if not specs:
+        return Rendered()
     _check_length(bundle, specs, options)
     specs = [replace(spec, place=spec.place or Place.look(spec.file)) for spec in specs]
     together = side_by_side(engine)
