@@ -1,5 +1,6 @@
 """Recordings are decoded to their real end, whatever their headers say, and what is wrong with them is said."""
 
+import gc
 import io
 import os
 import struct
@@ -323,3 +324,16 @@ def test_room_made_for_a_recording_is_no_audio_and_known_at_once(tmp_path: Path)
     with pytest.raises(UserError, match="holds no audio"), open_recording(path):
         pass
     assert time.monotonic() - began < 5
+
+
+def test_places_that_are_not_in_a_damaged_file_are_looked_for_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+    path = tmp_path / "take.caf"
+    description = struct.pack(">4sqd4sIIIII", b"desc", 32, 16_000.0, b"lpcm", 0, 2, 1, 1, 16)
+    path.write_bytes(b"caff\0\1\0\0" + description + struct.pack(">4sq", b"free", 1 << 47) + bytes(400))
+    with pytest.raises(UserError, match="is not readable audio"), open_recording(path):
+        pass
+    gc.collect()  # PyAV prints an exception that it drops
+    assert capfd.readouterr().err == ""
