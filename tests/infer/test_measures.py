@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from slash_infer.audio.measures import measure
+from slash_infer.audio.clip_blocks import open_clip
+from slash_infer.audio.measures import Meter, measure
 from slash_infer.codec import Codec
 from slash_train.guitar import improvise
 
@@ -69,3 +70,15 @@ def test_a_model_that_is_surprised_scores_less() -> None:
 def test_short_clips_can_be_measured() -> None:
     assert measure(improvise(0.05, [1])[::3], RATE).faults == ()
     assert measure(np.zeros(1), RATE).faults == ("silence",)
+
+
+def test_measures_are_finite_whatever_a_float_file_holds(tmp_path: Path) -> None:
+    samples = np.full((RATE, 2), 1e300)
+    samples[5] = np.inf, -np.inf
+    soundfile.write(tmp_path / "loud.wav", samples, RATE, subtype="DOUBLE")
+    meter = Meter(RATE)
+    with open_clip(tmp_path / "loud.wav") as clip:
+        for block in clip:
+            meter.add(block)
+    measures = meter.measures()
+    assert np.isfinite([measures.level_db, measures.flatness, measures.movement_db, measures.score]).all()

@@ -1,10 +1,12 @@
 """Recordings are decoded to their real end, whatever their headers say, and what is wrong with them is said."""
 
+import gc
 import io
 import os
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -300,3 +302,38 @@ def test_without_pyav_its_formats_are_refused_with_what_to_install(
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"needs PyAV to be read; in Slash's folder: pip install '\.\[decode\]'"):
         _heard(tmp_path / "a.m4a", b"\0\0\0\x20ftypM4A ")
+
+
+def test_a_recording_counts_though_what_follows_it_in_the_file_cannot_be_decoded(tmp_path: Path) -> None:
+    sound = np.random.default_rng(0).uniform(-0.1, 0.1, 4000)
+    for suffix, kept in ((".wav", 30), (".flac", 60), (".ogg", 200)):
+        path = tmp_path / f"take{suffix}"
+        soundfile.write(path, sound, 16_000)
+        path.write_bytes(path.read_bytes() + path.read_bytes()[:kept])
+        with open_recording(path) as decoder:
+            assert sum(len(block) for block in decoder.blocks()) == 4000
+        assert any("cannot be decoded" in remark for remark in decoder.remarks)
+
+
+def test_room_made_for_a_recording_is_no_audio_and_known_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "take.wav"
+    path.write_bytes(b"RIFF\0\0\0\0WAVE")
+    with path.open("r+b") as file:
+        file.truncate(64 << 20)  # as sparse as it comes: chunk by chunk, it would take minutes
+    began = time.monotonic()
+    with pytest.raises(UserError, match="holds no audio"), open_recording(path):
+        pass
+    assert time.monotonic() - began < 5
+
+
+def test_places_that_are_not_in_a_damaged_file_are_looked_for_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+    path = tmp_path / "take.caf"
+    description = struct.pack(">4sqd4sIIIII", b"desc", 32, 16_000.0, b"lpcm", 0, 2, 1, 1, 16)
+    path.write_bytes(b"caff\0\1\0\0" + description + struct.pack(">4sq", b"free", 1 << 47) + bytes(400))
+    with pytest.raises(UserError, match="is not readable audio"), open_recording(path):
+        pass
+    gc.collect()  # PyAV prints an exception that it drops
+    assert capfd.readouterr().err == ""

@@ -1,6 +1,8 @@
 """Every file in the sources is found, or accounted for."""
 
+import inspect
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +114,31 @@ def test_a_folder_that_cannot_be_searched_is_a_fault(tmp_path: Path) -> None:
     assert [str(fault) for fault in found.faults] == [
         f"{tmp_path}/secret: cannot be searched (Permission denied); check its permissions"
     ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_only_be_listed_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "listed" / "takes").mkdir(parents=True)
+    (tmp_path / "listed").chmod(0o400)
+    found = find_recordings([tmp_path])
+    (tmp_path / "listed").chmod(0o700)
+    assert [str(fault.subject) for fault in found.faults] == [f"{tmp_path}/listed"]
+
+
+def test_folders_may_be_nested_deeper_than_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(200):
+        Path("d").mkdir()
+        os.chdir("d")
+    Path("a.wav").write_bytes(b"")
+    os.chdir(tmp_path)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        found = find_recordings([Path("d")])
+    finally:
+        sys.setrecursionlimit(limit)
+    assert [path.name for path in found.recordings] == ["a.wav"]
 
 
 def test_several_faults_are_one_line_that_names_every_file() -> None:

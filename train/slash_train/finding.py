@@ -77,32 +77,35 @@ class _Search:
 
     def _everything(self) -> Iterator[Path]:
         """Yield all files, those under real folders before those under links, which may lead to the same ones."""
-        yield from self._under(self._source)
-        while self._links:
-            yield from self._under(self._links.pop(0))
+        folders, self._links = [self._source], []
+        while folders or self._links:
+            yield from self._inside(folders.pop() if folders else self._links.pop(0), folders)
 
-    def _under(self, folder: Path) -> Iterator[Path]:
-        """Yield the files in and under a folder; note what is not entered."""
+    def _inside(self, folder: Path, folders: list[Path]) -> Iterator[Path]:
+        """Yield the files in a folder, and add the folders in it to `folders`; note what is not entered."""
         first = self._folders.setdefault(real_path(folder), folder)
         if first is not folder:
             self._leave_out(folder, f"the same folder as {first}")
             return
         try:
             entries = sorted(folder.iterdir())
+            os.stat(f"{folder}/.")  # noqa: PTH116  # the right to list a folder is not yet that to look inside
         except OSError as error:
             self._found.faults.append(
                 UserError(folder, f"cannot be searched ({error.strerror})", "check its permissions")
             )
             return
+        inner: list[Path] = []
         for path in entries:
             if path.name.startswith("."):
                 self._leave_out(path, "hidden")
             elif path.is_dir() and path.is_symlink():
                 self._links.append(path)
             elif path.is_dir():
-                yield from self._under(path)
+                inner.append(path)
             else:
                 yield path
+        folders += reversed(inner)
 
     def _is_recording(self, path: Path) -> bool:
         """Return whether a file is to be decoded; note it if it is not."""

@@ -62,7 +62,7 @@ def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -
             if channel == "right" and block.shape[1] < 2:
                 raise UserError(path, "is mono and has no right channel", "use `channel` mix or left")
             mono = _one_channel(block, channel)
-            if not np.abs(mono).max() < ABSURD:  # catches NaN, too
+            if not np.abs(mono).max(initial=0.0) < ABSURD:  # catches NaN, too
                 raise UserError(path, "holds samples that are not finite, or absurd", "repair or remove it")
             stats.frames += len(block)
             stats.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
@@ -102,5 +102,6 @@ class _Power:
 def _one_channel(block: Frames, channel: Channel) -> Mono:
     """Reduce samples [n, channels] to one channel, [n]."""
     if channel == "mix":
-        return np.asarray(np.mean(block, axis=1), np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused afterwards
+            return np.asarray(np.mean(block, axis=1), np.float32)
     return np.ascontiguousarray(block[:, 0 if channel == "left" else 1])

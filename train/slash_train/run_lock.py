@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slash_infer.errors import UserError
+from slash_infer.files.locks import is_at
 
 LOCK = "train.lock"
 _HOLDER = re.compile(r"process \d{1,20} on [\w.-]{1,255}")
@@ -30,11 +31,8 @@ def training_lock(run: Path, warn: Callable[[str], None]) -> Iterator[None]:
         UserError: another process trains the run; the message names it and its host.
     """
     path = run / LOCK
-    handle = _open(path, os.O_CREAT)
+    handle = _open_locked(path, warn)
     try:
-        while not _acquire(handle, path, warn):
-            os.close(handle)  # of a run that was replaced in the meantime
-            handle = _open(path, os.O_CREAT)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield
@@ -61,6 +59,18 @@ def require_untrained(run: Path) -> None:
             os.close(handle)
 
 
+def _open_locked(path: Path, warn: Callable[[str], None]) -> int:
+    while True:
+        handle = _open(path, os.O_CREAT)
+        try:
+            if _acquire(handle, path, warn):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # of a run that was replaced in the meantime
+
+
 def _open(path: Path, more: int = 0) -> int:
     handle = os.open(path, _FLAGS | more, 0o666)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -82,4 +92,4 @@ def _acquire(handle: int, path: Path, warn: Callable[[str], None]) -> bool:
         if error.errno not in _NO_LOCKS:
             raise
         warn(f"{path.parent}: is not locked ({error.strerror}); see to it that no other process trains this run")
-    return path.exists() and os.path.samestat(os.fstat(handle), path.stat())
+    return is_at(handle, path)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 OPEN = 0xFFFFFFFF  # a 32-bit size that means: up to the end
 PADDING = 4096  # bytes after the audio that may be anything
+MOST_CHUNKS = 10_000  # looked at in one recording: a hostile file could have a hundred million empty ones
 _CHUNK = 1 << 20
 _METADATA = (  # chunks that may be cut off by the end of the file
     b"LIST bext id3  ID3  cue  smpl inst fact JUNK junk PAD  PEAK iXML axml cart acid DISP _PMX chna MARK COMT NAME "
@@ -63,7 +64,9 @@ class _Walk:
 
     def _chunks(self, *, first: int, header: struct.Struct, data: bytes) -> tuple[Piece, int | None]:
         position, audio, counted, place = self._start + first, 0, 0, 0
-        while position + header.size <= self._size:
+        for _ in range(MOST_CHUNKS):
+            if position + header.size > self._size:
+                break
             name, length = header.unpack(self._read(position, header.size))
             if audio and name == self._magic and first == 12:
                 return Piece(self._start, position), position
@@ -75,6 +78,10 @@ class _Walk:
                 counted = length = self._data_length(length)
                 if length >= self._size - body:
                     break
+            elif not audio and not _printable(name):
+                if self._sounds(position):
+                    break
+                return Piece(self._start, position), None  # room for a recording
             elif audio and not self._is_chunk(name, body, length):
                 lost = self._size - position
                 if counted == 0 or (lost > PADDING and self._sounds(position)):
@@ -93,8 +100,7 @@ class _Walk:
         return length
 
     def _is_chunk(self, name: bytes, body: int, length: int) -> bool:
-        printable = all(0x20 <= byte < 0x7F for byte in name)
-        return printable and (body + length <= self._size + 1 or name in _METADATA)
+        return _printable(name) and (body + length <= self._size + 1 or name in _METADATA)
 
     def _sounds(self, position: int) -> bool:
         """Return whether there is anything but zeros from `position` on: some recorders fill whole blocks."""
@@ -135,3 +141,7 @@ class _Walk:
     def _read(self, position: int, count: int) -> bytes:
         self._file.seek(position)
         return self._file.read(count)
+
+
+def _printable(name: bytes) -> bool:
+    return all(0x20 <= byte < 0x7F for byte in name)

@@ -17,6 +17,8 @@ CLIP_SECONDS = 24 * 3600.0
 """Of the longest one: a small FLAC file can hold years of silence."""
 RATES = range(1000, 768_001)
 """Sample rates in Hz that a clip may have."""
+LOUDEST = 1e6
+"""Times full scale: float formats hold louder samples, whose squares would not be finite. They are taken down."""
 SAMPLES_PER_READ = 1 << 18
 """Over all channels."""
 
@@ -58,8 +60,9 @@ class ClipBlocks:
             frames += len(block)
             if frames > CLIP_SECONDS * self.rate:
                 raise UserError(self._path, f"is longer than {CLIP_SECONDS / 3600:.0f} hours", REMEDY)
-            mono = block.mean(axis=1)
-            yield mono if np.isfinite(mono).all() else np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0)
+            if not np.abs(block).max() <= LOUDEST:  # catches NaN, too
+                block = np.nan_to_num(block, nan=0.0, posinf=1.0, neginf=-1.0).clip(-LOUDEST, LOUDEST)
+            yield block.mean(axis=1)
         if not frames:
             raise UserError(self._path, "holds no audio", REMEDY)
 

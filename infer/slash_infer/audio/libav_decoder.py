@@ -11,7 +11,7 @@ from slash_infer.audio.decoder import BLOCK_FRAMES, Decoder, Frames
 from slash_infer.errors import UserError, first_line
 
 if TYPE_CHECKING:
-    from av import AudioFrame
+    from av import AudioFrame, AudioResampler
 
 COUNTING = {"mov", "asf", "wav", "ape", "wv", "tta"}  # containers whose headers say how long the audio is
 REMEDY = "in Slash's folder: pip install '.[decode]'"
@@ -37,7 +37,9 @@ class LibavDecoder(Decoder):
         self.remarks = []
         file.seek(0)
         try:  # a playlist must not open other files, or addresses
-            self._container = av.open(file, "r", metadata_errors="ignore", options={"protocol_whitelist": "none"})
+            self._container = av.open(
+                _Seekable(file), "r", metadata_errors="ignore", options={"protocol_whitelist": "none"}
+            )
         except (av.FFmpegError, OSError) as error:
             raise _unreadable(path, error) from None
         if not self._container.streams.audio:
@@ -55,18 +57,18 @@ class LibavDecoder(Decoder):
 
     @override
     def blocks(self) -> Iterator[Frames]:
-        resampler = self._av.AudioResampler(format="flt", layout=self._stream.layout, rate=self.rate)
+        resampler = self._av.AudioResampler(format="flt", layout=self._ahead.layout, rate=self.rate)
         pending: list[Frames] = []
         frame = self._ahead
         while frame is not None:
             if frame.sample_rate != self.rate or frame.layout.nb_channels != self.channels:
                 raise UserError(self._path, "changes its sample rate or channels on the way", "split it there")
-            pending += [self._interleaved(part) for part in resampler.resample(frame)]
+            pending += self._resampled(resampler, frame)
             if sum(map(len, pending)) >= BLOCK_FRAMES:
                 yield np.concatenate(pending)
                 pending = []
             frame = next(self._decoded, None)
-        pending += [self._interleaved(part) for part in resampler.resample(None)]
+        pending += self._resampled(resampler, None)
         if pending:
             yield np.concatenate(pending)
 
@@ -86,14 +88,33 @@ class LibavDecoder(Decoder):
         if damaged:
             self.remarks.append(f"has {damaged} damaged packets, which are left out")
 
-    def _interleaved(self, frame: "AudioFrame") -> Frames:
-        return np.asarray(frame.to_ndarray().reshape(-1, self.channels), np.float32)
+    def _resampled(self, resampler: "AudioResampler", frame: "AudioFrame | None") -> list[Frames]:
+        """Return a frame as floats, interleaved; None for what is left at the end."""
+        try:
+            parts = [part.to_ndarray().reshape(-1, self.channels) for part in resampler.resample(frame)]
+        except (self._av.FFmpegError, ValueError) as error:  # a damaged header may have any number in it
+            raise _unreadable(self._path, error) from None
+        return [np.asarray(part, np.float32) for part in parts]
 
     def _count(self) -> float | None:
         names = set(self._container.format.name.split(","))
         if self._stream.duration is None or self._stream.time_base is None or not names & COUNTING:
             return None
         return float(self._stream.duration * self._stream.time_base * self.rate)
+
+
+class _Seekable:
+    """A file for PyAV, which prints what `seek` raises: in damaged files, libav goes to places that are not there."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell, self._file = file.read, file.tell, file
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to `offset`; return the position, or -1, which libav takes for an error."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

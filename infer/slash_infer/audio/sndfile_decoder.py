@@ -81,7 +81,10 @@ class SndfileDecoder(Decoder):
                 self.remarks.append("is cut off at its end")
             ends = [*links.starts[1:], self._size]
             return [Piece(start, end) for start, end in zip(links.starts, ends, strict=True)]
-        return find_pieces(self._file, self._size)
+        pieces = find_pieces(self._file, self._size)
+        if len(pieces) == 1 and pieces[0].end < self._size:  # decoders would take ages to find that it is zeros
+            raise UserError(self._path, "holds no audio", "remove it")
+        return pieces
 
     def _open(self, piece: Piece, pretended: int = 1) -> "_Opened":
         return _Opened(ByteWindow(self._file, piece.start, piece.end, piece.patches, pretended), piece)
@@ -92,10 +95,12 @@ class SndfileDecoder(Decoder):
             self.counted = (self.counted or 0) + opened.counted
 
     def _other_pieces(self) -> Iterator["_Opened"]:
+        opened = self._first
         for piece in self._pieces:
-            opened = self._first if piece is self._pieces[0] else self._open(piece)
-            if opened is not self._first:
-                self._count(opened)
+            following = opened if piece is self._pieces[0] else self._following(piece)
+            if following is None:
+                continue
+            opened = following
             if piece.patches and (piece.counted or 0) < 1:
                 share = opened.sound.frames * (piece.counted or 0)
                 self.remarks.append(
@@ -113,10 +118,23 @@ class SndfileDecoder(Decoder):
             found = FLAC_BEGINNING.search(self._file.read(2 * READ_AHEAD))
             if found is None:
                 return
+            following = self._following(Piece(start + found.start(), self._size))
+            if following is None:
+                return
             self.remarks.append("holds another recording after its end")
-            opened = self._open(Piece(start + found.start(), self._size))
-            self._count(opened)
+            opened = following
             yield opened
+
+    def _following(self, piece: Piece) -> "_Opened | None":
+        """Open a recording that follows another one in the file; None if it cannot be decoded."""
+        try:
+            opened = self._open(piece)
+        except soundfile.LibsndfileError as error:
+            length = f"{piece.end - piece.start:,} bytes"
+            self.remarks.append(f"{length} after a recording in it cannot be decoded ({error.error_string})")
+            return None
+        self._count(opened)
+        return opened
 
     def _over_damage(self, opened: "_Opened") -> Iterator["_Opened"]:
         """Yield one recording, and it again after every place that cannot be decoded."""
