@@ -131,7 +131,7 @@ def test_help_imports_nothing_slow(arguments: list[str]) -> None:
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopping_a_training_saves_it(recordings: Path, tmp_path: Path, number: int) -> None:
     assert slash("prepare", recordings, "--out", tmp_path / "corpus").returncode == 0
     arguments = ["train", tmp_path / "corpus", "--out", tmp_path / "run", "--preset", "tiny"]
