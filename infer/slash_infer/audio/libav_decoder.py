@@ -48,18 +48,19 @@ class LibavDecoder(Decoder):
         if len(self._container.streams.audio) > 1:
             self.remarks.append(f"has {len(self._container.streams.audio)} sound tracks; the first is taken")
         self._decoded = self._decode()
-        self._ahead = next(self._decoded, None)
-        if self._ahead is None:
+        first = next(self._decoded, None)
+        if first is None:
             raise UserError(path, "holds no audio that can be decoded", "repair or remove it")
-        self.rate = int(self._ahead.sample_rate)
-        self.channels = int(self._ahead.layout.nb_channels)
+        self._first = first
+        self.rate = int(first.sample_rate)
+        self.channels = int(first.layout.nb_channels)
         self.counted = self._count()
 
     @override
     def blocks(self) -> Iterator[Frames]:
-        resampler = self._av.AudioResampler(format="flt", layout=self._ahead.layout, rate=self.rate)
+        resampler = self._av.AudioResampler(format="flt", layout=self._first.layout, rate=self.rate)
         pending: list[Frames] = []
-        frame = self._ahead
+        frame: AudioFrame | None = self._first
         while frame is not None:
             if frame.sample_rate != self.rate or frame.layout.nb_channels != self.channels:
                 raise UserError(self._path, "changes its sample rate or channels on the way", "split it there")
