@@ -156,3 +156,18 @@ def test_shorter_than_the_header_says_is_kept_in_the_manifest(tmp_path: Path) ->
     data = (takes / "cut.wav").read_bytes()
     (takes / "cut.wav").write_bytes(data[: len(data) // 2])
     assert _remarks(takes, tmp_path / "corpus")["cut.wav"] == "shorter than its header says: 1.5 of 3.0 s"
+
+
+def test_a_recording_with_damage_everywhere_has_a_bounded_list_of_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.flac", rng.normal(0, 0.1, 60 * RATE), RATE)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    for start in range(50_000, len(data), 50_000):  # a place every second or two
+        data[start : start + 200] = rng.bytes(200)
+    folder = tmp_path / "takes"
+    folder.mkdir()
+    (folder / "a.flac").write_bytes(data)
+    manifest = prepare([folder], tmp_path / "corpus", valid=0, test=0)
+    (recording,) = manifest.recordings
+    assert 20 < len(recording.remarks) <= 25
+    assert any("more such places" in remark for remark in recording.remarks)

@@ -16,6 +16,7 @@ from slash_train.choices import Channel
 
 Mono = npt.NDArray[np.float32]
 ABSURD = 1e6  # times full scale: float formats allow it, but no recording is that loud
+MOST_REMARKS = 20  # of a recording that are kept: a damaged one may have thousands
 STRIDE = 7  # of the frames whose power is measured
 FULL_SCALE = 32767 / 32768  # from here on a sample counts as clipped: the end of the 16-bit range
 
@@ -76,7 +77,9 @@ def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
         stats.channel_power, stats.mixed_power = channels.mean(), mixed.mean()
         stats.sha256 = digest.hexdigest()
-        stats.remarks += decoder.remarks
+        stats.remarks += decoder.remarks[:MOST_REMARKS]
+        if len(decoder.remarks) > MOST_REMARKS:
+            stats.remarks.append(f"and {len(decoder.remarks) - MOST_REMARKS} more such places")
         short = shortfall(decoder, stats.frames)
         if short is not None:
             stats.remarks.insert(0, short)
