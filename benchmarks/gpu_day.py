@@ -133,6 +133,7 @@ def _training(out: Path, device: str, preset: str, recordings: Path | None, dead
         "bf16" if device == "cuda" else "fp32",
     ]
     recipe += ["--set", "training.preview_clips=0"]  # previews are made on the CPU
+    recipe += ["--set", "training.clip_seconds=2"]  # so that a small corpus has enough clips for a large batch
     train: list[str | Path] = ["train", corpus, "--out", run, "--device", device, *recipe, "--force"]
     score = [*slash, "evaluate", run, corpus, "--device", device, "--force"]
     return [

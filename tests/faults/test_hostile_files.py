@@ -264,7 +264,14 @@ INDICES = ("run.json", "metrics.jsonl", "checkpoints/index.json", f"{CHECKPOINT}
 PARTS = ("sampler.npz", "metadata.json", *(f"{name}.bin" for name in ("buffered.codes", "nll_sum", "history")))
 PLAN_FILES = tuple(f"slash/plans/{KEY.name}{suffix}" for suffix in (".plan", ".json"))
 KINDS = [
-    Kind("bundles' manifests", [MANIFEST], _sample, 3000, source="bundle", names=("onnx", "npy")),
+    Kind(
+        "bundles' manifests",
+        [MANIFEST],
+        _sample,
+        3000,
+        source="bundle",
+        names=("onnx", "npy", "is missing from the bundle"),
+    ),
     Kind(
         "bundles that are scored",
         [MANIFEST, GRAPHS[2]],
@@ -286,7 +293,9 @@ KINDS = [
     ),
     Kind("corpora's manifests", [CORPUS], _read_corpus, 2500, source="corpus"),
     Kind("corpora's samples", ["samples.npy"], _read_corpus, 1000, source="corpus", seal=_sum_samples),
-    Kind("runs and checkpoints", [*INDICES, *TENSORS, STATE], _load, 1500, source="run", names=("step-00000002",)),
+    Kind(
+        "runs and checkpoints", [*INDICES, *TENSORS, STATE], _load, 1500, source="run", names=("/checkpoints/step-",)
+    ),
     Kind("checkpoints' tensors", TENSORS, _resume, 700, source="run", seal=_sum_checkpoint, changes=True),
     Kind(
         "checkpoints' states",

@@ -125,3 +125,8 @@ def test_what_is_no_audio_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=says):
             read_prime(tmp_path / name, bundle.manifest)
+
+
+def test_a_prime_with_a_name_that_no_file_can_have_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(UserError, match=r"x: cannot be read \(File name too long\)"):
+        read_prime(Path("x" * 300), bundle.manifest)

@@ -37,9 +37,9 @@ def open_recording(path: Path) -> Iterator[Decoder]:
         UserError: it cannot be read, is not audio, holds none, or has a sample rate that no recording has. The body's
             reading raises it, too.
     """
-    if path.is_dir():
-        raise UserError(path, "is not readable audio (a folder)", "name a file")
     try:
+        if path.is_dir():
+            raise UserError(path, "is not readable audio (a folder)", "name a file")
         with open_plain_file(path, "a recording", "name another file", limit=LARGEST) as file:
             size = file.seek(0, 2)
             if size == 0:
