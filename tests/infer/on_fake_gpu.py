@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import host_device
 import numpy as np
@@ -27,6 +28,7 @@ from typing_extensions import override
 
 from slash_infer.bundle import Bundle, Precision
 from slash_infer.errors import UserError
+from slash_infer.runtimes import gpu as gpu_module
 from slash_infer.runtimes.cluster_gpu import ClusterGpu
 from slash_infer.runtimes.cluster_runtime import Cluster
 from slash_infer.runtimes.gpu import GpuArray, GpuGraphs
@@ -217,6 +219,16 @@ def memory_is_freed() -> None:
     assert counts[-1] <= counts[1], counts
 
 
+def a_programming_error_is_not_taken_for_a_missing_gpu() -> None:
+    with mock.patch.object(gpu_module, "Device", side_effect=TypeError("a defect")):
+        try:
+            FakeGpu()
+        except TypeError as error:
+            assert str(error) == "a defect"
+        else:
+            raise AssertionError("the defect was hidden")
+
+
 def an_error_of_the_driver_is_said() -> None:
     gpu = FakeGpu()
     array = gpu.array([1, 4], np.float32)
@@ -282,6 +294,7 @@ CHECKS = [
     memory_that_is_dropped_while_a_stream_is_captured_does_not_spoil_it,
     threads_that_capture_do_not_get_into_each_others_graphs,
     memory_is_freed,
+    a_programming_error_is_not_taken_for_a_missing_gpu,
     an_error_of_the_driver_is_said,
     a_launch_that_fails_is_said_in_one_line,
     a_kernel_that_gives_up_says_so_every_time,

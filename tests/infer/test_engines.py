@@ -1,5 +1,6 @@
 """What runs a bundle: how it is chosen, and that it does not show in the audio."""
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,12 @@ def test_the_cpu_runs_on_the_cpu(engine: Engine) -> None:
     graph = engine.model.graphs.sample_tier
     assert isinstance(graph, OnnxGraph) and graph.providers == ["CPUExecutionProvider"]
     assert ort.__version__ in engine.description
+
+
+def test_the_gpu_extra_brings_the_libraries_that_its_provider_loads() -> None:
+    """Without a CUDA of the system's."""
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    assert any(need.startswith("onnxruntime-gpu[cuda,cudnn]") for need in extras["gpu"])
+    (onnx,) = (need for need in extras["export"] if need.startswith("onnx>"))
+    assert tuple(map(int, onnx.partition(">=")[2].split("."))) >= (1, 21)  # its security advisories
