@@ -261,3 +261,17 @@ def test_checkpoints_are_as_readable_as_the_umask_says(corpus: Corpus, tiny: Pre
         os.umask(before)
     for path in run.checkpoints.find("last").path.iterdir():
         assert path.stat().st_mode & 0o777 == 0o640, path
+
+
+def test_an_index_of_checkpoints_that_is_a_link_to_nothing_is_damage_and_not_a_new_run(
+    run: Run, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(run.path, tmp_path / "run"))
+    index = copy / "checkpoints" / "index.json"
+    index.unlink()
+    for target in (index, tmp_path / "gone"):
+        index.symlink_to(target)
+        with pytest.raises(UserError, match=r"index"):
+            Run(copy).checkpoints.find("last")
+        assert not Run(copy).checkpoints.is_empty()
+        index.unlink()

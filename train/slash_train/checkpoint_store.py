@@ -42,7 +42,7 @@ class CheckpointStore:
 
     def is_empty(self) -> bool:
         """Return whether no checkpoint has been completed yet."""
-        return not (self._folder / INDEX).exists()
+        return not os.path.lexists(self._folder / INDEX)  # a link that leads nowhere is damage
 
     def find(self, which: str) -> Checkpoint:
         """Return the checkpoint named `best` or `last`, or the one whose directory is `which`.
