@@ -219,6 +219,7 @@ def test_what_is_not_a_plain_file_of_a_sensible_size_is_refused_at_once(
     "content",
     [
         '{"last": "../../elsewhere", "best": "step-00000002"}',
+        '{"last": "step-00000003", "best": "step-00000003"}',
         '{"last": "step-00000002"}',
         '{"last": 5, "best": []}',
         "[]",

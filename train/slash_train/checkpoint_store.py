@@ -52,6 +52,8 @@ class CheckpointStore:
         """
         path = self._folder / self._index()[which] if which in ("best", "last") else Path(which)
         if not os.path.isfile(path / CHECKSUMS):  # noqa: PTH113  # what cannot be a path is no file, either
+            if which in ("best", "last"):
+                raise UserError(path, f"is not a checkpoint, though {INDEX} names it", RESTORE)
             raise UserError(path, "is not a checkpoint", f"use best, last or a folder inside {self._folder}")
         return Checkpoint(path)
 
