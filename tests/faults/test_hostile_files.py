@@ -294,7 +294,12 @@ KINDS = [
     Kind("corpora's manifests", [CORPUS], _read_corpus, 2500, source="corpus"),
     Kind("corpora's samples", ["samples.npy"], _read_corpus, 1000, source="corpus", seal=_sum_samples),
     Kind(
-        "runs and checkpoints", [*INDICES, *TENSORS, STATE], _load, 1500, source="run", names=("/checkpoints/step-",)
+        "runs and checkpoints",
+        [*INDICES, *TENSORS, STATE],
+        _load,
+        1500,
+        source="run",
+        names=("/checkpoints/step-", "has no checkpoint yet"),
     ),
     Kind("checkpoints' tensors", TENSORS, _resume, 700, source="run", seal=_sum_checkpoint, changes=True),
     Kind(

@@ -230,6 +230,13 @@ def test_a_damaged_index_is_refused(corpus: Corpus, damaged: Path, content: str)
     _assert_refused(corpus, damaged, "index.json")
 
 
+def test_a_run_that_lost_its_index_is_not_begun_anew(corpus: Corpus, damaged: Path) -> None:
+    """That would replace its checkpoints, and forget its metrics."""
+    shutil.copytree(_checkpoint(damaged), _checkpoint(damaged).with_name("step-00000001"))
+    (damaged / "checkpoints" / "index.json").unlink()
+    _assert_refused(corpus, damaged, "index.json: is missing, and there are checkpoints")
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [("preset", {"model": {"width": -3}}), ("corpus", "/somewhere"), ("schema_version", 2), ("preset", None)],

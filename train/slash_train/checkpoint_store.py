@@ -41,8 +41,19 @@ class CheckpointStore:
         self._folder = run / "checkpoints"
 
     def is_empty(self) -> bool:
-        """Return whether no checkpoint has been completed yet."""
-        return not os.path.lexists(self._folder / INDEX)  # a link that leads nowhere is damage
+        """Return whether no checkpoint has been completed yet.
+
+        A process that was killed in between leaves its first checkpoint without an index; it is made again.
+
+        Raises:
+            UserError: there are more, so there was an index: beginning anew would replace them.
+        """
+        path = self._folder / INDEX
+        if os.path.lexists(path):  # a link that leads nowhere is damage
+            return False
+        if self._folder.is_dir() and len(self._steps()) > 1:
+            raise UserError(path, "is missing, and there are checkpoints", RESTORE)
+        return True
 
     def find(self, which: str) -> Checkpoint:
         """Return the checkpoint named `best` or `last`, or the one whose directory is `which`.
