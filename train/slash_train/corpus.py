@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from slash_infer.audio.recording import RATES
+from slash_infer.audio.limits import RATES
 from slash_infer.errors import UserError, first_fault
 from slash_infer.files import open_plain_file, read_json
 from slash_train.choices import Channel, Split

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import soxr
 
 from slash_infer.audio.decoder import Frames
+from slash_infer.audio.limits import LOUDEST
 from slash_infer.audio.recording import open_recording, shortfall
 from slash_infer.errors import UserError
 from slash_train.choices import Channel
 
 Mono = npt.NDArray[np.float32]
-ABSURD = 1e6  # times full scale: float formats allow it, but no recording is that loud
 MOST_REMARKS = 20  # of a recording that are kept: a damaged one may have thousands
 STRIDE = 7  # of the frames whose power is measured
 FULL_SCALE = 32767 / 32768  # from here on a sample counts as clipped: the end of the 16-bit range
@@ -63,7 +63,7 @@ def decode(path: Path, sample_rate: int, channel: Channel, stats: SourceStats) -
             if channel == "right" and block.shape[1] < 2:
                 raise UserError(path, "is mono and has no right channel", "use `channel` mix or left")
             mono = _one_channel(block, channel)
-            if not np.abs(mono).max(initial=0.0) < ABSURD:  # catches NaN, too
+            if not np.abs(mono).max(initial=0.0) < LOUDEST:  # catches NaN, too
                 raise UserError(path, "holds samples that are not finite, or absurd", "repair or remove it")
             stats.frames += len(block)
             stats.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))

@@ -8,17 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from slash_infer.errors import UserError, first_line
+from slash_infer.audio.limits import LOUDEST, RATES, libsndfile_reason
+from slash_infer.errors import UserError
 from slash_infer.files import open_plain_file
 
 CLIP_BYTES = 1 << 32
 """Of the largest clip that is shown: the most that a WAV file can have."""
 CLIP_SECONDS = 24 * 3600.0
 """Of the longest one: a small FLAC file can hold years of silence."""
-RATES = range(1000, 768_001)
-"""Sample rates in Hz that a clip may have."""
-LOUDEST = 1e6
-"""Times full scale: float formats hold louder samples, whose squares would not be finite. They are taken down."""
 SAMPLES_PER_READ = 1 << 18
 """Over all channels."""
 
@@ -78,7 +75,6 @@ def open_clip(path: Path) -> Iterator[ClipBlocks]:
         try:
             opened = soundfile.SoundFile(file.fileno(), closefd=False)
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError for files without a header
-            reason = getattr(error, "error_string", None) or first_line(error)
-            raise UserError(path, f"is not readable audio ({reason})", REMEDY) from None
+            raise UserError(path, f"is not readable audio ({libsndfile_reason(error)})", REMEDY) from None
         with opened:
             yield ClipBlocks(path, opened)

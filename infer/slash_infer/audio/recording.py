@@ -10,15 +10,14 @@ import soundfile
 from slash_infer.audio.audio_kinds import LIBAV_SUFFIXES, SNDFILE_SUFFIXES, SUFFIXES
 from slash_infer.audio.decoder import Decoder, seconds_of
 from slash_infer.audio.libav_decoder import LibavDecoder
+from slash_infer.audio.limits import RATES, libsndfile_reason
 from slash_infer.audio.mpeg import find_frames
 from slash_infer.audio.sndfile_decoder import SndfileDecoder
-from slash_infer.errors import UserError, first_line
+from slash_infer.errors import UserError
 from slash_infer.files import open_plain_file
 
 LARGEST = 1 << 42
 """Bytes of the largest file that is read: it is read in blocks, so only its length matters."""
-RATES = range(1000, 768_001)
-"""Sample rates in Hz that a recording can have."""
 MOST_CHANNELS = 256
 MISSED = 0.1
 """Seconds that a recording may lack without a word: lossy formats count their padding in different ways."""
@@ -86,16 +85,14 @@ def _other_decoder(path: Path, file: BinaryIO, size: int, error: Exception) -> D
         if suffix in LIBAV_SUFFIXES:
             raise
         if suffix in SUFFIXES:
-            raise UserError(path, f"is not readable audio ({_reason(error)})", "repair or remove it") from None
+            raise UserError(
+                path, f"is not readable audio ({libsndfile_reason(error)})", "repair or remove it"
+            ) from None
         if suffix == ".raw":
             raise UserError(
                 path, "is not readable audio (no header says its rate and depth)", "convert it to WAV or FLAC"
             ) from None
         raise UserError(path, "is in a format that is not read", "convert it to WAV or FLAC") from None
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "error_string", None) or first_line(error)
 
 
 def _check(path: Path, decoder: Decoder) -> None:
