@@ -48,8 +48,13 @@ class AudioConfig(_Strict):
 class ModelConfig(_Strict):
     """The shape of a SampleRNN (arXiv 1612.07837)."""
 
-    frame_sizes: tuple[Count, ...] = Field(default=(16,), min_length=1, strict=False)
-    """FS(k) in samples of frame tier k = 1, 2, ..., the lowest tier first; each divides the next."""
+    hops: tuple[Count, ...] = Field(default=(16,), min_length=1, strict=False)
+    """hop(k) in samples of frame tier k = 1, 2, ..., the lowest tier first: what a step moves on by. Each divides the
+    next."""
+    frame_sizes: tuple[Count, ...] = Field(default=(), strict=False)
+    """FS(k) in samples of frame tier k: what a step sees, its hop or more. The hops if not given, as in the paper."""
+    history: Annotated[int, Field(ge=0, le=65536)] = 0
+    """Codes that the sample tier sees. hop(1) if not given, as in the paper; 0 without a sample tier."""
     cell: Literal["lstm", "gru"] = "lstm"
     """Recurrent cell of the frame tiers."""
     rnn_layers: Layers = 3
@@ -62,34 +67,39 @@ class ModelConfig(_Strict):
     """E: width of a code's embedding in the sample tier."""
     mlp_layers: Annotated[int, Field(ge=0, le=64)] = 3
     """Layers of the sample tier before its output layer; the first has no activation. 0 omits the sample tier: the
-    lowest frame tier then predicts the samples of a frame all at once, independently of each other."""
-    overlapping: bool = False
-    """Frames overlap: the only frame tier advances one sample per step. Requires mlp_layers = 0."""
+    lowest frame tier then predicts the samples of a hop all at once, independently of each other."""
     weight_norm: bool = False
     """Weight normalisation (Salimans and Kingma 2016) on every linear layer."""
 
     @model_validator(mode="after")
+    def _fill_in(self) -> Self:
+        if not self.frame_sizes:
+            object.__setattr__(self, "frame_sizes", self.hops)
+        if not self.history and self.mlp_layers:
+            object.__setattr__(self, "history", self.hops[0])
+        return self
+
+    @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        for lower, upper in zip(self.frame_sizes, self.frame_sizes[1:], strict=False):
+        for lower, upper in zip(self.hops, self.hops[1:], strict=False):
             if upper <= lower or upper % lower:
-                raise ValueError("frame_sizes must grow from the lowest tier up, each dividing the next")
+                raise ValueError("hops must grow from the lowest tier up, each dividing the next")
+        if len(self.frame_sizes) != len(self.hops):
+            raise ValueError(f"frame_sizes must have a size for each of the {len(self.hops)} hops")
+        if any(frame < hop for frame, hop in zip(self.frame_sizes, self.hops, strict=True)):
+            raise ValueError("frame_sizes must not be smaller than the hops")
         if self.mlp_layers == 1:
             raise ValueError("mlp_layers must be 0, for no sample tier, or 2 and more")
-        if self.overlapping and (self.mlp_layers or len(self.frame_sizes) > 1):
-            raise ValueError("overlapping needs one frame size and mlp_layers = 0")
+        if self.history and not self.mlp_layers:
+            raise ValueError("history is what the sample tier sees, and mlp_layers = 0 omits it")
         if self.skip_connections and self.rnn_layers == 1:
             raise ValueError("skip_connections needs rnn_layers of 2 or more")
         return self
 
     @property
-    def hops(self) -> tuple[int, ...]:
-        """Samples each frame tier advances per step, the lowest tier first."""
-        return (1,) if self.overlapping else self.frame_sizes
-
-    @property
-    def top_frame(self) -> int:
-        """Samples the top tier reads per step: the history a model needs."""
-        return self.frame_sizes[-1]
+    def context(self) -> int:
+        """Codes that a step needs at most: before the beginning of a clip they are silence."""
+        return max(*self.frame_sizes, self.history)
 
     @property
     def top_hop(self) -> int:
@@ -103,7 +113,7 @@ class TrainingConfig(_Strict):
     batch_size: Count = 64
     """Lanes: clips trained in parallel, each with its own RNN state."""
     window: Annotated[int, Field(ge=1, le=2**22)] = 1024
-    """Samples of each clip per step, the length of truncated BPTT. A multiple of the top frame size."""
+    """Samples of each clip per step, the length of truncated BPTT. A multiple of the top tier's hop."""
     clip_seconds: Seconds = 8.0
     """Recordings are cut into clips of at most this length; the RNN state is reset at the start of a clip."""
     learning_rate: Annotated[PositiveFloat, MAY_CHANGE] = 1e-3
@@ -145,7 +155,7 @@ class Preset(_Strict):
     @model_validator(mode="after")
     def _window_holds_whole_frames(self) -> Self:
         if self.training.window % self.model.top_hop:
-            raise ValueError(f"training.window must be a multiple of the top frame size, {self.model.top_hop}")
+            raise ValueError(f"training.window must be a multiple of the top tier's hop, {self.model.top_hop}")
         return self
 
 

@@ -29,8 +29,8 @@ class Scorer(Protocol):
 
     codec: Codec
     """The codec to encode the audio with."""
-    top_frame: int
-    """Codes of history in front of each window."""
+    context: int
+    """Codes in front of each window."""
     top_hop: int
     """The length of a window is a multiple of this."""
 
@@ -105,7 +105,7 @@ class ModelScorer(Scorer):
 
     def __init__(self, model: SampleRNN, codec: Codec) -> None:
         self.codec = codec
-        self.top_frame, self.top_hop = model.config.top_frame, model.config.top_hop
+        self.context, self.top_hop = model.config.context, model.config.top_hop
         self._model = model
         self._state: State = []
 
@@ -129,7 +129,7 @@ class ModelScorer(Scorer):
 def _score(scorer: Scorer, corpus: Corpus, clips: Sequence[Clip]) -> npt.NDArray[np.float64]:
     """Return each clip's negative log-likelihood in nats, [clips]."""
     window = max(1, round(WINDOW_SECONDS * corpus.sample_rate / scorer.top_hop)) * scorer.top_hop
-    reader = WindowReader(corpus, scorer.codec, scorer.top_frame, window)
+    reader = WindowReader(corpus, scorer.codec, scorer.context, window)
     nll = np.zeros(len(clips))
     for lanes, windows in read_once(clips, reader, LANES, window):
         nll[lanes] += scorer.nll(windows)

@@ -1,9 +1,10 @@
 """SampleRNN (Mehri et al., 2017, arXiv 1612.07837) with any number of tiers.
 
 Shapes are written with B clips, T samples, F frames, D the width, E the embedding width, L RNN layers, Q codes, and S
-tensors of RNN state (2 for LSTM: h and c; 1 for GRU: h). Frame tiers are numbered from the bottom: tier k reads
-frames of FS(k) samples; the sample tier has FS(0) = 1. A window of codes is int64 [B, top + T]: `top` = FS(K) codes
-of history, then the T codes to predict.
+tensors of RNN state (2 for LSTM: h and c; 1 for GRU: h). Frame tiers are numbered from the bottom: each step of tier k
+reads the FS(k) samples before it and moves on by hop(k); the sample tier reads H codes of history and has hop(0) = 1. In
+the paper FS(k) = hop(k) and H = hop(1); here they may see more. A window of codes is int64 [B, C + T]: C codes of context,
+the most that any tier sees, then the T codes to predict.
 """
 
 from functools import reduce
@@ -100,7 +101,7 @@ class FrameTier(nn.Module):
         width = config.width
         self.frame_size = config.frame_sizes[tier - 1]
         self.hop = config.hops[tier - 1]  # samples the tier advances per step
-        self.is_top = tier == len(config.frame_sizes)
+        self.is_top = tier == len(config.hops)
         self.is_lowest = tier == 1
         self.upsampling = self.hop // (config.hops[tier - 2] if tier > 1 else 1)  # r
         self.out_features = levels if self.is_lowest and not config.mlp_layers else width  # of each of the r vectors
@@ -142,15 +143,15 @@ class FrameTier(nn.Module):
 
 
 class SampleTier(nn.Module):
-    """A memoryless MLP: from the last FS(1) codes and one conditioning vector to the next code's logits (eq. 5-7)."""
+    """A memoryless MLP: from the last H codes and one conditioning vector to the next code's logits (eq. 5-7)."""
 
     def __init__(self, config: ModelConfig, levels: int) -> None:
         super().__init__()
-        self.history = config.frame_sizes[0]
+        self.history = config.history
         self.levels = levels
         width = config.width
         self.embedding = nn.Embedding(levels, config.embedding)
-        # L1: [FS, E, D], one matrix per position of the history, oldest first. No bias, no activation.
+        # L1: [H, E, D], one matrix per position of the history, oldest first. No bias, no activation.
         self.first = nn.Parameter(torch.empty(self.history, config.embedding, width))
         bound = (6 / (self.history * config.embedding)) ** 0.5  # He
         nn.init.uniform_(self.first, -bound, bound)
@@ -170,12 +171,12 @@ class SampleTier(nn.Module):
     def forward(self, codes: Tensor, conditioning: Tensor, *, folded: bool) -> Tensor:
         """Return the logits [B, T, Q] of T consecutive samples.
 
-        Logits t depend on codes [:, t : t + FS] alone. L1 of the concatenated embeddings is computed as a sum of rows
-        of the table `embedding @ first`, [FS, Q, D]. The result is the same, since both are linear, and costs FS row
-        reads per sample instead of FS * E * D multiplications.
+        Logits t depend on codes [:, t : t + H] alone. L1 of the concatenated embeddings is computed as a sum of rows
+        of the table `embedding @ first`, [H, Q, D]. The result is the same, since both are linear, and costs H row
+        reads per sample instead of H * E * D multiplications.
 
         Args:
-            codes: int64 [B, FS + T - 1].
+            codes: int64 [B, H + T - 1].
             conditioning: [B, T, D].
             folded: whether L2 has been applied to `conditioning` already; it is then applied to the table, too.
         """
@@ -183,7 +184,7 @@ class SampleTier(nn.Module):
         if folded:
             table = table @ self.second().weight.T
         offsets = torch.arange(self.history, device=codes.device) * self.levels
-        rows = codes.unfold(1, self.history, 1) + offsets  # [B, T, FS] indices into the flattened table
+        rows = codes.unfold(1, self.history, 1) + offsets  # [B, T, H] indices into the flattened table
         x = _sum_of_rows(table.flatten(0, 1), rows.flatten(0, 1)).view_as(conditioning) + conditioning
         x = functional.relu(x if folded else self.second()(x))
         for linear in self.hidden[1:]:
@@ -192,7 +193,7 @@ class SampleTier(nn.Module):
 
 
 def _sum_of_rows(table: Tensor, rows: Tensor) -> Tensor:
-    """Sum rows of `table` [R, D], chosen by the indices `rows` [N, FS], to [N, D]."""
+    """Sum rows of `table` [R, D], chosen by the indices `rows` [N, H], to [N, D]."""
     return cast("Tensor", _SumOfRows.apply(table, rows))  # type: ignore[no-untyped-call]
 
 
@@ -231,7 +232,7 @@ class SampleRNN(nn.Module):
         super().__init__()
         self.config = config
         self.levels = levels
-        tiers = range(1, len(config.frame_sizes) + 1)
+        tiers = range(1, len(config.hops) + 1)
         self.frame_tiers = nn.ModuleList(FrameTier(config, k, levels) for k in tiers)
         self.sample_tier = SampleTier(config, levels) if config.mlp_layers else None
 
@@ -253,7 +254,7 @@ class SampleRNN(nn.Module):
         """Return the logits of the last T codes of a window, each given the codes before it.
 
         Args:
-            codes: int64 [B, top + T], T a multiple of the top tier's hop. The very last code is never read.
+            codes: int64 [B, C + T], T a multiple of the top tier's hop. The very last code is never read.
             state: from `initial_state` or an earlier call.
             starting: bool [B], the clips to reset to the initial state first; None for none.
 
@@ -262,7 +263,7 @@ class SampleRNN(nn.Module):
         """
         if starting is not None:
             state = self.restart(state, starting)
-        top, length = self.config.top_frame, codes.shape[1] - self.config.top_frame
+        context, length = self.config.context, codes.shape[1] - self.config.context
         sample_tier = self.sample_tier
         folded = sample_tier is not None and sample_tier.folding_pays(len(codes) * length)
         values = frame_values(codes, self.levels).to(state[0].dtype)
@@ -270,13 +271,13 @@ class SampleRNN(nn.Module):
         after = list(state)
         for k in reversed(range(len(self.tiers()))):
             tier = self.tiers()[k]
-            start = top - tier.frame_size  # a step reads the frame just before the samples that it conditions
-            frames = values[:, start : top + length - tier.hop].unfold(1, tier.frame_size, tier.hop)
+            start = context - tier.frame_size  # a step reads the frame just before the samples that it conditions
+            frames = values[:, start : context + length - tier.hop].unfold(1, tier.frame_size, tier.hop)
             fused = sample_tier.second() if sample_tier is not None and folded and tier.is_lowest else None
             outputs, after[k] = tier(frames, outputs, state[k], fused)
         if sample_tier is None:
             return cast("Tensor", outputs), after
-        return sample_tier(codes[:, top - sample_tier.history : -1], outputs, folded=folded), after
+        return sample_tier(codes[:, context - sample_tier.history : -1], outputs, folded=folded), after
 
 
 def _linear(config: ModelConfig, inputs: int, outputs: int, *, bias: bool = True, he: bool = True) -> nn.Linear:

@@ -38,7 +38,7 @@ class Window:
     """The input of one step for B lanes."""
 
     codes: npt.NDArray[np.int64]
-    """[B, top + T]: the history, then the samples to predict; silence past the end of a clip."""
+    """[B, C + T]: the context, then the samples to predict; silence past the end of a clip."""
     targets: npt.NDArray[np.int64]
     """[B, T]: the codes to predict; NO_TARGET past the end of a clip."""
     starting: npt.NDArray[np.bool_]
@@ -63,28 +63,28 @@ class WindowReader:
     Args:
         corpus: the corpus.
         codec: turns PCM into codes.
-        top_frame: codes of history in front of each window.
+        context: codes in front of each window.
         window: T, samples per window.
     """
 
-    def __init__(self, corpus: Corpus, codec: Codec, top_frame: int, window: int) -> None:
+    def __init__(self, corpus: Corpus, codec: Codec, context: int, window: int) -> None:
         self._pcm = corpus.pcm
         self._codec = codec
-        self._top = top_frame
+        self._context = context
         self._window = window
 
     def read(self, lanes: Sequence[tuple[Clip | None, int]]) -> Window:
         """Return the window at `offset` of each lane's clip; a lane without a clip gets silence and no targets."""
-        codes = np.full((len(lanes), self._top + self._window), self._codec.silence, dtype=np.int64)
+        codes = np.full((len(lanes), self._context + self._window), self._codec.silence, dtype=np.int64)
         targets = np.full((len(lanes), self._window), NO_TARGET, dtype=np.int64)
         for lane, (clip, offset) in enumerate(lanes):
             if clip is None:
                 continue
             count = min(self._window, clip.length - offset)
-            history = min(self._top, offset)  # what comes before a clip is silence, whatever the recording holds
+            history = min(self._context, offset)  # what comes before a clip is silence, whatever the recording holds
             start = clip.start + offset
             encoded = self._codec.encode_pcm16(np.asarray(self._pcm[start - history : start + count]))
-            codes[lane, self._top - history : self._top + count] = encoded
+            codes[lane, self._context - history : self._context + count] = encoded
             targets[lane, :count] = encoded[history:]
         return Window(codes, targets, np.array([offset == 0 for _, offset in lanes]))
 
@@ -160,7 +160,7 @@ class TrainingStream:
         recipe = preset.training
         self._clips = cut_clips(corpus, "train", recipe.clip_seconds)
         _check_size(corpus, preset, len(self._clips))
-        self._reader = WindowReader(corpus, preset.audio.codec, preset.model.top_frame, recipe.window)
+        self._reader = WindowReader(corpus, preset.audio.codec, preset.model.context, recipe.window)
         self._window = recipe.window
         self._seed = recipe.seed
         self._lanes = lanes
