@@ -7,27 +7,26 @@ from slash_train.checkpoint_store import spaced
 from slash_train.config import ModelConfig, TrainingConfig, load_preset, preset_names
 from slash_train.ema import EMA
 from slash_train.model import SampleRNN
-from slash_train.schedule import learning_rate
+from slash_train.schedule import rate_factor
 
 
 def test_constant_with_warm_up() -> None:
-    recipe = TrainingConfig(learning_rate=0.1, warmup_steps=4)
-    assert [learning_rate(recipe, step) for step in (0, 1, 3, 4, 10**6)] == pytest.approx(
-        [0.025, 0.05, 0.1, 0.1, 0.1]
+    recipe = TrainingConfig(warmup_steps=4)
+    assert [rate_factor(recipe, step, 0.0) for step in (0, 1, 3, 4, 10**6)] == [0.25, 0.5, 1, 1, 1]
+    assert rate_factor(TrainingConfig(), 0, 0.999) == 1
+
+
+def test_the_cool_down_falls_to_nothing_at_the_end_of_the_training() -> None:
+    recipe = TrainingConfig(cooldown=0.4, warmup_steps=10)
+    assert [rate_factor(recipe, 100, done) for done in (0.0, 0.6, 0.7, 0.9, 1.0, 1.5)] == pytest.approx(
+        [1, 1, 0.75, 0.25, 0, 0]
     )
-
-
-def test_cosine_falls_to_a_twentieth_and_stays() -> None:
-    recipe = TrainingConfig(learning_rate=0.1, schedule="cosine", steps=1000, warmup_steps=10)
-    rates = [learning_rate(recipe, step) for step in range(10, 2000)]
-    assert rates == sorted(rates, reverse=True)
-    assert rates[0] == pytest.approx(0.1, rel=1e-3)
-    assert learning_rate(recipe, 500) == pytest.approx(0.0525)
-    assert rates[990:] == pytest.approx([0.005] * len(rates[990:]))
+    assert rate_factor(recipe, 4, 0.8) == pytest.approx(0.25)  # both at once
+    assert rate_factor(TrainingConfig(cooldown=1.0), 0, 0.25) == 0.75
 
 
 def test_the_ema_is_exponential_and_forgets_the_start() -> None:
-    model = SampleRNN(ModelConfig(frame_sizes=(2,), rnn_layers=1, width=4, embedding=2), 4)
+    model = SampleRNN(ModelConfig(hops=(2,), rnn_layers=1, width=4, embedding=2), 4)
     ema = EMA(model, 0.9)
     parameter, averaged = next(model.parameters()), next(ema.model.parameters())
     expected = parameter.detach().clone()
@@ -57,16 +56,17 @@ def test_every_preset_makes_a_model_of_its_size(name: str) -> None:
     with torch.device("meta"):
         model = SampleRNN(preset.model, preset.audio.codec.levels)
         length = 2 * preset.model.top_hop
-        codes = torch.zeros((1, preset.model.top_frame + length), dtype=torch.long)
+        codes = torch.zeros((1, preset.model.context + length), dtype=torch.long)
         logits, _ = model(codes, model.initial_state(1))
     assert logits.shape == (1, length, preset.audio.codec.levels)
 
 
 def test_the_papers_presets_are_its_best_hyperparameters() -> None:
     two, three = load_preset("paper-2tier"), load_preset("paper-3tier")
-    for preset, frame_sizes, layers, window in ((two, (16,), 3, 1024), (three, (2, 8), 1, 512)):
+    for preset, hops, layers, window in ((two, (16,), 3, 1024), (three, (2, 8), 1, 512)):
         shape = preset.model
-        assert (shape.frame_sizes, shape.rnn_layers, shape.width, shape.embedding) == (frame_sizes, layers, 1024, 256)
+        assert (shape.rnn_layers, shape.width, shape.embedding) == (layers, 1024, 256)
+        assert (shape.hops, shape.frame_sizes, shape.history) == (hops, hops, hops[0])
         assert shape.cell == "gru" and shape.weight_norm and not shape.skip_connections
         assert (preset.audio.codec.kind, preset.audio.codec.levels) == ("linear", 256)
         assert (preset.training.window, preset.training.batch_size) == (window, 128)

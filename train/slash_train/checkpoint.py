@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from slash_train.config import Preset, fixed_differences
 from slash_train.model import SampleRNN, State
 from slash_train.stored import Finite, Natural
 from slash_train.streams import Position
-from slash_train.tensor_files import RESTORE, read_checked, read_tensors, scalar
+from slash_train.tensor_files import RESTORE, read_checked, read_tensors
 
 CHECKSUMS = "checksums.json"
 WEIGHTS = "model.safetensors"
@@ -25,7 +24,6 @@ OPTIMISER = "optimiser.safetensors"
 EMA_WEIGHTS = "ema.safetensors"
 RNN_STATE = "state.safetensors"
 TRAINER_STATE = "trainer_state.json"
-ADAM_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -44,7 +42,7 @@ class TrainerState(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     preset: Preset
     """The configuration that it was trained with."""
     step: int = Field(ge=0, le=2**40)
@@ -75,8 +73,8 @@ class TrainerSnapshot:
     """The model with the newest weights."""
     ema: SampleRNN | None
     """The model with the EMA of the weights, if the run keeps one."""
-    optimiser: torch.optim.Optimizer
-    """Adam over `model.parameters()`, in their order."""
+    moments: dict[str, Tensor]
+    """The optimiser's, by the names that they are saved under."""
     rnn_state: State
     """The carried RNN state of all lanes of all workers."""
     trainer_state: TrainerState
@@ -122,24 +120,16 @@ class Checkpoint:
         """
         model.load_state_dict(self._tensors(EMA_WEIGHTS if ema else WEIGHTS, model.state_dict()))
 
-    def load_optimiser(self, model: SampleRNN, optimiser: torch.optim.Optimizer) -> None:
-        """Restore Adam's moments for every parameter of `model`.
+    def load_moments(self, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the optimiser's moments, on the CPU.
+
+        Args:
+            expected: moments of the names and shapes that it holds.
 
         Raises:
             UserError: the file is missing, damaged, or from a model of another shape.
         """
-        names = [name for name, _ in model.named_parameters()]
-        expected = {
-            f"{moment}.{name}": parameter.detach() if moment != "step" else scalar()
-            for name, parameter in model.named_parameters()
-            for moment in ADAM_MOMENTS
-        }
-        saved = self._tensors(OPTIMISER, expected)
-        content = optimiser.state_dict()
-        content["state"] = {
-            i: {moment: saved[f"{moment}.{name}"] for moment in ADAM_MOMENTS} for i, name in enumerate(names)
-        }
-        optimiser.load_state_dict(content)
+        return self._tensors(OPTIMISER, expected)
 
     def load_rnn_state(self, model: SampleRNN, lanes: int) -> State:
         """Return the carried RNN state of all `lanes` for every frame tier of `model`, on the CPU.
@@ -164,15 +154,6 @@ class Checkpoint:
         if name not in checksums:
             raise UserError(path, f"does not list {name}", RESTORE)
         return checksums[name]
-
-
-def moments(model: SampleRNN, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return Adam's moments by the names they are saved under."""
-    return {
-        f"{moment}.{name}": torch.as_tensor(optimiser.state[parameter][moment])
-        for name, parameter in model.named_parameters()
-        for moment in ADAM_MOMENTS
-    }
 
 
 def tier_names(tiers: int) -> list[str]:

@@ -24,7 +24,6 @@ from slash_train.checkpoint import (
     Checkpoint,
     Checksums,
     TrainerSnapshot,
-    moments,
     tier_names,
 )
 from slash_train.divergence import diverged
@@ -90,7 +89,7 @@ class CheckpointStore:
         files = {WEIGHTS: on_host(snapshot.model.state_dict())}
         if snapshot.ema is not None:
             files[EMA_WEIGHTS] = on_host(snapshot.ema.state_dict())
-        files |= {OPTIMISER: on_host(moments(snapshot.model, snapshot.optimiser)), RNN_STATE: on_host(rnn_state)}
+        files |= {OPTIMISER: on_host(snapshot.moments), RNN_STATE: on_host(rnn_state)}
         for tensors in files.values():
             if broken := first_not_finite(tensors):
                 raise diverged(f"{broken} is not finite after step {step}", saved=not self.is_empty())

@@ -108,7 +108,7 @@ class ModelConfig(_Strict):
 
 
 class TrainingConfig(_Strict):
-    """The recipe: truncated back-propagation through time (TBPTT) with Adam."""
+    """The recipe: truncated back-propagation through time (TBPTT)."""
 
     batch_size: Count = 64
     """Lanes: clips trained in parallel, each with its own RNN state."""
@@ -116,19 +116,23 @@ class TrainingConfig(_Strict):
     """Samples of each clip per step, the length of truncated BPTT. A multiple of the top tier's hop."""
     clip_seconds: Seconds = 8.0
     """Recordings are cut into clips of at most this length; the RNN state is reset at the start of a clip."""
+    optimiser: Literal["adam", "muon"] = "adam"
+    """Muon: for the matrices between layers, with Adam for everything else."""
     learning_rate: Annotated[PositiveFloat, MAY_CHANGE] = 1e-3
     """Adam's learning rate after warm-up."""
-    schedule: Annotated[Literal["constant", "cosine"], MAY_CHANGE] = "constant"
-    """Cosine: from learning_rate down to a twentieth of it at step `steps`, then constant."""
+    muon_learning_rate: Annotated[PositiveFloat, MAY_CHANGE] = 0.02
+    """Muon's learning rate after warm-up, about the singular values of an update."""
     warmup_steps: Annotated[int, Field(ge=0, le=2**40), MAY_CHANGE] = 0
-    """Steps over which the learning rate rises linearly from 0."""
+    """Steps over which the learning rates rise linearly from 0."""
+    cooldown: Annotated[float, Field(ge=0, le=1), MAY_CHANGE] = 0.0
+    """The last share of the training, by steps or minutes, over which the learning rates fall linearly to 0."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay per step of the exponential moving average (EMA) of the weights; 0 for none. The EMA is what is
     validated, previewed and exported. Early steps decay faster."""
     clip_norm: Annotated[PositiveFloat, MAY_CHANGE] = 1.25
     """Gradients are scaled down to at most this global norm."""
     steps: Annotated[Steps, MAY_CHANGE] = 100_000
-    """Optimiser steps of the whole run where no other limit is given, and the end of the cosine schedule."""
+    """Optimiser steps of the whole run where no other limit is given."""
     checkpoint_every: Annotated[Steps, MAY_CHANGE] = 1000
     """Steps between validations, each followed by a checkpoint."""
     valid_seconds: Annotated[Seconds, MAY_CHANGE] = 60.0
@@ -139,8 +143,9 @@ class TrainingConfig(_Strict):
     """Clips to generate at each checkpoint, always from the same seed; 0 for none."""
     preview_seconds: Annotated[float, Field(ge=0.1, le=600), MAY_CHANGE] = 2.0
     """Length of each preview clip."""
-    precision: Annotated[Literal["fp32", "bf16"], MAY_CHANGE] = "fp32"
-    """Precision of matrix products; weights, optimiser and RNN state stay float32."""
+    precision: Annotated[Literal["auto", "fp32", "bf16"], MAY_CHANGE] = "auto"
+    """Precision of matrix products; weights, optimiser and RNN state stay float32. Auto: bf16 on devices with
+    instructions for it, else fp32."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the initial weights and of the order of the clips."""
 

@@ -35,6 +35,14 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def has_fast_bf16(device: torch.device) -> bool:
+    """Return whether a device has instructions for products in bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16"))
+
+
 @contextmanager
 def limits_explained() -> Iterator[None]:
     """Turn failures in the body that are limits of the machine into a `UserError` that says how to avoid them.

@@ -40,18 +40,18 @@ class Session:
         trainer, workers = self._trainer, self._context.workers
         started, seconds_before = time.perf_counter(), trainer.seconds
         logged_at, logged_step = started, trainer.step
-        finished, stopped, validate = limits.done(trainer.step, 0.0) >= 1, False, False
+        (done,), stopped, validate = workers.most([limits.done(trainer.step, 0.0)]), False, False
         if trainer.step and trainer.step % trainer.recipe.checkpoint_every == 0:
             self._preview()  # missing if the process was killed between saving and making previews
-        while not (finished or stopped):
-            trainer.advance(loader.next())
+        while not (done >= 1 or stopped):
+            trainer.advance(loader.next(), done)
             if self._context.device.type == "cpu" or trainer.step % LOG_EVERY == 0:
                 trainer.require_finite()  # waits for the device, which costs nothing on a CPU
             now = time.perf_counter()
             trainer.seconds = seconds_before + now - started
-            done = limits.done(trainer.step, now - started)
-            finished, stopped = workers.any([done >= 1, bool(stop)])
-            validate = finished or trainer.step % trainer.recipe.checkpoint_every == 0
+            done, signalled = workers.most([limits.done(trainer.step, now - started), bool(stop)])
+            stopped = signalled > 0
+            validate = done >= 1 or trainer.step % trainer.recipe.checkpoint_every == 0
             if validate or trainer.step % LOG_EVERY == 0:
                 metrics = trainer.measure(now - logged_at, trainer.step - logged_step)
                 metrics = self._checkpoint(metrics) if validate else self._log(metrics)

@@ -8,12 +8,14 @@ from torch.nn import functional
 
 from slash_train.checkpoint import Checkpoint, TrainerSnapshot, TrainerState, UnloggedLoss
 from slash_train.config import Preset
+from slash_train.devices import has_fast_bf16
 from slash_train.divergence import diverged
 from slash_train.ema import EMA
 from slash_train.loader import Batch
 from slash_train.metrics import Metrics
 from slash_train.model import SampleRNN
-from slash_train.schedule import learning_rate
+from slash_train.optimiser import Optimiser
+from slash_train.schedule import rate_factor
 from slash_train.streams import NO_TARGET, Draw, Position
 from slash_train.workers import Workers
 
@@ -38,7 +40,8 @@ class Trainer:
         torch.manual_seed(self.recipe.seed)
         self.model = SampleRNN(preset.model, preset.audio.codec.levels).to(device)
         self.ema = EMA(self.model, self.recipe.ema_decay) if self.recipe.ema_decay else None
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=self.recipe.learning_rate, fused=True)
+        self.optimiser = Optimiser(self.model, self.recipe)
+        self._bf16 = self.recipe.precision == "bf16" or (self.recipe.precision == "auto" and has_fast_bf16(device))
         with torch.no_grad():
             self.rnn_state = [
                 tensor.clone() for tensor in self.model.initial_state(self.lanes.stop - self.lanes.start)
@@ -53,29 +56,32 @@ class Trainer:
         self._nll_sum = torch.zeros((), dtype=torch.float64, device=device)  # in nats, since the last line of metrics
         self._samples = 0  # likewise
         self._unchecked: list[tuple[Tensor, Draw]] = []  # each step's gradient norm and data
+        self._rate = 0.0  # of the newest step, by which the learning rates were multiplied
         self._norm = self._broken = torch.zeros((), device=device)
 
-    def advance(self, batch: Batch) -> None:
+    def advance(self, batch: Batch, done: float = 0.0) -> None:
         """Do one optimiser step, without waiting for the device.
 
         After a gradient that is not finite, the device skips the update of this and of all later steps;
         `require_finite` reports it later.
+
+        Args:
+            batch: windows of all lanes.
+            done: the fraction of the training that is done, the same in all workers.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.step)
-        with torch.autocast(batch.codes.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+        with torch.autocast(batch.codes.device.type, torch.bfloat16, enabled=self._bf16):
             logits, state = self._wrapped(batch.codes, self.rnn_state, batch.starting)
             nll = functional.cross_entropy(
                 logits.flatten(0, 1), batch.targets.flatten(), ignore_index=NO_TARGET, reduction="sum"
             )
         self.rnn_state = [tensor.detach() for tensor in state]
-        self.optimiser.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         # Gradients are averaged over the workers: scaled like this, they become those of the mean over all samples.
         (nll * (self.workers.count / batch.draw.samples)).backward()  # type: ignore[no-untyped-call]
         self._norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self._broken = torch.maximum(self._broken, (~self._norm.isfinite()).float())
-        self.optimiser.found_inf = self._broken  # type: ignore[attr-defined]  # fused Adam skips the update if this is set
-        self.optimiser.step()
+        self._rate = rate_factor(self.recipe, self.step, done)
+        self.optimiser.step(self._rate, self._broken)
         self.step += 1
         if self.ema is not None:
             self.ema.update(self.step)
@@ -118,7 +124,7 @@ class Trainer:
             train_bits=nll_sum / self._samples / math.log(2),
             samples_per_second=steps * self.recipe.batch_size * self.recipe.window / seconds,
             gradient_norm=self._norm.item(),
-            learning_rate=learning_rate(self.recipe, self.step - 1),
+            learning_rate=self.recipe.learning_rate * self._rate,
         )
         self._nll_sum, self._samples = torch.zeros_like(self._nll_sum), 0
         return metrics
@@ -172,7 +178,7 @@ class Trainer:
         return TrainerSnapshot(
             model=self.model,
             ema=self.ema.model if self.ema is not None else None,
-            optimiser=self.optimiser,
+            moments=self.optimiser.moments(),
             rnn_state=self.workers.gather(self.rnn_state),
             trainer_state=self.trainer_state(valid_bits),
         )
@@ -190,7 +196,7 @@ class Trainer:
         checkpoint.load_weights(self.model)
         if self.ema is not None:
             checkpoint.load_weights(self.ema.model, ema=True)
-        checkpoint.load_optimiser(self.model, self.optimiser)
+        self.optimiser.restore(checkpoint.load_moments(self.optimiser.moments()))
         device = self._nll_sum.device
         saved = checkpoint.load_rnn_state(self.model, self.recipe.batch_size)
         self.rnn_state = [state[:, :, self.lanes].to(device) for state in saved]

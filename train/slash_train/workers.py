@@ -42,9 +42,9 @@ class Workers:
         """Return the module to call instead of `model`, which averages gradients over the processes."""
         return model
 
-    def any(self, flags: Sequence[bool]) -> list[bool]:
-        """Return for each flag whether any process has set it."""
-        return list(flags)
+    def most(self, values: Sequence[float]) -> list[float]:
+        """Return for each value the largest that any process gives."""
+        return list(values)
 
     def sum(self, value: Tensor) -> Tensor:
         """Return the sum of a tensor over the processes; on the CPU if there are several."""
@@ -71,10 +71,10 @@ class _Distributed(Workers):
         return DistributedDataParallel(model)
 
     @override
-    def any(self, flags: Sequence[bool]) -> list[bool]:
-        raised = torch.tensor(flags, dtype=torch.int32)
-        distributed.all_reduce(raised, op=distributed.ReduceOp.MAX, group=self._gloo)
-        return [bool(flag) for flag in raised.tolist()]
+    def most(self, values: Sequence[float]) -> list[float]:
+        largest = torch.tensor(values, dtype=torch.float64)
+        distributed.all_reduce(largest, op=distributed.ReduceOp.MAX, group=self._gloo)
+        return [float(value) for value in largest.tolist()]
 
     @override
     def sum(self, value: Tensor) -> Tensor:
