@@ -1,6 +1,7 @@
 """The training data: every sample once per epoch, clips that start from silence, no targets past their ends."""
 
 import numpy as np
+import pytest
 import torch
 
 from slash_train.config import Preset
@@ -18,8 +19,8 @@ def test_clips_tile_their_regions(corpus: Corpus) -> None:
 
 def test_reading_once_predicts_every_sample_once(corpus: Corpus, tiny: Preset) -> None:
     clips = cut_clips(corpus, "valid", 0.7)
-    reader = WindowReader(corpus, tiny.audio.codec, 16, 256)
-    predicted = np.concatenate([w.targets.ravel() for _, w in read_once(clips, reader, 3, 256)])
+    reader = WindowReader(tiny.audio.codec, 16, 256)
+    predicted = np.concatenate([w.targets.ravel() for _, w in read_once(corpus, clips, reader, 3, 256)])
     predicted = predicted[predicted != NO_TARGET]
     pcm = np.concatenate([corpus.pcm[c.start : c.start + c.length] for c in clips])
     expected = tiny.audio.codec.encode_pcm16(pcm)
@@ -28,7 +29,7 @@ def test_reading_once_predicts_every_sample_once(corpus: Corpus, tiny: Preset) -
 
 def test_windows_continue_their_clip_and_start_from_silence(corpus: Corpus, tiny: Preset) -> None:
     stream = TrainingStream(corpus, tiny)
-    silence, top = tiny.audio.codec.silence, tiny.model.top_frame
+    silence, top = tiny.audio.codec.silence, tiny.model.context
     before = stream.next().window
     assert before.starting.all()
     for _ in range(200):
@@ -43,18 +44,44 @@ def test_windows_continue_their_clip_and_start_from_silence(corpus: Corpus, tiny
 
 
 def test_an_epoch_hands_out_every_clip_once_in_a_new_order(corpus: Corpus, tiny: Preset) -> None:
+    """As the order of an epoch is a permutation, the clips of the windows that start one are compared."""
     stream = TrainingStream(corpus, tiny)
-    count = len(cut_clips(corpus, "train", tiny.training.clip_seconds))
-    drawn = [clip for clip, _ in stream.position.lanes]
-    while len(drawn) < 3 * count:
-        stream.next()
-        drawn += [clip for clip, offset in stream.position.lanes if offset == 0]
-    epochs = [drawn[count * epoch : count * (epoch + 1)] for epoch in range(3)]
-    assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
+    reader = WindowReader(tiny.audio.codec, tiny.model.context, tiny.training.window)
+    clips = [corpus.pcm[c.start : c.start + c.length] for c in cut_clips(corpus, "train", tiny.training.clip_seconds)]
+    number = {reader.read([(clip, 0)]).targets.tobytes(): i for i, clip in enumerate(clips)}
+    assert len(number) == len(clips)
+    drawn: list[int] = []
+    while len(drawn) < 3 * len(clips):
+        window = stream.next().window
+        drawn += [number[window.targets[lane].tobytes()] for lane in np.flatnonzero(window.starting)]
+    epochs = [drawn[len(clips) * epoch : len(clips) * (epoch + 1)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(len(clips))) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
 
 
-def test_a_stream_continues_from_its_position(corpus: Corpus, tiny: Preset) -> None:
+def _augmented(tiny: Preset) -> Preset:
+    training = tiny.training.model_copy(update={"augment_semitones": 2.0})
+    return tiny.model_copy(update={"training": training})
+
+
+def test_augmented_clips_are_played_whole_and_another_way_in_every_epoch(corpus: Corpus, tiny: Preset) -> None:
+    stream, lengths = TrainingStream(corpus, _augmented(tiny)), []
+    clips = cut_clips(corpus, "train", tiny.training.clip_seconds)
+    length = np.zeros(tiny.training.batch_size, int)
+    while len(lengths) < 2 * len(clips):
+        window = stream.next().window
+        for lane in np.flatnonzero(window.starting):
+            lengths += [int(length[lane])] * bool(length[lane])
+            length[lane] = 0
+        length += np.count_nonzero(window.targets != NO_TARGET, axis=1)
+    slowest, fastest = (max(clip.length for clip in clips) * 2 ** (sign * 2 / 12) for sign in (1, -1))
+    assert fastest * 0.9 < min(lengths) < max(lengths) < slowest + 1
+    assert len(set(lengths)) > len(clips)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_a_stream_continues_from_its_position(corpus: Corpus, tiny: Preset, augmented: bool) -> None:
+    tiny = _augmented(tiny) if augmented else tiny
     stream = TrainingStream(corpus, tiny)
     for _ in range(137):
         stream.next()
@@ -64,7 +91,9 @@ def test_a_stream_continues_from_its_position(corpus: Corpus, tiny: Preset) -> N
         assert np.array_equal(a.codes, b.codes) and np.array_equal(a.starting, b.starting)
 
 
-def test_workers_share_the_lanes_and_keep_the_same_position(corpus: Corpus, tiny: Preset) -> None:
+@pytest.mark.parametrize("augmented", [False, True])
+def test_workers_share_the_lanes_and_keep_the_same_position(corpus: Corpus, tiny: Preset, augmented: bool) -> None:
+    tiny = _augmented(tiny) if augmented else tiny
     whole = TrainingStream(corpus, tiny)
     halves = [TrainingStream(corpus, tiny, lanes=lanes) for lanes in (slice(0, 4), slice(4, 8))]
     for _ in range(100):

@@ -116,6 +116,8 @@ class TrainingConfig(_Strict):
     """Samples of each clip per step, the length of truncated BPTT. A multiple of the top tier's hop."""
     clip_seconds: Seconds = 8.0
     """Recordings are cut into clips of at most this length; the RNN state is reset at the start of a clip."""
+    augment_semitones: Annotated[float, Field(ge=0, le=12)] = 0.0
+    """Each time a clip is played, it is resampled to another pitch, at most this far up or down."""
     optimiser: Literal["adam", "muon"] = "adam"
     """Muon: for the matrices between layers, with Adam for everything else."""
     learning_rate: Annotated[PositiveFloat, MAY_CHANGE] = 1e-3

@@ -129,9 +129,9 @@ class ModelScorer(Scorer):
 def _score(scorer: Scorer, corpus: Corpus, clips: Sequence[Clip]) -> npt.NDArray[np.float64]:
     """Return each clip's negative log-likelihood in nats, [clips]."""
     window = max(1, round(WINDOW_SECONDS * corpus.sample_rate / scorer.top_hop)) * scorer.top_hop
-    reader = WindowReader(corpus, scorer.codec, scorer.context, window)
+    reader = WindowReader(scorer.codec, scorer.context, window)
     nll = np.zeros(len(clips))
-    for lanes, windows in read_once(clips, reader, LANES, window):
+    for lanes, windows in read_once(corpus, clips, reader, LANES, window):
         nll[lanes] += scorer.nll(windows)
     return nll
 

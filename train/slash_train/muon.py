@@ -1,13 +1,14 @@
 """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon): momentum, with each update made orthogonal.
 
 `torch.optim.Muon` takes one matrix at a time, and takes the stacked gates of an RNN for one. Here a parameter may be
-several matrices stacked, and matrices of equal shape are made orthogonal together, which costs a third as much on a CPU.
+several matrices stacked, and matrices of equal shape are made orthogonal together.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -65,14 +66,13 @@ class Muon:
 
     def _update(self, one: Matrices, skip: Tensor) -> Tensor:
         """Take a gradient into its momentum; return Nesterov's momentum."""
-        gradient, momentum = one.parameter.grad, self.momenta[one.name]
-        assert gradient is not None
+        gradient, momentum = cast("Tensor", one.parameter.grad), self.momenta[one.name]
         momentum.copy_(torch.where(skip > 0, momentum, momentum.lerp(gradient, 1 - MOMENTUM)))
         return gradient.lerp(momentum, MOMENTUM)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Return for each matrix the nearest with all singular values 1, approximately: they come out between 0.7 and 1.2.
+    """Return for each matrix roughly the nearest orthogonal one: its singular values come out between 0.7 and 1.2.
 
     Args:
         matrices: [n, rows, columns].

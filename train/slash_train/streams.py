@@ -8,6 +8,8 @@ or starts a new one, from the initial state and a history of silence, as generat
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +17,15 @@ from pydantic import BaseModel, ConfigDict
 
 from slash_infer.codec import Codec
 from slash_infer.errors import UserError
+from slash_train.augmentation import Augmentation, draw_augmentation
 from slash_train.choices import Split
 from slash_train.config import Preset
 from slash_train.corpus import Corpus
 from slash_train.stored import Natural
 
 NO_TARGET = -100  # PyTorch's cross-entropy ignores this target
+
+Pcm = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -58,39 +63,44 @@ def cut_clips(corpus: Corpus, split: Split, clip_seconds: float) -> list[Clip]:
 
 
 class WindowReader:
-    """Reads windows from a corpus and encodes them.
+    """Reads windows from clips and encodes them.
 
     Args:
-        corpus: the corpus.
         codec: turns PCM into codes.
         context: codes in front of each window.
         window: T, samples per window.
     """
 
-    def __init__(self, corpus: Corpus, codec: Codec, context: int, window: int) -> None:
-        self._pcm = corpus.pcm
+    def __init__(self, codec: Codec, context: int, window: int) -> None:
         self._codec = codec
         self._context = context
         self._window = window
 
-    def read(self, lanes: Sequence[tuple[Clip | None, int]]) -> Window:
+    def read(self, lanes: Sequence[tuple[Pcm | None, int]]) -> Window:
         """Return the window at `offset` of each lane's clip; a lane without a clip gets silence and no targets."""
         codes = np.full((len(lanes), self._context + self._window), self._codec.silence, dtype=np.int64)
         targets = np.full((len(lanes), self._window), NO_TARGET, dtype=np.int64)
         for lane, (clip, offset) in enumerate(lanes):
             if clip is None:
                 continue
-            count = min(self._window, clip.length - offset)
-            history = min(self._context, offset)  # what comes before a clip is silence, whatever the recording holds
-            start = clip.start + offset
-            encoded = self._codec.encode_pcm16(np.asarray(self._pcm[start - history : start + count]))
-            codes[lane, self._context - history : self._context + count] = encoded
-            targets[lane, :count] = encoded[history:]
+            count = min(self._window, len(clip) - offset)
+            before = min(self._context, offset)  # what comes before a clip is silence, whatever the recording holds
+            encoded = self._codec.encode_pcm16(np.asarray(clip[offset - before : offset + count]))
+            codes[lane, self._context - before : self._context + count] = encoded
+            targets[lane, :count] = encoded[before:]
         return Window(codes, targets, np.array([offset == 0 for _, offset in lanes]))
 
 
 class PositionError(ValueError):
     """A position is not in the corpus."""
+
+
+class LanePosition(NamedTuple):
+    """Where one lane is: at `offset` samples of the clip that is number `place` in the order of `epoch`."""
+
+    epoch: Natural
+    place: Natural
+    offset: Natural
 
 
 class Position(BaseModel):
@@ -102,28 +112,8 @@ class Position(BaseModel):
     """Number of the current pass over the clips, from 0."""
     drawn: Natural = 0
     """Clips of this epoch that lanes have started."""
-    lanes: list[tuple[Natural, Natural]] = []
-    """(clip number, offset in samples) of the next window of every lane."""
-
-    def require_within(self, clips: Sequence[Clip], lanes: int) -> None:
-        """Check that this is a position in some clips.
-
-        Args:
-            clips: the clips of the training split.
-            lanes: the number of lanes.
-
-        Raises:
-            PositionError: it is not, for the reason it says.
-        """
-        if len(self.lanes) != lanes:
-            raise PositionError(f"it has {len(self.lanes)} lanes and the configuration {lanes}")
-        if self.drawn > len(clips):
-            raise PositionError(f"{self.drawn} clips were drawn, and an epoch has {len(clips)}")
-        for clip, offset in self.lanes:
-            if clip >= len(clips):
-                raise PositionError(f"a lane is in clip {clip}, and there are {len(clips)}")
-            if offset >= clips[clip].length:
-                raise PositionError(f"a lane is at sample {offset} of clip {clip}, which has {clips[clip].length}")
+    lanes: list[LanePosition] = []
+    """The next window of every lane."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +130,26 @@ class Draw:
     """Position of the stream after this step."""
 
 
+@dataclass(frozen=True)
+class _Playing:
+    """What a lane plays."""
+
+    clip: Clip
+    augmentation: Augmentation
+    pcm: Pcm | None
+    """int16 [length]; None in lanes of other workers."""
+
+    @property
+    def length(self) -> int:
+        return self.augmentation.length(self.clip.length)
+
+
 class TrainingStream:
     """The endless sequence of training windows. Each epoch shuffles the clips anew, with the preset's seed.
 
     Args:
         corpus: the corpus to read.
-        preset: says how to cut, batch and encode the clips.
+        preset: says how to cut, augment, batch and encode the clips.
         position: where to continue; the beginning if not given.
         lanes: the lanes, out of `batch_size`, whose windows to read. The position always covers all lanes.
 
@@ -157,19 +161,20 @@ class TrainingStream:
     def __init__(
         self, corpus: Corpus, preset: Preset, position: Position | None = None, lanes: slice = slice(None)
     ) -> None:
-        recipe = preset.training
-        self._clips = cut_clips(corpus, "train", recipe.clip_seconds)
+        self._recipe = preset.training
+        self._pcm = corpus.pcm
+        self._clips = cut_clips(corpus, "train", self._recipe.clip_seconds)
         _check_size(corpus, preset, len(self._clips))
-        self._reader = WindowReader(corpus, preset.audio.codec, preset.model.context, recipe.window)
-        self._window = recipe.window
-        self._seed = recipe.seed
-        self._lanes = lanes
-        if position is not None:
-            position.require_within(self._clips, recipe.batch_size)
+        self._reader = WindowReader(preset.audio.codec, preset.model.context, self._recipe.window)
+        self._own = range(self._recipe.batch_size)[lanes]
         self._position = position.model_copy(deep=True) if position else Position()
-        self._order = self._shuffled(self._position.epoch)
-        if not self._position.lanes:
-            self._position.lanes = [(self._draw(), 0) for _ in range(recipe.batch_size)]
+        if position is None:
+            self._position.lanes = [self._draw() for _ in range(self._recipe.batch_size)]
+        self._require_within()
+        self._playing = [self._play(i, lane) for i, lane in enumerate(self._position.lanes)]
+        for lane, playing in zip(self._position.lanes, self._playing, strict=True):
+            if lane.offset >= playing.length:
+                raise PositionError(f"a lane is at sample {lane.offset} of a clip that has {playing.length}")
 
     @property
     def position(self) -> Position:
@@ -178,27 +183,54 @@ class TrainingStream:
 
     def next(self) -> Draw:
         """Return the next window of every lane and advance."""
-        lanes = self._position.lanes
-        current = [(self._clips[clip], offset) for clip, offset in lanes]
-        window = self._reader.read(current[self._lanes])
-        samples = sum(min(self._window, clip.length - offset) for clip, offset in current)
-        for i, (clip, offset) in enumerate(lanes):
-            after = offset + self._window
-            lanes[i] = (clip, after) if after < self._clips[clip].length else (self._draw(), 0)
-        return Draw(window, samples, tuple(sorted({clip.recording for clip, _ in current})), self.position)
+        lanes, window = self._position.lanes, self._recipe.window
+        read = self._reader.read([(self._playing[i].pcm, lanes[i].offset) for i in self._own])
+        samples = sum(
+            min(window, playing.length - lane.offset) for playing, lane in zip(self._playing, lanes, strict=True)
+        )
+        recordings = {playing.clip.recording for playing in self._playing}
+        for i, lane in enumerate(lanes):
+            after = lane.offset + window
+            if after < self._playing[i].length:
+                lanes[i] = lane._replace(offset=after)
+            else:
+                lanes[i] = self._draw()
+                self._playing[i] = self._play(i, lanes[i])
+        return Draw(read, samples, tuple(sorted(recordings)), self.position)
 
-    def _draw(self) -> int:
-        """Return the number of the next clip in the epoch's order; start a new epoch after the last one."""
+    def _draw(self) -> LanePosition:
+        """Return the beginning of the next clip in the epoch's order; start a new epoch after the last one."""
         position = self._position
         if position.drawn == len(self._clips):
             position.epoch += 1
             position.drawn = 0
-            self._order = self._shuffled(position.epoch)
         position.drawn += 1
-        return int(self._order[position.drawn - 1])
+        return LanePosition(position.epoch, position.drawn - 1, 0)
 
-    def _shuffled(self, epoch: int) -> npt.NDArray[np.int64]:
-        return np.random.default_rng([self._seed, epoch]).permutation(len(self._clips))
+    def _play(self, lane: int, at: LanePosition) -> _Playing:
+        clip = self._clips[_order(self._recipe.seed, at.epoch, len(self._clips))[at.place]]
+        seed = (self._recipe.seed, at.epoch, at.place)
+        augmentation = draw_augmentation(self._recipe.augment_semitones, seed)
+        pcm = augmentation.apply(self._pcm[clip.start : clip.start + clip.length]) if lane in self._own else None
+        return _Playing(clip, augmentation, pcm)
+
+    def _require_within(self) -> None:
+        position, clips = self._position, len(self._clips)
+        if len(position.lanes) != self._recipe.batch_size:
+            raise PositionError(f"it has {len(position.lanes)} lanes and the configuration {self._recipe.batch_size}")
+        if position.drawn > clips:
+            raise PositionError(f"{position.drawn} clips were drawn, and an epoch has {clips}")
+        for lane in position.lanes:
+            if lane.place >= clips:
+                raise PositionError(f"a lane is in clip {lane.place} of an epoch, which has {clips}")
+            if (lane.epoch, lane.place) >= (position.epoch, position.drawn):
+                raise PositionError(f"a lane is in clip {lane.place} of epoch {lane.epoch}, which was not drawn yet")
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, clips: int) -> npt.NDArray[np.int64]:
+    """Return the numbers of all clips in the order of an epoch."""
+    return np.random.default_rng([seed, epoch]).permutation(clips)
 
 
 def _check_size(corpus: Corpus, preset: Preset, clips: int) -> None:
@@ -220,7 +252,7 @@ def _check_size(corpus: Corpus, preset: Preset, clips: int) -> None:
 
 
 def read_once(
-    clips: Sequence[Clip], reader: WindowReader, batch: int, window: int
+    corpus: Corpus, clips: Sequence[Clip], reader: WindowReader, batch: int, window: int
 ) -> Iterator[tuple[list[int], Window]]:
     """Read every clip exactly once, `batch` clips in parallel, the longest clips first.
 
@@ -232,4 +264,9 @@ def read_once(
     for first in range(0, len(clips), batch):
         together = longest_first[first : first + batch]
         for offset in range(0, clips[together[0]].length, window):
-            yield together, reader.read([(clips[i] if offset < clips[i].length else None, offset) for i in together])
+            lanes = [(_pcm(corpus, clips[i]) if offset < clips[i].length else None, offset) for i in together]
+            yield together, reader.read(lanes)
+
+
+def _pcm(corpus: Corpus, clip: Clip) -> Pcm:
+    return corpus.pcm[clip.start : clip.start + clip.length]

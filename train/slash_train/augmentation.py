@@ -1,0 +1,42 @@
+"""Augmentation: a clip is played at another speed each time, as if the strings were tuned to another pitch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+FULL_SCALE = 32768
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What a clip goes through before it is encoded."""
+
+    speed: float = 1.0
+    """Over 1 is faster and higher: 2 ** (1 / 12) is a semitone."""
+
+    def length(self, samples: int) -> int:
+        """Return how many samples become of `samples`."""
+        return max(1, round(samples / self.speed))
+
+    def apply(self, pcm: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+        """Return int16 [n] as it is played, int16 [length(n)], resampled by soxr at high quality."""
+        if self.speed == 1:
+            return pcm
+        played = np.zeros(self.length(len(pcm)), np.float32)
+        resampled = soxr.resample(np.asarray(pcm, np.float32), self.speed, 1.0)[: len(played)]
+        played[: len(resampled)] = resampled
+        return np.clip(np.rint(played), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def draw_augmentation(semitones: float, seed: tuple[int, ...]) -> Augmentation:
+    """Return a random augmentation, a function of `seed` alone.
+
+    Args:
+        semitones: the pitch changes by at most this, up or down; uniformly distributed.
+        seed: non-negative numbers.
+    """
+    if not semitones:
+        return Augmentation()
+    return Augmentation(float(2 ** (np.random.default_rng(seed).uniform(-semitones, semitones) / 12)))
