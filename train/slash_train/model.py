@@ -2,30 +2,29 @@
 
 Shapes are written with B clips, T samples, F frames, D the width, E the embedding width, L RNN layers, Q codes, and S
 tensors of RNN state (2 for LSTM: h and c; 1 for GRU: h). Frame tiers are numbered from the bottom. A step of tier k
-reads the FS(k) samples before it, and moves on by hop(k). The sample tier reads H codes of history; hop(0) = 1. In the
-paper, FS(k) = hop(k) and H = hop(1); here a tier may see more. A window of codes is int64 [B, C + T]: C codes of context
-(the most that any tier sees), then the T codes to predict.
+reads the FS(k) samples before it, and moves on by hop(k). The sample tier reads H codes of history; hop(0) = 1. In
+the paper, FS(k) = hop(k) and H = hop(1); here a tier may see more. A window of codes is int64 [B, C + T]: C codes of
+context (the most that any tier sees), then the T codes to predict.
 """
 
+import math
 from functools import reduce
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
+from slash_infer.codec import Codec
 from slash_train.config import ModelConfig
 
 State = list[Tensor]
 """The RNN state [S, L, B, D] of every frame tier, the lowest tier first."""
 
 FORGET_BIAS = 3.0  # from the paper's code: at first, an LSTM remembers
-
-
-def frame_values(codes: Tensor, levels: int) -> Tensor:
-    """Return codes as frame tiers read them: reals in [-2, 2], evenly spaced (as in the paper's code)."""
-    return codes.float() * (4.0 / (levels - 1)) - 2.0
+FRAME_SCALE = 2.0  # likewise: frame tiers see samples of [-1, 1] times this
 
 
 class Recurrence(nn.Module):
@@ -120,7 +119,7 @@ class FrameTier(nn.Module):
         """Run over a sequence of frames.
 
         Args:
-            frames: [B, F, FS(k)], the reals of `frame_values`, one frame per step.
+            frames: [B, F, FS(k)], samples times `FRAME_SCALE`, one frame per step.
             conditioning: [B, F, D] from the tier above; None for the top tier.
             state: [S, L, B, D].
             fused_linear: a linear layer to apply to the outputs. Its weights are first multiplied into those of the
@@ -145,12 +144,12 @@ class FrameTier(nn.Module):
 class SampleTier(nn.Module):
     """A memoryless MLP: from the last H codes and one conditioning vector to the next code's logits (eq. 5-7)."""
 
-    def __init__(self, config: ModelConfig, levels: int) -> None:
+    def __init__(self, config: ModelConfig, codec: Codec) -> None:
         super().__init__()
         self.history = config.history
-        self.levels = levels
+        self.levels = levels = codec.levels
         width = config.width
-        self.embedding = nn.Embedding(levels, config.embedding)
+        self.embedding = nn.Embedding(levels, config.embedding, _weight=_smooth_embedding(codec, config.embedding))
         # L1: [H, E, D], one matrix per position of the history, oldest first. No bias, no activation.
         self.first = nn.Parameter(torch.empty(self.history, config.embedding, width))
         bound = (6 / (self.history * config.embedding)) ** 0.5  # He
@@ -225,16 +224,20 @@ class SampleRNN(nn.Module):
 
     Args:
         config: the shape of the model.
-        levels: Q, the number of codes of the codec.
+        codec: what the codes stand for.
     """
 
-    def __init__(self, config: ModelConfig, levels: int) -> None:
+    samples: Tensor
+    """What frame tiers see in each code, [Q]: its sample times `FRAME_SCALE`."""
+
+    def __init__(self, config: ModelConfig, codec: Codec) -> None:
         super().__init__()
         self.config = config
-        self.levels = levels
+        samples = torch.tensor(codec.decode(np.arange(codec.levels))) * FRAME_SCALE
+        self.register_buffer("samples", samples, persistent=False)
         tiers = range(1, len(config.hops) + 1)
-        self.frame_tiers = nn.ModuleList(FrameTier(config, k, levels) for k in tiers)
-        self.sample_tier = SampleTier(config, levels) if config.mlp_layers else None
+        self.frame_tiers = nn.ModuleList(FrameTier(config, k, codec.levels) for k in tiers)
+        self.sample_tier = SampleTier(config, codec) if config.mlp_layers else None
 
     def tiers(self) -> list[FrameTier]:
         """Return the frame tiers, the lowest first."""
@@ -266,13 +269,13 @@ class SampleRNN(nn.Module):
         context, length = self.config.context, codes.shape[1] - self.config.context
         sample_tier = self.sample_tier
         folded = sample_tier is not None and sample_tier.folding_pays(len(codes) * length)
-        values = frame_values(codes, self.levels).to(state[0].dtype)
+        samples = self.samples[codes]
         outputs: Tensor | None = None
         after = list(state)
         for k in reversed(range(len(self.tiers()))):
             tier = self.tiers()[k]
             start = context - tier.frame_size  # a step reads the frame just before the samples that it conditions
-            frames = values[:, start : context + length - tier.hop].unfold(1, tier.frame_size, tier.hop)
+            frames = samples[:, start : context + length - tier.hop].unfold(1, tier.frame_size, tier.hop)
             fused = sample_tier.second() if sample_tier is not None and folded and tier.is_lowest else None
             outputs, after[k] = tier(frames, outputs, state[k], fused)
         if sample_tier is None:
@@ -287,6 +290,20 @@ def _linear(config: ModelConfig, inputs: int, outputs: int, *, bias: bool = True
     if bias:
         nn.init.zeros_(linear.bias)
     return parametrizations.weight_norm(linear) if config.weight_norm else linear
+
+
+def _smooth_embedding(codec: Codec, width: int) -> Tensor:
+    """Return an embedding [Q, width] to begin with, in which nearby codes are alike (the paper's is noise).
+
+    Its columns are the codes, the samples that they stand for, and random cosines of up to 16 periods, all of a size
+    of about 1.
+    """
+    position = (torch.arange(codec.levels) + 0.5) / codec.levels
+    periods, phases = 16 * torch.rand(width) ** 2, 2 * math.pi * torch.rand(width)
+    embedding = math.sqrt(2) * torch.cos(2 * math.pi * position.unsqueeze(1) * periods + phases)
+    plain = torch.stack([4 * position - 2, 4 * torch.tensor(codec.decode(np.arange(codec.levels)))], dim=1)
+    embedding[:, :2] = plain[:, :width]
+    return embedding
 
 
 def _initialise_rnn(name: str, parameter: nn.Parameter, gates: int) -> None:

@@ -129,7 +129,7 @@ class Run:
         """
         checkpoint = self.checkpoints.find(which)
         checkpoint.require_configuration(self.preset, self.path / METADATA)
-        model = SampleRNN(self.preset.model, self.preset.audio.codec.levels)
+        model = SampleRNN(self.preset.model, self.preset.audio.codec)
         checkpoint.load_weights(model, ema=self.preset.training.ema_decay > 0)
         state = checkpoint.trainer_state()
         return TrainedModel(model.eval(), self.preset, self.preset_name, state.step, state.valid_bits)

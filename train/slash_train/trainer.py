@@ -38,7 +38,7 @@ class Trainer:
         self.workers = workers
         self.lanes = workers.lanes(self.recipe.batch_size)
         torch.manual_seed(self.recipe.seed)
-        self.model = SampleRNN(preset.model, preset.audio.codec.levels).to(device)
+        self.model = SampleRNN(preset.model, preset.audio.codec).to(device)
         self.ema = EMA(self.model, self.recipe.ema_decay) if self.recipe.ema_decay else None
         self.optimiser = Optimiser(self.model, self.recipe)
         self._bf16 = self.recipe.precision == "bf16" or (self.recipe.precision == "auto" and has_fast_bf16(device))
