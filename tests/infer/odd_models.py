@@ -13,13 +13,13 @@ from slash_train.trained_model import TrainedModel
 
 ODD = {
     "three frame tiers with skip connections": [
-        "model.frame_sizes=[2,4,8]", "model.rnn_layers=2", "model.skip_connections=true", "model.width=48",
+        "model.hops=[2,4,8]", "model.rnn_layers=2", "model.skip_connections=true", "model.width=48",
     ],
     "GRU layers, a deep sample tier and 100 codes": [
         "model.cell=gru", "model.rnn_layers=2", "model.mlp_layers=4", "model.width=48", "audio.codec.levels=100",
     ],
     "no sample tier, frames that overlap": [
-        "model.frame_sizes=[8]", "model.overlapping=true", "model.mlp_layers=0", "model.width=40",
+        "model.hops=[1]", "model.frame_sizes=[8]", "model.mlp_layers=0", "model.width=40",
     ],
 }  # fmt: skip
 

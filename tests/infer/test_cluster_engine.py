@@ -90,7 +90,7 @@ def test_models_of_any_shape_agree_with_fp32(
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["model.frame_sizes=[2,4,8,16]"], "the kernel has 3 frame tiers, and the model 4"),
+        (["model.hops=[2,4,8,16]"], "the kernel has 3 frame tiers, and the model 4"),
         (["model.mlp_layers=2"], "the kernel needs a hidden layer after the table"),
         (["model.width=64"], "a block needs .* bytes of shared memory, and has 4000"),
     ],

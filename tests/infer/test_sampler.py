@@ -62,7 +62,7 @@ def test_the_state_is_carried_between_frames(bundle: Bundle, engine: Engine) -> 
         for array in (array for tier in state.rnn_states for array in tier.values()):
             array[...] = 0.5
         forgetful.set_state(state)
-        uniform = uniforms.next(bundle.manifest.top_frame)
+        uniform = uniforms.next(bundle.manifest.context)
         made.append(forgetful.generate(uniform, temperature).codes)
         expected.append(carried.generate(uniform, temperature).codes)
     assert not np.array_equal(np.concatenate(made), np.concatenate(expected))
@@ -194,7 +194,7 @@ def test_a_saved_sampler_is_read_within_bounds(bundle: Bundle, engine: Engine, t
 
 def test_a_prime_is_continued_as_the_model_continues_it(bundle: Bundle, engine: Engine, run: Run) -> None:
     """The first samples after primes of several lengths have the distribution of the teacher-forced PyTorch model."""
-    top = bundle.manifest.top_frame
+    top = bundle.manifest.context
     riffs = [improvise(0.3, [1, i])[::3] for i in range(2)] * 40
     riffs = [riff[: 4800 - 7 * i] for i, riff in enumerate(riffs)]  # some fill whole frames, most do not
     sampler = Sampler(bundle, len(riffs), seed=3, engine=engine)

@@ -27,7 +27,7 @@ def test_cosine_falls_to_a_twentieth_and_stays() -> None:
 
 
 def test_the_ema_is_exponential_and_forgets_the_start() -> None:
-    model = SampleRNN(ModelConfig(frame_sizes=(2,), rnn_layers=1, width=4, embedding=2), 4)
+    model = SampleRNN(ModelConfig(hops=(2,), rnn_layers=1, width=4, embedding=2), 4)
     ema = EMA(model, 0.9)
     parameter, averaged = next(model.parameters()), next(ema.model.parameters())
     expected = parameter.detach().clone()
@@ -57,16 +57,17 @@ def test_every_preset_makes_a_model_of_its_size(name: str) -> None:
     with torch.device("meta"):
         model = SampleRNN(preset.model, preset.audio.codec.levels)
         length = 2 * preset.model.top_hop
-        codes = torch.zeros((1, preset.model.top_frame + length), dtype=torch.long)
+        codes = torch.zeros((1, preset.model.context + length), dtype=torch.long)
         logits, _ = model(codes, model.initial_state(1))
     assert logits.shape == (1, length, preset.audio.codec.levels)
 
 
 def test_the_papers_presets_are_its_best_hyperparameters() -> None:
     two, three = load_preset("paper-2tier"), load_preset("paper-3tier")
-    for preset, frame_sizes, layers, window in ((two, (16,), 3, 1024), (three, (2, 8), 1, 512)):
+    for preset, hops, layers, window in ((two, (16,), 3, 1024), (three, (2, 8), 1, 512)):
         shape = preset.model
-        assert (shape.frame_sizes, shape.rnn_layers, shape.width, shape.embedding) == (frame_sizes, layers, 1024, 256)
+        assert (shape.hops, shape.rnn_layers, shape.width, shape.embedding) == (hops, layers, 1024, 256)
+        assert (shape.frame_sizes, shape.history) == (hops, hops[0])
         assert shape.cell == "gru" and shape.weight_norm and not shape.skip_connections
         assert (preset.audio.codec.kind, preset.audio.codec.levels) == ("linear", 256)
         assert (preset.training.window, preset.training.batch_size) == (window, 128)

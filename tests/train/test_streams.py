@@ -28,17 +28,17 @@ def test_reading_once_predicts_every_sample_once(corpus: Corpus, tiny: Preset) -
 
 def test_windows_continue_their_clip_and_start_from_silence(corpus: Corpus, tiny: Preset) -> None:
     stream = TrainingStream(corpus, tiny)
-    silence, top = tiny.audio.codec.silence, tiny.model.top_frame
+    silence, context = tiny.audio.codec.silence, tiny.model.context
     before = stream.next().window
     assert before.starting.all()
     for _ in range(200):
         for lane in np.flatnonzero(before.starting):
-            assert (before.codes[lane, :top] == silence).all()
+            assert (before.codes[lane, :context] == silence).all()
         inside = before.targets != NO_TARGET
-        assert np.array_equal(before.codes[:, top:][inside], before.targets[inside])
+        assert np.array_equal(before.codes[:, context:][inside], before.targets[inside])
         after = stream.next().window
         for lane in np.flatnonzero(~after.starting):
-            assert np.array_equal(after.codes[lane, :top], before.codes[lane, -top:])
+            assert np.array_equal(after.codes[lane, :context], before.codes[lane, -context:])
         before = after
 
 

@@ -44,7 +44,7 @@ class TrainerState(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     preset: Preset
     """The configuration that it was trained with."""
     step: int = Field(ge=0, le=2**40)
