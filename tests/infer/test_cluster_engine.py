@@ -97,7 +97,10 @@ def test_models_of_any_shape_agree_with_fp32(
         (["model.mlp_layers=2"], "the kernel needs a hidden layer after the table"),
         (["model.width=64"], "a block of the sample tier needs .* bytes of shared memory, and has 4000"),
         (["model.history=200"], "a block of the sample tier needs .* bytes of shared memory, and has 4000"),
-        (["model.frame_sizes=[2100,16]", "model.mlp_layers=0"], "a block needs .* bytes of shared memory and more, .*"),
+        (
+            ["model.frame_sizes=[2100,16]", "model.mlp_layers=0"],
+            "a block needs .* bytes of shared memory and more, .*",
+        ),
     ],
 )
 def test_what_the_kernel_cannot_run_is_refused(overrides: list[str], reason: str, tmp_path: Path) -> None:

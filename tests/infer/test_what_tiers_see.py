@@ -98,6 +98,5 @@ def test_a_clip_begins_with_silence_as_long_as_the_context(seen: Bundle, on_cpu:
 
 
 def test_frames_and_history_given_as_in_the_paper_are_those_not_given(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    given = write_odd(tmp_path / "a", ["model.frame_sizes=[4,16]", "model.history=4"])
-    assert given.manifest.files() == write_odd(tmp_path / "b", []).manifest.files()
+    given = write_odd(tmp_path, ["model.frame_sizes=[4,16]", "model.history=4"]).manifest.files()
+    assert given == write_odd(tmp_path, []).manifest.files()

@@ -105,10 +105,11 @@ def test_clocks_that_do_not_fit_together(folder: Path) -> None:
     _refused(folder, "upsampling times the one below")
     _edit(folder, lambda content: content["frame_tiers"][0].update(upsampling=4))
     Bundle(folder)
-    for tier, size in ((0, 3), (1, 15)):
-        _edit(folder, lambda content, tier=tier, size=size: content["frame_tiers"][tier].update(frame_size=size))
-        _refused(folder, "each frame_size must be at least its hop")
-        _edit(folder, lambda content, tier=tier, size=size: content["frame_tiers"][tier].update(frame_size=size + 1))
+    _edit(folder, lambda content: content["frame_tiers"][1].update(frame_size=15))
+    _refused(folder, "each frame_size must be at least its hop")
+    _edit(folder, lambda content: content["frame_tiers"][1].update(frame_size=16))
+    _edit(folder, lambda content: content["frame_tiers"][0].update(frame_size=3))
+    _refused(folder, "each frame_size must be at least its hop")
 
 
 def test_a_bundle_of_the_first_version(folder: Path) -> None:
@@ -120,7 +121,10 @@ def test_a_bundle_of_the_first_version(folder: Path) -> None:
     ("change", "says"),
     [
         (lambda content: content["sample_tier"].update(history=5), r"sample_tier\.onnx: does not fit .*history is"),
-        (lambda content: content["sample_tier"].update(history=65536), r"sample_tier\.onnx: does not fit .*history is"),
+        (
+            lambda content: content["sample_tier"].update(history=65536),
+            r"sample_tier\.onnx: does not fit .*history is",
+        ),
         (lambda content: content["sample_tier"].update(history=0), r"onnx: does not fit the manifest"),
         (lambda content: content["frame_tiers"][0].update(frame_size=65536), r"frame_tier_1\.onnx: .*frame is"),
         (lambda content: content["frame_tiers"][1].update(frame_size=17), r"frame_tier_2\.onnx: .*frame is"),

@@ -316,7 +316,9 @@ class _Planner:
         self.copies = min(MAX_COPIES, -(-frame_blocks // cluster))
         self.near = near and self._sample_bytes(1) <= shared_bytes
         if sample is not None and (needed := self._least_sample_bytes()) > shared_bytes:
-            raise DoesNotFit(f"a block of the sample tier needs {needed} bytes of shared memory, and has {shared_bytes}")
+            raise DoesNotFit(
+                f"a block of the sample tier needs {needed} bytes of shared memory, and has {shared_bytes}"
+            )
         self.matrices: dict[tuple[Any, ...], Half] = {}
         self.biases: dict[tuple[int, int, int], Float32] = {}
         self.rotation = 0
