@@ -42,6 +42,20 @@ def test_windows_continue_their_clip_and_start_from_silence(corpus: Corpus, tiny
         before = after
 
 
+def test_a_context_longer_than_windows_is_filled_with_what_the_clip_has(corpus: Corpus, tiny: Preset) -> None:
+    """Before its beginning there is silence, even where the recording goes on before it."""
+    clip = next(clip for clip in cut_clips(corpus, "train", 0.1) if clip.start and clip.length > 900)
+    assert corpus.pcm[clip.start - 600 : clip.start].any()
+    codec, context = tiny.audio.codec, 600
+    reader = WindowReader(corpus, codec, context, 256)
+    codes = codec.encode_pcm16(corpus.pcm[clip.start : clip.start + clip.length])
+    for offset in (0, 256, 512, 768):
+        expected = np.concatenate([np.full(context, codec.silence), codes])[offset:][: context + 256]
+        read = reader.read([(clip, offset)]).codes[0]
+        assert np.array_equal(read[: len(expected)], expected)
+        assert (read[len(expected) :] == codec.silence).all()
+
+
 def test_an_epoch_hands_out_every_clip_once_in_a_new_order(corpus: Corpus, tiny: Preset) -> None:
     stream = TrainingStream(corpus, tiny)
     count = len(cut_clips(corpus, "train", tiny.training.clip_seconds))
