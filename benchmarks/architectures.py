@@ -29,9 +29,9 @@ RECIPE = (
 ARCHITECTURES = {
     "window-rnn: overlapping windows of 16, one sample a step": ("window-rnn", ()),
     "frame-rnn: 16 samples a step, no local context": ("frame-rnn", ()),
-    "two tiers: 16": ("live", ("model.frame_sizes=[16]",)),
-    "three tiers: 2, 8 (the paper's clock rates)": ("live", ("model.frame_sizes=[2,8]",)),
-    "three tiers: 4, 16": ("live", ("model.frame_sizes=[4,16]",)),
+    "two tiers: 16": ("live", ("model.hops=[16]",)),
+    "three tiers: 2, 8 (the paper's clock rates)": ("live", ("model.hops=[2,8]",)),
+    "three tiers: 4, 16": ("live", ("model.hops=[4,16]",)),
 }
 
 

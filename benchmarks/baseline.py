@@ -1,6 +1,6 @@
 """SampleRNN as public PyTorch implementations write it: the baseline for Slash's training.
 
-Codes are embedded, flattened and multiplied, FS * E numbers for every sample; weight normalisation is recomputed on
+Codes are embedded, flattened and multiplied, H * E numbers for every sample; weight normalisation is recomputed on
 every call; the optimiser is PyTorch's default Adam; gradients are clipped element by element. The interface is that
 of `slash_train.model.SampleRNN`, with any number of tiers, LSTM or GRU.
 """
@@ -24,8 +24,8 @@ class _FrameTier(nn.Module):
     def __init__(self, config: ModelConfig, tier: int) -> None:
         super().__init__()
         width = config.width
-        self.frame_size = config.frame_sizes[tier - 1]
-        self.ratio = self.frame_size // (config.frame_sizes[tier - 2] if tier > 1 else 1)
+        self.frame_size, self.hop = config.frame_sizes[tier - 1], config.hops[tier - 1]
+        self.ratio = self.hop // (config.hops[tier - 2] if tier > 1 else 1)
         cell = {"lstm": nn.LSTM, "gru": nn.GRU}[config.cell]
         self.input = parametrizations.weight_norm(nn.Linear(self.frame_size, width))
         self.rnn = cell(width, width, config.rnn_layers, batch_first=True)
@@ -45,7 +45,7 @@ class _FrameTier(nn.Module):
 class _SampleTier(nn.Module):
     def __init__(self, config: ModelConfig, levels: int) -> None:
         super().__init__()
-        self.history = config.frame_sizes[0]
+        self.history = config.history
         self.embedding = nn.Embedding(levels, config.embedding)
         self.first = parametrizations.weight_norm(
             nn.Linear(self.history * config.embedding, config.width, bias=False)
@@ -56,7 +56,7 @@ class _SampleTier(nn.Module):
         self.output = parametrizations.weight_norm(nn.Linear(config.width, levels))
 
     def forward(self, codes: Tensor, conditioning: Tensor) -> Tensor:
-        embedded = self.embedding(codes.unfold(1, self.history, 1))  # [B, T, FS, E]
+        embedded = self.embedding(codes.unfold(1, self.history, 1))  # [B, T, H, E]
         x = self.first(embedded.flatten(2)) + conditioning
         for linear in self.hidden:
             x = functional.relu(linear(x))
@@ -70,7 +70,7 @@ class Baseline(nn.Module):
         super().__init__()
         self.config = config
         self.levels = levels
-        self.frame_tiers = nn.ModuleList(_FrameTier(config, k) for k in range(1, len(config.frame_sizes) + 1))
+        self.frame_tiers = nn.ModuleList(_FrameTier(config, k) for k in range(1, len(config.hops) + 1))
         self.sample_tier = _SampleTier(config, levels)
 
     def initial_state(self, batch: int) -> State:
@@ -83,15 +83,15 @@ class Baseline(nn.Module):
             chosen = starting.view(1, 1, -1, 1)
             fresh = self.initial_state(len(starting))
             state = [torch.where(chosen, new, old) for new, old in zip(fresh, state, strict=True)]
-        top, length = self.config.top_frame, codes.shape[1] - self.config.top_frame
+        context, length = self.config.context, codes.shape[1] - self.config.context
         values = codes.to(state[0].dtype) * (4.0 / (self.levels - 1)) - 2.0
         outputs, after = None, list(state)
         for k in reversed(range(len(self.frame_tiers))):
             tier = cast("_FrameTier", self.frame_tiers[k])
-            start = top - tier.frame_size
-            frames = values[:, start : start + length].reshape(len(codes), -1, tier.frame_size)
+            start = context - tier.frame_size
+            frames = values[:, start : context + length - tier.hop].unfold(1, tier.frame_size, tier.hop)
             outputs, after[k] = tier(frames, outputs, state[k])
-        return self.sample_tier(codes[:, top - self.sample_tier.history : -1], outputs), after
+        return self.sample_tier(codes[:, context - self.sample_tier.history : -1], outputs), after
 
 
 class BaselineTrainer:

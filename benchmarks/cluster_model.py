@@ -58,12 +58,15 @@ class Shape:
     """What of a preset decides how fast it generates."""
 
     width: int
-    frames: tuple[int, ...]
+    hops: tuple[int, ...]
     layers: int
     mlp_layers: int = 3
     cell: str = "lstm"
     skip: bool = False
-    overlapping: bool = False
+    frames: tuple[int, ...] = ()
+    """The hops if not given."""
+    history: int = 0
+    """hop(1) if not given."""
     levels: int = 256
     rate: int = 16000
 
@@ -77,7 +80,7 @@ PRESETS = {
     "paper-2tier": Shape(1024, (16,), 3, cell="gru"),
     "paper-3tier": Shape(1024, (2, 8), 1, cell="gru"),
     "frame-rnn": Shape(1024, (16,), 3, mlp_layers=0),
-    "window-rnn": Shape(1024, (16,), 3, mlp_layers=0, overlapping=True),
+    "window-rnn": Shape(1024, (1,), 3, mlp_layers=0, frames=(16,)),
 }
 
 
@@ -91,11 +94,9 @@ def make_model(shape: Shape, seed: int = 0) -> Model:
 
     gates = 4 if shape.cell == "lstm" else 3
     tiers = []
-    hops = [1] if shape.overlapping else list(shape.frames)
-    for k, frame in enumerate(shape.frames):
-        top = k == len(shape.frames) - 1
-        hop = hops[k]
-        up = hop // (hops[k - 1] if k else 1)
+    for k, (hop, frame) in enumerate(zip(shape.hops, shape.frames or shape.hops, strict=True)):
+        top = k == len(shape.hops) - 1
+        up = hop // (shape.hops[k - 1] if k else 1)
         out = q if k == 0 and not shape.mlp_layers else d
         inputs = frame + (0 if top else d)
         layers = []
@@ -116,7 +117,7 @@ def make_model(shape: Shape, seed: int = 0) -> Model:
         tiers.append(FrameTier(shape.cell, layers, skip, upsample, initial, frame, hop, up, out, top))
     if not shape.mlp_layers:
         return tiers, None
-    history = shape.frames[0]
+    history = shape.history or shape.hops[0]
     sample = SampleTier(
         weight(history, q, d, scale=0.7 / history**0.5),
         [(weight(d, d, scale=1.4 / d**0.5), weight(d, scale=0.1)) for _ in range(shape.mlp_layers - 2)],

@@ -1,7 +1,7 @@
 """Generation as public PyTorch implementations write it: the baseline for Slash's sampler.
 
-The sample tier is called eagerly for every sample: the last FS codes are embedded and flattened, FS * E numbers are
-multiplied by L1, and the code is drawn with `multinomial`. A frame tier runs whenever its frame is full.
+The sample tier is called eagerly for every sample: the last H codes are embedded and flattened, H * E numbers are
+multiplied by L1, and the code is drawn with `multinomial`. A frame tier runs once every hop.
 """
 
 import torch
@@ -25,12 +25,13 @@ class EagerGeneration:
             raise ValueError("the baseline needs a sample tier")
         self._tiers, self._levels, sample_tier = model.tiers(), model.levels, model.sample_tier
         self._embedding, self._hidden, self._output = sample_tier.embedding, sample_tier.hidden, sample_tier.output
-        first = sample_tier.first.detach().flatten(0, 1)  # [FS * E, D]
+        self._seen = sample_tier.history
+        first = sample_tier.first.detach().flatten(0, 1)  # [H * E, D]
         self._first = nn.Linear(first.shape[0], first.shape[1], bias=False, device=first.device)
         self._first.weight.data = first.T.contiguous()
         self._state = [state.contiguous() for state in model.initial_state(clips)]
         self._outputs = [torch.empty(0)] * len(self._tiers)  # of each tier; filled before the first sample
-        self._history = torch.full((clips, model.config.top_frame), silence, device=first.device)
+        self._history = torch.full((clips, model.config.context), silence, device=first.device)
         self._time = 0
 
     @torch.inference_mode()
@@ -42,7 +43,7 @@ class EagerGeneration:
         for k in reversed(range(len(self._tiers))):
             self._step(k)
         lowest = self._tiers[0]
-        embedded = self._embedding(self._history[:, -lowest.frame_size :]).flatten(1)
+        embedded = self._embedding(self._history[:, -self._seen :]).flatten(1)
         x = self._first(embedded) + self._outputs[0][:, self._time % lowest.hop]
         for layer in self._hidden:
             x = functional.relu(layer(x))
@@ -52,7 +53,7 @@ class EagerGeneration:
         return code[:, 0]
 
     def _step(self, k: int) -> None:
-        """Step frame tier k, counted from 0, if its frame is full."""
+        """Step frame tier k, counted from 0, if it is time for it."""
         tier = self._tiers[k]
         if self._time % tier.hop:
             return

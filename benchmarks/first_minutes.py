@@ -22,7 +22,7 @@ from slash_train.corpus import Corpus
 from slash_train.model import SampleRNN
 
 BASELINE = (
-    *("model.frame_sizes=[4,16]", "model.cell=gru", "model.rnn_layers=1", "model.embedding=256"),
+    *("model.hops=[4,16]", "model.cell=gru", "model.rnn_layers=1", "model.embedding=256"),
     "training.learning_rate=1e-3",
 )
 

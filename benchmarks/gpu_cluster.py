@@ -236,11 +236,11 @@ class Runner:
         self.steps = max(1, samples // plan.top_hop)
         rng = np.random.default_rng(seed)
         clips, self.samples = plan.clips, self.steps * plan.top_hop
-        self.history = rng.integers(0, plan.levels, (clips, plan.top_frame))
+        self.history = rng.integers(0, plan.levels, (clips, plan.context))
         self.uniform = ((rng.integers(0, 2**22, (clips, self.samples)) + 0.5) / 2**22).astype(np.float32)
         self.temperature = rng.uniform(0.8, 1.2, (clips, self.steps)).astype(np.float32)
         self.states = plan.initial_states([tier.initial for tier in model[0]])
-        self.tape = np.zeros((clips, plan.top_frame + self.samples), np.uint64)
+        self.tape = np.zeros((clips, plan.context + self.samples), np.uint64)
         self.nll = np.full((clips, self.samples), np.nan, np.float32)
         self.mail_bytes = plan.mail_words * 8
         held = {
@@ -265,9 +265,9 @@ class Runner:
         gpu, plan = self.gpu, self.plan
         tag = np.uint64(1 << 32)
         self.tape[:] = 0
-        self.tape[:, : plan.top_frame] = self.history.astype(np.uint64) | tag
+        self.tape[:, : plan.context] = self.history.astype(np.uint64) | tag
         if codes is not None:
-            self.tape[:, plan.top_frame :] = codes.astype(np.uint64) | tag
+            self.tape[:, plan.context :] = codes.astype(np.uint64) | tag
         gpu.put(self.at["tape"], self.tape)
         gpu.put(self.at["states"], self.states)
         gpu.put(self.at["nll"], np.full_like(self.nll, np.nan))
@@ -292,7 +292,7 @@ class Runner:
     def codes(self) -> Array:
         """Return the codes that the last run drew, [clips, samples]."""
         tape = self.gpu.get(self.at["tape"], self.tape)
-        codes: Array = (tape & np.uint64(0xFFFFFFFF)).astype(np.int64)[:, self.plan.top_frame :]
+        codes: Array = (tape & np.uint64(0xFFFFFFFF)).astype(np.int64)[:, self.plan.context :]
         return codes
 
 

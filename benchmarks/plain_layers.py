@@ -19,7 +19,7 @@ def use_plain_layers(model: SampleRNN) -> None:
 def _forward(tier: SampleTier, codes: Tensor, conditioning: Tensor, *, folded: bool) -> Tensor:
     if folded:
         raise ValueError("plain layers take the conditioning before L2")
-    embedded = tier.embedding(codes.unfold(1, tier.history, 1)).flatten(2)  # [B, T, FS * E]
+    embedded = tier.embedding(codes.unfold(1, tier.history, 1)).flatten(2)  # [B, T, H * E]
     x = embedded @ tier.first.flatten(0, 1) + conditioning
     for linear in tier.hidden:
         x = functional.relu(linear(x))

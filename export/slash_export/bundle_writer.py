@@ -87,7 +87,7 @@ def write_unchecked(folder: Path, trained: TrainedModel, precisions: Sequence[Pr
     frame_tiers, sample_tier = fold(trained.model)
     wanted = dict.fromkeys(("fp32", *precisions))  # without duplicates, in order
     manifest = Manifest(
-        schema_version=1,
+        schema_version=2,
         sample_rate=trained.preset.audio.sample_rate,
         codec=codec,
         width=trained.preset.model.width,
@@ -148,7 +148,8 @@ def _write_variant(
 ) -> Variant:
     suffix = ".onnx" if precision == "fp32" else f".{precision}.onnx"
     graphs = [frame_tier_graph(tier, k, levels, precision) for k, tier in enumerate(frame_tiers, 1)]
-    draws = sample_tier_graph(sample_tier, precision) if sample_tier else drawing_graph(frame_tiers[0].hop, levels)
+    steps = frame_tiers[0].hop
+    draws = sample_tier_graph(sample_tier, steps, precision) if sample_tier else drawing_graph(steps, levels)
     return Variant(
         precision=precision,
         frame_tiers=tuple(_write_graph(folder / f"frame_tier_{k}{suffix}", g) for k, g in enumerate(graphs, 1)),

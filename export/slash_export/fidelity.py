@@ -43,8 +43,8 @@ def take_excerpt(bundle: Bundle, run: Run) -> Excerpt:
     if corpus is None or not corpus.length("valid"):
         return Excerpt("generated", list(_generated(bundle, window)))
     clips = spread(cut_clips(corpus, "valid", CLIP_SECONDS), CLIPS * CLIP_SECONDS * corpus.sample_rate)
-    reader = WindowReader(corpus, manifest.codec, manifest.top_frame, window)
-    return Excerpt("validation", [read for _, read in read_once(clips, reader, len(clips), window)])
+    reader = WindowReader(manifest.codec, manifest.context, window)
+    return Excerpt("validation", [read for _, read in read_once(corpus, clips, reader, len(clips), window)])
 
 
 def measure_fidelity(bundle: Bundle, precision: Precision, excerpt: Excerpt) -> tuple[Fidelity, float]:
@@ -136,4 +136,4 @@ def _generated(bundle: Bundle, window: int) -> Iterator[Window]:
         targets = sampler.codes(window)
         codes = np.concatenate([history, targets], axis=1)
         yield Window(codes.astype(np.int64), targets.astype(np.int64), np.full(CLIPS, i == 0))
-        history = codes[:, -manifest.top_frame :]
+        history = codes[:, -manifest.context :]

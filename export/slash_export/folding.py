@@ -58,7 +58,7 @@ class FoldedFrameTier:
 class FoldedSampleTier:
     """The sample tier: a table lookup in place of embedding, L1 and L2, then the remaining layers."""
 
-    table: Float32  # [FS, Q, D], embedding @ L1 @ L2 of each position and code; L2's bias is in the upsampling
+    table: Float32  # [H, Q, D], embedding @ L1 @ L2 of each position and code; L2's bias is in the upsampling
     hidden: list[tuple[Float32, Float32]]  # L3 and up: weight [D, D] to multiply from the right, bias [D]
     output: tuple[Float32, Float32]  # weight [D, Q], bias [Q]
 

@@ -55,24 +55,29 @@ def frame_tier_graph(tier: FoldedFrameTier, k: int, levels: int, precision: Prec
     return writer.finish()
 
 
-def sample_tier_graph(tier: FoldedSampleTier, precision: Precision = "fp32") -> onnx.ModelProto:
-    """Return FS steps of the sample tier: history, conditioning, uniforms and temperature to codes and their NLL.
+def sample_tier_graph(tier: FoldedSampleTier, steps: int, precision: Precision = "fp32") -> onnx.ModelProto:
+    """Return the steps of the sample tier in a hop: history, conditioning, uniforms and temperature to codes and NLL.
 
-    Some inner tensors have fixed names, for tools to find them: `conditioning_0` .. `conditioning_{FS-1}`, [B, D],
-    and `logits_0` .. `logits_{FS-1}`, [B, Q] before temperature.
+    Some inner tensors have fixed names, for tools to find them: `conditioning_0` .. `conditioning_{steps-1}`, [B, D],
+    and `logits_0` .. `logits_{steps-1}`, [B, Q] before temperature.
+
+    Args:
+        tier: the folded tier.
+        steps: samples per call, the hop of the lowest frame tier.
+        precision: precision of the weights and products.
     """
     writer = GraphWriter("sample_tier", precision)
     op = writer.op
-    steps, levels, width = tier.table.shape
-    history = writer.input("history", INT32, [BATCH, steps])
+    seen, levels, width = tier.table.shape
+    history = writer.input("history", INT32, [BATCH, seen])
     conditioning = writer.input("conditioning", FLOAT, [BATCH, steps, width])
     table = writer.numbers("table", tier.table.reshape(-1, width))
-    offsets = writer.weight("table_offsets", np.arange(steps, dtype=np.int32) * np.int32(levels))
-    given = writer.parts(history, steps, axis=1)
+    offsets = writer.weight("table_offsets", np.arange(seen, dtype=np.int32) * np.int32(levels))
+    given = writer.parts(history, seen, axis=1)
 
     def logits(i: int, drawn: list[Any]) -> Any:
-        latest = (given + drawn)[-steps:]
-        rows = op.Gather(table, op.Add(_joined(op, latest, axis=1), offsets))  # [B, FS, D]
+        latest = (given + drawn)[-seen:]
+        rows = op.Gather(table, op.Add(_joined(op, latest, axis=1), offsets))  # [B, H, D]
         from_above = op.Gather(conditioning, i, axis=1)
         from_above.name = f"conditioning_{i}"
         x = op.Relu(op.Add(op.ReduceSum(rows, [1], keepdims=0), writer.working(from_above)))

@@ -50,7 +50,7 @@ class Reference:
         """Compute one stretch of B clips.
 
         Args:
-            codes: [B, top + T], the history and then T codes.
+            codes: [B, C + T], the context and then T codes.
             states: of every frame tier, the lowest first, the RNN state before each of its N steps, [S, L, N * B, D].
 
         Returns:

@@ -25,7 +25,7 @@ class BundleScorer(Scorer):
 
     def __init__(self, bundle: Bundle, engine: Engine | None = None) -> None:
         self.codec = bundle.manifest.codec
-        self.top_frame, self.top_hop = bundle.manifest.top_frame, bundle.manifest.top_hop
+        self.context, self.top_hop = bundle.manifest.context, bundle.manifest.top_hop
         self._forced = TeacherForced(bundle, engine or Engine(bundle, OnnxCpu()))
 
     @override

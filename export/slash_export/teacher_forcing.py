@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnx
 from onnx.utils import Extractor
 
-from slash_export.tolerances import ROWS
+from slash_export.tolerances import sample_tier_rows
 from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
 from slash_infer.runtimes.generation_state import GenerationState
@@ -67,27 +67,27 @@ class TeacherForced:
         """Continue over the next T samples.
 
         Args:
-            codes: [B, top + T], the history and then T codes. T is a multiple of the top tier's hop.
+            codes: [B, C + T], the context and then T codes. T is a multiple of the top tier's hop.
 
         Returns:
             logits [B, T, Q] of the last T codes, each given the codes before it.
         """
-        top = self._manifest.top_frame
-        hops = range(top, codes.shape[1], self._manifest.top_hop)
+        context = self._manifest.context
+        hops = range(context, codes.shape[1], self._manifest.top_hop)
         conditioning = np.concatenate(
             [self._run(len(self._manifest.frame_tiers), None, codes, at) for at in hops], axis=1
         )
         if self._one_step is None:
             return conditioning
         batch, length, width = conditioning.shape
-        steps = self._manifest.sample_tier.history
-        histories = np.lib.stride_tricks.sliding_window_view(codes[:, top - steps : -1], steps, axis=1)
-        feed = {"history": histories.reshape(-1, steps), "conditioning_0": conditioning.reshape(-1, width)}
-        rows = [
-            self._one_step({name: values[first : first + ROWS] for name, values in feed.items()})["logits_0"]
-            for first in range(0, batch * length, ROWS)
-        ]
-        return np.concatenate(rows).reshape(batch, length, -1)
+        seen = self._manifest.sample_tier.history
+        histories = np.lib.stride_tricks.sliding_window_view(codes[:, context - seen : -1], seen, axis=1)
+        flat, at_once, logits = conditioning.reshape(-1, width), sample_tier_rows(self._manifest), []
+        for first in range(0, batch * length, at_once):
+            rows = np.arange(first, min(first + at_once, batch * length))
+            feed = {"history": histories[rows // length, rows % length], "conditioning_0": flat[rows]}
+            logits.append(self._one_step(feed)["logits_0"])
+        return np.concatenate(logits).reshape(batch, length, -1)
 
     def step(self, k: int, frame: Int32, conditioning: Float32 | None) -> Float32:
         """Do one step of tier k.

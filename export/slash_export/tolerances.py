@@ -13,6 +13,7 @@ ROUGH_TIE = 0.05  # the same for int8 and fp16, where rounding may depend on the
 MOST_BITS_LOST = 0.01  # bits per sample that another precision may lose against fp32
 COMPARED = 2**22  # numbers compared at a time, logits or states, which bounds the memory
 ROWS = 1024  # that a graph is given at a time, the largest batch of a TensorRT plan
+LOOKED_UP = 2**24  # numbers of the sample tier's table that are added up at a time: 16 of width 1024 for 1024 rows
 
 
 def logit_tolerance(logits: npt.NDArray[np.floating]) -> float:
@@ -36,5 +37,12 @@ def stretches_at_once(manifest: Manifest, clips: int, length: int) -> int:
     states = (
         length // tier.hop * tier.layers * len(tier.state_names) * manifest.width for tier in manifest.frame_tiers
     )
-    rows = min(ROWS, COMPARED // max(length * manifest.codec.levels, *states))
+    seen = (length // tier.hop * tier.frame_size for tier in manifest.frame_tiers)
+    histories = length * manifest.sample_tier.history
+    rows = min(ROWS, COMPARED // max(length * manifest.codec.levels, histories, *states, *seen))
     return max(1, rows // clips)
+
+
+def sample_tier_rows(manifest: Manifest) -> int:
+    """Return how many rows the sample tier's first step is given at a time."""
+    return max(1, min(ROWS, LOOKED_UP // (manifest.sample_tier.history * manifest.width)))

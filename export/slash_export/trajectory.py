@@ -28,7 +28,7 @@ class Stretches:
     """
 
     codes: npt.NDArray[np.int32]
-    """The history, then the T codes drawn, [R, top + T]."""
+    """The context, then the T codes drawn, [R, C + T]."""
     uniform: npt.NDArray[np.float32]
     """What they were drawn with, [R, T]."""
     before: GenerationState

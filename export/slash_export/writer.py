@@ -128,7 +128,7 @@ class GraphWriter:
             raise UserError(
                 f"{graph.name}.onnx",
                 f"would hold {size / 1e9:.1f} GB of weights, over the {MOST_BYTES / 1e9:.1f} GB of an ONNX file",
-                "train with a smaller model.width, smaller model.frame_sizes, or fewer audio.codec.levels",
+                "train with a smaller model.width, model.frame_sizes or model.history, or fewer audio.codec.levels",
             )
         proto = ir.to_proto(ir.Model(graph, ir_version=IR_VERSION, producer_name="slash"))
         onnx.checker.check_model(proto, full_check=True)

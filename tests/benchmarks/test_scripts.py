@@ -166,7 +166,10 @@ def test_batch_invariance_is_measured(bundle: Bundle, tmp_path: Path) -> None:
         assert line["ratio"] == line["padded_samples_per_second"] / line["unpadded_samples_per_second"] > 0
 
 
-@pytest.mark.parametrize("overrides", [[], ["model.cell=gru", "model.weight_norm=true"]])
+@pytest.mark.parametrize(
+    "overrides",
+    [[], ["model.cell=gru", "model.weight_norm=true"], ["model.frame_sizes=[20,16]", "model.history=6"]],
+)
 def test_the_eager_loop_is_the_same_model(monkeypatch: pytest.MonkeyPatch, overrides: list[str]) -> None:
     """Taking the most likely code instead of drawing one, it finds the codes that are most likely for the model."""
     preset = load_preset("tiny", overrides)
@@ -174,7 +177,7 @@ def test_the_eager_loop_is_the_same_model(monkeypatch: pytest.MonkeyPatch, overr
     model = SampleRNN(preset.model, 256).eval()
     monkeypatch.setattr(torch, "multinomial", lambda p, _: p.argmax(dim=-1, keepdim=True))
     generated = EagerGeneration(model, 2, 128).generate(128)
-    codes = torch.cat([torch.full((2, 16), 128), generated], dim=1)
+    codes = torch.cat([torch.full((2, preset.model.context), 128), generated], dim=1)
     with torch.inference_mode():
         logits, _ = model(codes, model.initial_state(2))
     assert (logits.argmax(dim=-1) == generated).float().mean() > 0.99  # except ties

@@ -37,13 +37,21 @@ SHAPES = {
         "model.weight_norm=true",
     ],
     "LSTM, skips": ["model.rnn_layers=2", "model.skip_connections=true"],
-    "window-rnn": ["model.frame_sizes=[8]", "model.mlp_layers=0", "model.overlapping=true"],
-    "frame-rnn": ["model.frame_sizes=[8]", "model.mlp_layers=0"],
-    "frame-rnn of two tiers": ["model.frame_sizes=[4,16]", "model.mlp_layers=0"],
-    "two tiers": ["model.frame_sizes=[8]", "model.rnn_layers=3"],
-    "frames of one sample": ["model.frame_sizes=[1,4]"],
-    "three tiers": ["model.frame_sizes=[2,8]"],
-    "four tiers, no hidden layer": ["model.frame_sizes=[2,4,16]", "model.mlp_layers=2"],
+    "window-rnn": ["model.hops=[1]", "model.frame_sizes=[8]", "model.mlp_layers=0"],
+    "frame-rnn": ["model.hops=[8]", "model.mlp_layers=0"],
+    "frame-rnn of two tiers": ["model.hops=[4,16]", "model.mlp_layers=0"],
+    "two tiers": ["model.hops=[8]", "model.rnn_layers=3"],
+    "frames of one sample": ["model.hops=[1,4]"],
+    "three tiers": ["model.hops=[2,8]"],
+    "frames larger than hops, the lowest the largest": [
+        "model.hops=[2,8]",
+        "model.frame_sizes=[24,12]",
+        "model.history=5",
+    ],
+    "a history longer than every frame": ["model.frame_sizes=[6,16]", "model.history=40"],
+    "a history of one code": ["model.frame_sizes=[4,24]", "model.history=1"],
+    "every sample a step, a long history": ["model.hops=[1]", "model.frame_sizes=[3]", "model.history=9"],
+    "four tiers, no hidden layer": ["model.hops=[2,4,16]", "model.mlp_layers=2"],
     "five hidden layers, 100 linear codes": [
         "model.mlp_layers=6",
         "audio.codec.levels=100",
@@ -78,7 +86,7 @@ def test_perturbing_one_weight_fails_the_check(run: Run, bundle: Bundle, tmp_pat
     frame_tiers, sample_tier = fold(model)
     graphs = {f"frame_tier_{k}": frame_tier_graph(tier, k, 256) for k, tier in enumerate(frame_tiers, 1)}
     assert sample_tier is not None
-    graphs["sample_tier"] = sample_tier_graph(sample_tier)
+    graphs["sample_tier"] = sample_tier_graph(sample_tier, frame_tiers[0].hop)
     perturbed = 0
     for name, graph in graphs.items():
         for weight in graph.graph.initializer:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import ON_CPU
+from odd_models import SEEN, odd_model, write_odd
 
 from slash_export import bundle_writer, folding, writer
 from slash_export.audition import audition
@@ -15,6 +16,7 @@ from slash_export.bundle_writer import export, write_unchecked
 from slash_export.errors import ParityError
 from slash_export.fidelity import check_fidelity
 from slash_export.parity import check_parity
+from slash_export.tolerances import sample_tier_rows, stretches_at_once
 from slash_export.verify import Verdict, verify
 from slash_infer.bundle import MANIFEST, Bundle, describe_file
 from slash_infer.errors import UserError
@@ -46,6 +48,22 @@ def test_every_preset_passes_after_one_step(corpus: Corpus, tmp_path: Path, name
     write_unchecked(tmp_path / "bundle", trained)
     parity = check_parity(Bundle(tmp_path / "bundle"), trained.model, samples=2000)
     assert parity.samples >= 4000 and parity.max_logit_difference < 1e-4
+
+
+@pytest.mark.parametrize("shape", SEEN)
+def test_whatever_tiers_see_the_graphs_compute_what_the_model_computes(shape: str, tmp_path: Path) -> None:
+    bundle, model = write_odd(tmp_path, SEEN[shape], ["fp32"]), odd_model(SEEN[shape]).model
+    parity = check_parity(bundle, model, samples=1000)
+    assert parity.samples >= 2000 and parity.max_logit_difference < 1e-4
+
+
+def test_a_context_of_thousands_is_compared_in_parts_that_fit_in_memory(tmp_path: Path) -> None:
+    overrides = ["model.history=2000", "model.frame_sizes=[4,3000]", "model.embedding=4"]
+    bundle, model = write_odd(tmp_path, overrides, ["fp32"]), odd_model(overrides).model
+    manifest = bundle.manifest
+    assert sample_tier_rows(manifest) * 2000 * manifest.width <= 2**24
+    assert stretches_at_once(manifest, 2, 16) * 2 * 3000 <= 2**22
+    assert check_parity(bundle, model, samples=320).samples == 640
 
 
 def test_a_chaotic_model_exports_in_int8_too(corpus: Corpus, tmp_path: Path) -> None:

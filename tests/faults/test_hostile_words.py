@@ -18,7 +18,15 @@ from slash_infer.errors import UserError
 from slash_train.config import Preset, change_preset, load_preset, parse_preset
 
 KEYS = [
-    *("model.width", "model.frame_sizes", "model.cell", "model.mlp_layers", "model.overlapping", "audio.codec"),
+    *(
+        "model.width",
+        "model.hops",
+        "model.frame_sizes",
+        "model.history",
+        "model.cell",
+        "model.mlp_layers",
+        "audio.codec",
+    ),
     *("audio.sample_rate", "training.window", "training.learning_rate", "training.steps", "training.seed"),
     *("model", "training.", "", "audio.codec.levels", "model.frame_sizes.0", "\x1b[31m", "__class__", "a" * 5000),
 ]

@@ -25,7 +25,8 @@ class PlainSampler:
         levels, kind = self.manifest["codec"]["levels"], self.manifest["codec"]["kind"]
         assert kind in ("mu-law", "linear")
         silence = int(np.floor((levels - 1) / 2 + 0.5))
-        self.codes = np.full((len(clips), self.tiers[-1]["frame_size"]), silence, np.int32)
+        context = max(self.manifest["sample_tier"]["history"], *(tier["frame_size"] for tier in self.tiers))
+        self.codes = np.full((len(clips), context), silence, np.int32)
         self.philox = [np.random.Philox(key=np.array([seed, clip], np.uint64)) for clip in clips]
         self.temperature = np.ones(len(clips), np.float32)
         self.log: list[tuple[str, dict[str, np.ndarray]]] = []

@@ -19,7 +19,7 @@ def test_a_sampler_written_from_the_document_makes_the_same_audio(bundle: Bundle
     for _ in range(50):
         plain.frame()
     codes = Sampler(bundle, [0, 7], seed=3, engine=engine).codes(50 * bundle.manifest.top_hop)
-    assert np.array_equal(plain.codes[:, bundle.manifest.top_frame :], codes)
+    assert np.array_equal(plain.codes[:, bundle.manifest.context :], codes)
 
 
 def test_the_worked_example_is_what_the_example_bundle_does() -> None:

@@ -10,7 +10,7 @@ from odd_models import write_odd
 from typing_extensions import override
 
 from slash_infer.runtimes.cluster_kernel import Kernel, kernel_source
-from slash_infer.runtimes.cluster_plan import Call, Plan
+from slash_infer.runtimes.cluster_plan import MOST_IN_REGISTERS, Call, Plan
 from slash_infer.runtimes.cluster_runtime import Cluster
 from slash_infer.sampling.engine import Engine
 from slash_train.config import preset_names
@@ -62,8 +62,25 @@ def nvrtc() -> None:
 
 @pytest.mark.parametrize("preset", ALL)
 def test_a_preset_fits_registers_and_shared_memory(preset: str, tmp_path: Path) -> None:
+    _assert_fits(preset, [], tmp_path)
+
+
+HISTORIES = {
+    "of one code": ["model.history=1"],
+    "as long as registers hold": [f"model.history={MOST_IN_REGISTERS}"],
+    "in shared memory, wide frames": ["model.history=200", "model.frame_sizes=[100,300]"],
+}
+
+
+@pytest.mark.parametrize("preset", [QUICK[0], pytest.param("live", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("history", HISTORIES)
+def test_histories_fit_registers_and_shared_memory(preset: str, history: str, tmp_path: Path) -> None:
+    _assert_fits(preset, HISTORIES[history], tmp_path)
+
+
+def _assert_fits(preset: str, overrides: list[str], tmp_path: Path) -> None:
     device = H100(tmp_path)
-    engine = Engine(write_odd(tmp_path, [], ["fp32", "fp16"], preset), Cluster(device), "fp16")
+    engine = Engine(write_odd(tmp_path, overrides, ["fp32", "fp16"], preset), Cluster(device), "fp16")
     for clips in (1, engine.model.most_clips(8)):
         engine.runner(clips)
     for plan, said in zip(device.plans, device.said, strict=True):

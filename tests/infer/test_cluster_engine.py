@@ -1,17 +1,20 @@
 """The engine `cluster` without a GPU: its kernel, compiled for the processor, does what the graphs do."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from host_device import COMPILER, HostDevice
-from odd_models import ODD, write_odd
+from odd_models import ODD, SEEN, write_odd
 
+from slash_export.teacher_forcing import TeacherForced, distance_outside, log_softmax
 from slash_export.verify import Verdict
 from slash_export.verify import verify as compare
 from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
 from slash_infer.runtimes.cluster_runtime import Cluster
+from slash_infer.runtimes.generation_state import GenerationState
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.engine import Engine
@@ -90,9 +93,14 @@ def test_models_of_any_shape_agree_with_fp32(
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["model.frame_sizes=[2,4,8,16]"], "the kernel has 3 frame tiers, and the model 4"),
+        (["model.hops=[2,4,8,16]"], "the kernel has 3 frame tiers, and the model 4"),
         (["model.mlp_layers=2"], "the kernel needs a hidden layer after the table"),
-        (["model.width=64"], "a block needs .* bytes of shared memory, and has 4000"),
+        (["model.width=64"], "a block of the sample tier needs .* bytes of shared memory, and has 4000"),
+        (["model.history=200"], "a block of the sample tier needs .* bytes of shared memory, and has 4000"),
+        (
+            ["model.frame_sizes=[2100,16]", "model.mlp_layers=0"],
+            "a block needs .* bytes of shared memory and more, .*",
+        ),
     ],
 )
 def test_what_the_kernel_cannot_run_is_refused(overrides: list[str], reason: str, tmp_path: Path) -> None:
@@ -100,6 +108,52 @@ def test_what_the_kernel_cannot_run_is_refused(overrides: list[str], reason: str
     device = HostDevice(tmp_path, shared_bytes=4_000)
     with pytest.raises(UserError, match=rf"does not fit the engine cluster \({reason}\); use `engine` cuda or cpu"):
         Engine(bundle, Cluster(device), "fp16")
+
+
+@pytest.mark.parametrize("shape", SEEN)
+def test_codes_are_those_of_the_graphs(shape: str, kernels: Path, tmp_path: Path) -> None:
+    bundle = write_odd(tmp_path, SEEN[shape])
+    _assert_same_codes(bundle, Engine(bundle, Cluster(HostDevice(kernels)), "fp16"), clips=2)
+
+
+def _assert_same_codes(bundle: Bundle, engine: Engine, clips: int) -> None:
+    """Compare code by code, after a prime that is no multiple of a hop, and shorter than some contexts."""
+    graphs, steps = Engine(bundle, OnnxCpu(), "fp16"), 32 // bundle.manifest.top_hop
+    batch, expected = Batch(engine, clips), Batch(graphs, clips)
+    primes = [np.random.default_rng(clip).integers(0, 256, 13, np.int32) for clip in range(clips)]
+    for each in (batch, expected):
+        each.prefill(primes)
+    before = batch.state()
+    assert _distance(before, expected.state()) < 0.01
+    uniform = Uniforms(0, range(clips)).next(steps * bundle.manifest.top_hop)
+    drawn = batch.generate(uniform, np.ones((clips, steps), np.float32))
+    forced = TeacherForced(bundle, graphs)
+    forced.resume(before)
+    logits = forced.logits(np.concatenate([before.history, drawn.codes], axis=1))
+    off = distance_outside(logits, drawn.codes, uniform)
+    nll = -np.take_along_axis(log_softmax(logits), drawn.codes[..., None].astype(np.int64), axis=-1)[..., 0]
+    assert off.max() < 0.002 and (off > 0).mean() < 0.1, "codes other than rounding gives"  # one of 256 has 0.004
+    assert np.abs(drawn.nll - nll).max() < 0.02
+    context = np.concatenate([before.history, drawn.codes], axis=1)[:, -bundle.manifest.context :]
+    assert _distance(batch.state(), GenerationState(context, forced.rnn_states)) < 0.01
+
+
+def _distance(state: GenerationState, other: GenerationState) -> float:
+    assert np.array_equal(state.history, other.history)
+    tiers = zip(state.rnn_states, other.rnn_states, strict=True)
+    return max(float(np.abs(one[name] - two[name]).max()) for one, two in tiers for name in two)
+
+
+@pytest.mark.parametrize("history", [65, 500])
+def test_a_history_fits_to_the_last_byte_or_is_refused(history: int, kernels: Path, tmp_path: Path) -> None:
+    bundle = write_odd(tmp_path, [f"model.history={history}"])
+    with pytest.raises(UserError) as refused:
+        Engine(bundle, Cluster(HostDevice(kernels, shared_bytes=10_000)), "fp16")
+    needed = re.findall(r"needs (\d+) bytes", str(refused.value))[0]
+    with pytest.raises(UserError, match=f"needs {needed} bytes of shared memory, and has {int(needed) - 1}"):
+        Engine(bundle, Cluster(HostDevice(kernels, shared_bytes=int(needed) - 1)), "fp16")
+    device = HostDevice(kernels, shared_bytes=int(needed))
+    _assert_same_codes(bundle, Engine(bundle, Cluster(device), "fp16"), clips=1)
 
 
 def test_a_bundle_without_fp16_is_refused(tmp_path: Path) -> None:

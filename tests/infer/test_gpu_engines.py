@@ -5,7 +5,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from odd_models import ODD, write_odd
+from odd_models import ODD, SEEN, write_odd
 
 from slash_export.verify import Verdict, verify
 from slash_infer.bundle import Bundle
@@ -77,7 +77,7 @@ def test_the_cluster_kernel_takes_primes_and_goes_on_from_saved_samplers(bundle:
 
 
 @_here("cluster")
-@pytest.mark.parametrize("shape", ODD)
+@pytest.mark.parametrize("shape", ODD | SEEN)
 def test_the_cluster_kernel_runs_models_of_any_shape(shape: str, tmp_path: Path) -> None:
-    (verdict,) = verify(write_odd(tmp_path, ODD[shape]), [runtime_named("cluster")])
+    (verdict,) = verify(write_odd(tmp_path, (ODD | SEEN)[shape]), [runtime_named("cluster")])
     assert isinstance(verdict, Verdict) and verdict.fault is None, verdict

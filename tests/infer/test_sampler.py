@@ -62,7 +62,7 @@ def test_the_state_is_carried_between_frames(bundle: Bundle, engine: Engine) -> 
         for array in (array for tier in state.rnn_states for array in tier.values()):
             array[...] = 0.5
         forgetful.set_state(state)
-        uniform = uniforms.next(bundle.manifest.top_frame)
+        uniform = uniforms.next(bundle.manifest.top_hop)
         made.append(forgetful.generate(uniform, temperature).codes)
         expected.append(carried.generate(uniform, temperature).codes)
     assert not np.array_equal(np.concatenate(made), np.concatenate(expected))
@@ -194,23 +194,23 @@ def test_a_saved_sampler_is_read_within_bounds(bundle: Bundle, engine: Engine, t
 
 def test_a_prime_is_continued_as_the_model_continues_it(bundle: Bundle, engine: Engine, run: Run) -> None:
     """The first samples after primes of several lengths have the distribution of the teacher-forced PyTorch model."""
-    top = bundle.manifest.top_frame
+    hop, context = bundle.manifest.top_hop, bundle.manifest.context
     riffs = [improvise(0.3, [1, i])[::3] for i in range(2)] * 40
     riffs = [riff[: 4800 - 7 * i] for i, riff in enumerate(riffs)]  # some fill whole frames, most do not
     sampler = Sampler(bundle, len(riffs), seed=3, engine=engine)
     sampler.prime(riffs)
-    made, first_bits = sampler.codes(top), sampler.bits
-    uniform = Uniforms(3, range(len(riffs))).next(top)
+    made, first_bits = sampler.codes(hop), sampler.bits
+    uniform = Uniforms(3, range(len(riffs))).next(hop)
     model = run.load_model("best").model
     for clip, riff in enumerate(riffs):
         heard = bundle.manifest.codec.encode(riff)
-        silence = np.full(top + -len(heard) % top, bundle.manifest.codec.silence)
+        silence = np.full(context + -len(heard) % hop, bundle.manifest.codec.silence)
         codes = torch.from_numpy(np.concatenate([silence, heard, made[clip]])[np.newaxis])
         with torch.inference_mode():
             logits, _ = model.double()(codes.long(), model.double().initial_state(1))
-        probabilities = torch.softmax(logits[0, -top:].double(), dim=-1).numpy()
-        edges = np.concatenate([np.zeros((top, 1)), probabilities.cumsum(axis=1)], axis=1)
-        steps = np.arange(top)
+        probabilities = torch.softmax(logits[0, -hop:].double(), dim=-1).numpy()
+        edges = np.concatenate([np.zeros((hop, 1)), probabilities.cumsum(axis=1)], axis=1)
+        steps = np.arange(hop)
         assert (edges[steps, made[clip]] - 1e-5 <= uniform[clip]).all()
         assert (uniform[clip] <= edges[steps, made[clip] + 1] + 1e-5).all()
         bits = -np.log2(probabilities[steps, made[clip]]).mean()

@@ -50,7 +50,7 @@ def test_every_preset_builds(name: str, tmp_path: Path) -> None:
     model = SampleRNN(preset.model, preset.audio.codec.levels)
     write_unchecked(tmp_path, TrainedModel(model, preset, name, 0, None), ["fp16"])
     plans = list(build_plans(Bundle(tmp_path), make_builder(TARGET), BATCHES[:1]))
-    assert len(plans) == 2 * (len(preset.model.frame_sizes) + 1)
+    assert len(plans) == 2 * (len(preset.model.hops) + 1)
     for plan in plans:
         assert plan.plan.stat().st_size == plan.plan_bytes
         assert plan.plan_bytes <= plan.graph_bytes + MOST_BESIDE_THE_WEIGHTS, plan

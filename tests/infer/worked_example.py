@@ -1,4 +1,4 @@
-"""Writes the worked example of docs/bundle-format.md: the first step of docs/example-bundle, tensor by tensor.
+"""Writes docs/example-bundle, and the worked example of docs/bundle-format.md: its first step, tensor by tensor.
 
 python tests/infer/worked_example.py
 """
@@ -8,12 +8,31 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+import torch
 from plain_sampler import PlainSampler
+
+from slash_export.bundle_writer import write_unchecked
+from slash_train.config import AudioConfig, ModelConfig, Preset
+from slash_train.model import SampleRNN
+from slash_train.trained_model import TrainedModel
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DOCUMENT, BUNDLE = DOCS / "bundle-format.md", DOCS / "example-bundle"
 BEGIN, END = "<!-- worked example: begin -->\n", "<!-- worked example: end -->\n"
 SEED, CLIP = 1, 0
+MODEL = ModelConfig(hops=(2, 4), frame_sizes=(3, 4), history=5, rnn_layers=1, width=3, embedding=2)
+LEVELS = 8
+
+
+def write_bundle() -> None:
+    """Write the bundle again: random weights, in eighths."""
+    torch.manual_seed(0)
+    model = SampleRNN(MODEL, LEVELS)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(((parameter + 0.1 * torch.randn_like(parameter)) * 8).round() / 8)
+    audio = AudioConfig.model_validate({"codec": {"levels": LEVELS}})
+    write_unchecked(BUNDLE, TrainedModel(model, Preset(audio=audio, model=MODEL), "example", 0, None))
 
 
 def worked_example() -> str:
@@ -59,5 +78,6 @@ def _numbers(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
+    write_bundle()
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
     DOCUMENT.write_text(before + BEGIN + worked_example() + END + rest.partition(END)[2])

@@ -85,8 +85,8 @@ def test_a_path_in_a_name(folder: Path, name: str) -> None:
 
 
 def test_a_newer_schema(folder: Path) -> None:
-    _edit(folder, lambda content: content.update(schema_version=2, surprise=1))
-    _refused(folder, "schema version 2, newer than this Slash reads; upgrade")
+    _edit(folder, lambda content: content.update(schema_version=3, surprise=1))
+    _refused(folder, "schema version 3, newer than this Slash reads; upgrade")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 1}', "\x00", "[" * 100_000])
@@ -104,8 +104,39 @@ def test_clocks_that_do_not_fit_together(folder: Path) -> None:
     _edit(folder, lambda content: content["frame_tiers"][0].update(upsampling=3))
     _refused(folder, "upsampling times the one below")
     _edit(folder, lambda content: content["frame_tiers"][0].update(upsampling=4))
-    _edit(folder, lambda content: content["sample_tier"].update(history=8))
-    _refused(folder, "sample_tier.history must be 0 or the lowest")
+    Bundle(folder)
+    _edit(folder, lambda content: content["frame_tiers"][1].update(frame_size=15))
+    _refused(folder, "each frame_size must be at least its hop")
+    _edit(folder, lambda content: content["frame_tiers"][1].update(frame_size=16))
+    _edit(folder, lambda content: content["frame_tiers"][0].update(frame_size=3))
+    _refused(folder, "each frame_size must be at least its hop")
+
+
+def test_a_bundle_of_the_first_version(folder: Path) -> None:
+    _edit(folder, lambda content: content.update(schema_version=1))
+    _refused(folder, "schema_version: Input should be 2; export the bundle again")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda content: content["sample_tier"].update(history=5), r"sample_tier\.onnx: does not fit .*history is"),
+        (
+            lambda content: content["sample_tier"].update(history=65536),
+            r"sample_tier\.onnx: does not fit .*history is",
+        ),
+        (lambda content: content["sample_tier"].update(history=0), r"onnx: does not fit the manifest"),
+        (lambda content: content["frame_tiers"][0].update(frame_size=65536), r"frame_tier_1\.onnx: .*frame is"),
+        (lambda content: content["frame_tiers"][1].update(frame_size=17), r"frame_tier_2\.onnx: .*frame is"),
+    ],
+)
+def test_tiers_that_see_something_else_than_their_graphs(
+    folder: Path, change: Callable[[dict[str, Any]], object], says: str
+) -> None:
+    _edit(folder, change)
+    with pytest.raises(UserError, match=says) as fault, resource_limit(256 << 20):
+        Engine(Bundle(folder), OnnxCpu())
+    assert len(str(fault.value).splitlines()) == 1
 
 
 def test_a_symlink_for_a_manifest(folder: Path) -> None:
@@ -293,6 +324,14 @@ def resource_limit(extra_bytes: int) -> Iterator[None]:
     ("change", "says"),
     [
         (lambda content: content["frame_tiers"][1].update(frame_size=10**12), "frame_tiers.1.frame_size"),
+        (lambda content: content["frame_tiers"][0].update(frame_size=65537), "frame_tiers.0.frame_size"),
+        (lambda content: content["frame_tiers"][0].update(frame_size=0), "frame_tiers.0.frame_size"),
+        (lambda content: content["frame_tiers"][0].update(frame_size="4.5"), "frame_tiers.0.frame_size"),
+        (lambda content: content["sample_tier"].update(history=65537), "sample_tier.history"),
+        (lambda content: content["sample_tier"].update(history=10**12), "sample_tier.history"),
+        (lambda content: content["sample_tier"].update(history=-1), "sample_tier.history"),
+        (lambda content: content["sample_tier"].update(history=float("nan")), "sample_tier.history"),
+        (lambda content: content["sample_tier"].update(history=None), "sample_tier.history"),
         (lambda content: content.update(width=10**9), "width"),
         (lambda content: content["frame_tiers"][0].update(layers=10**6), "frame_tiers.0.layers"),
         (lambda content: content.update(frame_tiers=content["frame_tiers"][:1] * 65), "frame_tiers"),
@@ -313,7 +352,6 @@ def test_numbers_that_no_bundle_has(folder: Path, change: Callable[[dict[str, An
 def _tiers(content: dict[str, Any], *sizes: tuple[int, int], width: int = 32) -> None:
     for tier, (size, upsampling) in zip(content["frame_tiers"], sizes, strict=True):
         tier.update(frame_size=size, hop=size, upsampling=upsampling)
-    content["sample_tier"].update(history=sizes[0][0])
     content.update(width=width)
 
 

@@ -13,9 +13,9 @@ def test_every_preset_loads_and_survives_json(name: str) -> None:
 
 
 def test_overrides() -> None:
-    preset = load_preset("tiny", ["training.batch_size=3", "model.frame_sizes=[8]", "audio.codec.kind=linear"])
+    preset = load_preset("tiny", ["training.batch_size=3", "model.hops=[8]", "audio.codec.kind=linear"])
     assert preset.training.batch_size == 3
-    assert preset.model.frame_sizes == (8,)
+    assert (preset.model.hops, preset.model.frame_sizes, preset.model.history) == ((8,), (8,), 8)
     assert preset.audio.codec.kind == "linear"
 
 
@@ -28,9 +28,24 @@ def test_overrides() -> None:
         ("training.batch_size=many", "training.batch_size: Input should be a valid integer"),
         ("training.batch_size=0", "greater than or equal to 1"),
         ("training.batch_size=true", "valid integer"),
-        ("training.window=1000", "multiple of the top frame size"),
-        ("model.frame_sizes=[3,16]", "each dividing the next"),
-        ("model.frame_sizes=[]", "at least 1 item"),
+        ("training.window=1000", "multiple of the top tier's hop, 16"),
+        ("model.hops=[3,16]", "model: hops must grow from the lowest tier up, each dividing the next"),
+        ("model.hops=[16,4]", "each dividing the next"),
+        ("model.hops=[4,4]", "each dividing the next"),
+        ("model.hops=[]", "at least 1 item"),
+        ("model.hops=[4.5]", "model.hops.0: Input should be a valid integer"),
+        ("model.hops=[-4,16]", "model.hops.0: Input should be greater than or equal to 1"),
+        ("model.hops=16", "model.hops: Input should be a valid tuple"),
+        ("model.frame_sizes=[3,16]", "model: frame_sizes must not be smaller than the hops"),
+        ("model.frame_sizes=[16,15]", "frame_sizes must not be smaller than the hops"),
+        ("model.frame_sizes=[16]", "model: frame_sizes must have a size for each of the 2 hops"),
+        ("model.frame_sizes=[4,16,64]", "a size for each of the 2 hops"),
+        ("model.frame_sizes=[4,65537]", "model.frame_sizes.1: Input should be less than or equal to 65536"),
+        ("model.frame_sizes=[4,nan]", "model.frame_sizes.1: Input should be a"),
+        ("model.history=-1", "model.history: Input should be greater than or equal to 0"),
+        ("model.history=65537", "model.history: Input should be less than or equal to 65536"),
+        ("model.history=nan", "model.history: Input should be a"),
+        ("model.history=[4]", "model.history: Input should be a valid integer"),
         ("training.learning_rate=nan", "finite"),
         ("audio.codec.kind=a-law", "'mu-law' or 'linear'"),
         ("audio.codec.levels=1", "greater than or equal to 2"),
@@ -56,6 +71,28 @@ def test_bad_overrides(override: str, says: str) -> None:
         load_preset("tiny", [override])
     assert says in str(fault.value)
     assert len(str(fault.value)) < 1000 and len(str(fault.value).splitlines()) == 1
+
+
+def test_a_history_without_a_sample_tier_is_refused() -> None:
+    with pytest.raises(UserError) as fault:
+        load_preset("tiny", ["model.mlp_layers=0", "model.history=4"])
+    assert "model: history is what the sample tier sees, and mlp_layers = 0 omits it" in str(fault.value)
+    assert load_preset("tiny", ["model.mlp_layers=0"]).model.history == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "context"),
+    [
+        ([], 16),
+        (["model.history=1"], 16),
+        (["model.history=17"], 17),
+        (["model.frame_sizes=[20,16]"], 20),
+        (["model.frame_sizes=[4,48]", "model.history=32"], 48),
+        (["model.hops=[1]", "model.mlp_layers=0"], 1),
+    ],
+)
+def test_the_context_is_the_most_that_any_tier_sees(overrides: list[str], context: int) -> None:
+    assert load_preset("tiny", overrides).model.context == context
 
 
 def test_unknown_preset_names_the_nearest() -> None:

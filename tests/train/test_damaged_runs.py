@@ -241,7 +241,7 @@ def test_a_run_that_lost_its_index_is_not_begun_anew(corpus: Corpus, damaged: Pa
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("preset", {"model": {"width": -3}}), ("corpus", "/somewhere"), ("schema_version", 2), ("preset", None)],
+    [("preset", {"model": {"width": -3}}), ("corpus", "/somewhere"), ("schema_version", 3), ("preset", None)],
 )
 def test_a_damaged_run_is_refused(corpus: Corpus, damaged: Path, key: str, value: object) -> None:
     _set(damaged / "run.json", lambda content: content.update({key: value}))

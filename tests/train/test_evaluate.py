@@ -20,9 +20,9 @@ from slash_train.run import Run
 
 SHAPES = {
     "three tiers": [],
-    "two tiers, GRU": ["model.frame_sizes=[8]", "model.cell=gru"],
-    "window-rnn": ["model.frame_sizes=[8]", "model.mlp_layers=0", "model.overlapping=true"],
-    "frame-rnn": ["model.frame_sizes=[8]", "model.mlp_layers=0"],
+    "two tiers, GRU": ["model.hops=[8]", "model.cell=gru"],
+    "window-rnn": ["model.hops=[1]", "model.frame_sizes=[8]", "model.mlp_layers=0"],
+    "frame-rnn": ["model.hops=[8]", "model.mlp_layers=0"],
 }
 
 

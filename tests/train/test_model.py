@@ -10,13 +10,23 @@ from slash_train.config import ModelConfig, load_preset
 from slash_train.model import SampleRNN, frame_values
 
 CONFIGS = {
-    "two tiers": ModelConfig(frame_sizes=(8,), rnn_layers=2, width=12, embedding=5),
-    "three tiers": ModelConfig(frame_sizes=(2, 8), rnn_layers=1, width=12, embedding=5),
-    "four tiers": ModelConfig(frame_sizes=(2, 4, 16), rnn_layers=1, width=8, embedding=4, mlp_layers=2),
-    "GRU, weight norm": ModelConfig(frame_sizes=(2, 8), cell="gru", width=12, embedding=5, weight_norm=True),
-    "skip connections": ModelConfig(frame_sizes=(4, 8), rnn_layers=3, width=12, embedding=5, skip_connections=True),
-    "window-rnn": ModelConfig(frame_sizes=(8,), rnn_layers=2, width=12, mlp_layers=0, overlapping=True),
-    "frame-rnn": ModelConfig(frame_sizes=(8,), cell="gru", rnn_layers=2, width=12, mlp_layers=0),
+    "two tiers": ModelConfig(hops=(8,), rnn_layers=2, width=12, embedding=5),
+    "three tiers": ModelConfig(hops=(2, 8), rnn_layers=1, width=12, embedding=5),
+    "four tiers": ModelConfig(hops=(2, 4, 16), rnn_layers=1, width=8, embedding=4, mlp_layers=2),
+    "GRU, weight norm": ModelConfig(hops=(2, 8), cell="gru", width=12, embedding=5, weight_norm=True),
+    "skip connections": ModelConfig(hops=(4, 8), rnn_layers=3, width=12, embedding=5, skip_connections=True),
+    "window-rnn": ModelConfig(hops=(1,), frame_sizes=(8,), rnn_layers=2, width=12, mlp_layers=0),
+    "frame-rnn": ModelConfig(hops=(8,), cell="gru", rnn_layers=2, width=12, mlp_layers=0),
+    "wide frames, a long history": ModelConfig(
+        hops=(2, 8), frame_sizes=(12, 9), history=15, rnn_layers=1, width=12, embedding=5
+    ),
+    "a history of one code": ModelConfig(hops=(4,), history=1, rnn_layers=1, width=12, embedding=5),
+    "a history between the hops": ModelConfig(
+        hops=(2, 8), frame_sizes=(2, 20), history=5, rnn_layers=1, width=12, embedding=5
+    ),
+    "wide frames without a sample tier": ModelConfig(
+        hops=(2, 4), frame_sizes=(7, 4), rnn_layers=1, width=12, mlp_layers=0
+    ),
 }
 LEVELS = 32
 
@@ -31,7 +41,7 @@ def _model(request: pytest.FixtureRequest) -> SampleRNN:
 
 
 def _codes(model: SampleRNN, clips: int, samples: int) -> torch.Tensor:
-    return torch.randint(0, LEVELS, (clips, model.config.top_frame + samples))
+    return torch.randint(0, LEVELS, (clips, model.config.context + samples))
 
 
 def test_shapes(model: SampleRNN) -> None:
@@ -39,15 +49,15 @@ def test_shapes(model: SampleRNN) -> None:
     assert logits.shape == (3, 32, LEVELS)
     config = model.config
     parts = 2 if config.cell == "lstm" else 1
-    assert [s.shape for s in state] == [(parts, config.rnn_layers, 3, config.width)] * len(config.frame_sizes)
+    assert [s.shape for s in state] == [(parts, config.rnn_layers, 3, config.width)] * len(config.hops)
 
 
 def test_a_future_sample_never_changes_a_past_logit(model: SampleRNN) -> None:
-    codes, top = _codes(model, 1, 32), model.config.top_frame
+    codes, context = _codes(model, 1, 32), model.config.context
     before, _ = model(codes, model.initial_state(1))
     for t in range(32):
         changed = codes.clone()
-        changed[:, top + t] = (changed[:, top + t] + 7) % LEVELS
+        changed[:, context + t] = (changed[:, context + t] + 7) % LEVELS
         after, _ = model(changed, model.initial_state(1))
         assert torch.equal(before[:, : t + 1], after[:, : t + 1]), f"sample {t} reaches into its own past"
         hop = model.config.top_hop  # without a sample tier, the samples of one step are independent of each other
@@ -57,10 +67,10 @@ def test_a_future_sample_never_changes_a_past_logit(model: SampleRNN) -> None:
 
 
 def test_every_sample_of_the_history_matters(model: SampleRNN) -> None:
-    top = model.config.top_frame
-    codes = _codes(model, 1, top)
+    context = model.config.context
+    codes = _codes(model, 1, model.config.top_hop)
     before, _ = model(codes, model.initial_state(1))
-    for t in range(top):
+    for t in range(context):
         changed = codes.clone()
         changed[:, t] = (changed[:, t] + 7) % LEVELS
         after, _ = model(changed, model.initial_state(1))
@@ -68,9 +78,9 @@ def test_every_sample_of_the_history_matters(model: SampleRNN) -> None:
 
 
 def test_two_windows_with_carried_state_equal_one(model: SampleRNN) -> None:
-    codes, top = _codes(model, 2, 64), model.config.top_frame
+    codes, context = _codes(model, 2, 64), model.config.context
     whole, _ = model(codes, model.initial_state(2))
-    first, state = model(codes[:, : top + 32], model.initial_state(2))
+    first, state = model(codes[:, : context + 32], model.initial_state(2))
     second, _ = model(codes[:, 32:], state)
     assert torch.allclose(torch.cat([first, second], dim=1), whole, atol=1e-12)
 
@@ -126,7 +136,7 @@ def test_l2_is_folded_where_it_is_cheaper() -> None:
 def test_bf16_is_near_fp32() -> None:
     """Products in bfloat16 have three digits; state and gradients stay float32."""
     torch.manual_seed(0)
-    model = SampleRNN(ModelConfig(frame_sizes=(4, 16), rnn_layers=1, width=64, embedding=16), 256)
+    model = SampleRNN(ModelConfig(hops=(4, 16), rnn_layers=1, width=64, embedding=16), 256)
     codes = torch.randint(0, 256, (4, 16 + 64))
     exact, _ = model(codes, model.initial_state(4))
     with torch.autocast("cpu", torch.bfloat16):
@@ -142,7 +152,7 @@ def test_initialisation_keeps_the_scale() -> None:
     for preset in ("live", "tiny", "demo"):
         torch.manual_seed(0)
         model = SampleRNN(load_preset(preset).model, 256)
-        logits, _ = model(torch.randint(0, 256, (4, model.config.top_frame + 256)), model.initial_state(4))
+        logits, _ = model(torch.randint(0, 256, (4, model.config.context + 256)), model.initial_state(4))
         assert 0.1 < logits.std() < 4
 
 
@@ -162,7 +172,7 @@ def test_frame_values_of_every_code(levels: int) -> None:
 
 def test_the_slash_preset_has_its_exact_numbers() -> None:
     preset = load_preset("slash")
-    assert preset.model == ModelConfig(frame_sizes=(16,), rnn_layers=3, width=1024, embedding=256, mlp_layers=3)
+    assert preset.model == ModelConfig(hops=(16,), rnn_layers=3, width=1024, embedding=256, mlp_layers=3)
     assert (preset.audio.sample_rate, preset.audio.codec.kind, preset.audio.codec.levels) == (
         16_000,
         "mu-law",

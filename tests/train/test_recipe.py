@@ -65,8 +65,8 @@ def test_the_papers_presets_are_its_best_hyperparameters() -> None:
     two, three = load_preset("paper-2tier"), load_preset("paper-3tier")
     for preset, hops, layers, window in ((two, (16,), 3, 1024), (three, (2, 8), 1, 512)):
         shape = preset.model
-        assert (shape.rnn_layers, shape.width, shape.embedding) == (layers, 1024, 256)
-        assert (shape.hops, shape.frame_sizes, shape.history) == (hops, hops, hops[0])
+        assert (shape.hops, shape.rnn_layers, shape.width, shape.embedding) == (hops, layers, 1024, 256)
+        assert (shape.frame_sizes, shape.history) == (hops, hops[0])
         assert shape.cell == "gru" and shape.weight_norm and not shape.skip_connections
         assert (preset.audio.codec.kind, preset.audio.codec.levels) == ("linear", 256)
         assert (preset.training.window, preset.training.batch_size) == (window, 128)

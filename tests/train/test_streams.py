@@ -29,18 +29,33 @@ def test_reading_once_predicts_every_sample_once(corpus: Corpus, tiny: Preset) -
 
 def test_windows_continue_their_clip_and_start_from_silence(corpus: Corpus, tiny: Preset) -> None:
     stream = TrainingStream(corpus, tiny)
-    silence, top = tiny.audio.codec.silence, tiny.model.context
+    silence, context = tiny.audio.codec.silence, tiny.model.context
     before = stream.next().window
     assert before.starting.all()
     for _ in range(200):
         for lane in np.flatnonzero(before.starting):
-            assert (before.codes[lane, :top] == silence).all()
+            assert (before.codes[lane, :context] == silence).all()
         inside = before.targets != NO_TARGET
-        assert np.array_equal(before.codes[:, top:][inside], before.targets[inside])
+        assert np.array_equal(before.codes[:, context:][inside], before.targets[inside])
         after = stream.next().window
         for lane in np.flatnonzero(~after.starting):
-            assert np.array_equal(after.codes[lane, :top], before.codes[lane, -top:])
+            assert np.array_equal(after.codes[lane, :context], before.codes[lane, -context:])
         before = after
+
+
+def test_a_context_longer_than_windows_is_filled_with_what_the_clip_has(corpus: Corpus, tiny: Preset) -> None:
+    """Before its beginning there is silence, even where the recording goes on before it."""
+    clip = next(clip for clip in cut_clips(corpus, "train", 0.1) if clip.start and clip.length > 900)
+    assert corpus.pcm[clip.start - 600 : clip.start].any()
+    codec, context = tiny.audio.codec, 600
+    reader = WindowReader(codec, context, 256)
+    pcm = corpus.pcm[clip.start : clip.start + clip.length]
+    codes = codec.encode_pcm16(pcm)
+    for offset in (0, 256, 512, 768):
+        expected = np.concatenate([np.full(context, codec.silence), codes])[offset:][: context + 256]
+        read = reader.read([(pcm, offset)]).codes[0]
+        assert np.array_equal(read[: len(expected)], expected)
+        assert (read[len(expected) :] == codec.silence).all()
 
 
 def test_an_epoch_hands_out_every_clip_once_in_a_new_order(corpus: Corpus, tiny: Preset) -> None:

@@ -1,10 +1,10 @@
 """SampleRNN (Mehri et al., 2017, arXiv 1612.07837) with any number of tiers.
 
 Shapes are written with B clips, T samples, F frames, D the width, E the embedding width, L RNN layers, Q codes, and S
-tensors of RNN state (2 for LSTM: h and c; 1 for GRU: h). Frame tiers are numbered from the bottom. A step of tier k
-reads the FS(k) samples before it, and moves on by hop(k). The sample tier reads H codes of history; hop(0) = 1. In
-the paper, FS(k) = hop(k) and H = hop(1); here a tier may see more. A window of codes is int64 [B, C + T]: C codes of
-context (the most that any tier sees), then the T codes to predict.
+tensors of RNN state (2 for LSTM: h and c; 1 for GRU: h). Frame tiers are numbered from the bottom: each step of tier
+k reads the FS(k) samples before it and moves on by hop(k); the sample tier reads H codes of history and has hop(0) =
+1. In the paper FS(k) = hop(k) and H = hop(1); here FS(k) may be larger, and H anything. A window of codes is int64
+[B, C + T]: C codes of context, the most that any tier sees, then the T codes to predict.
 """
 
 import math

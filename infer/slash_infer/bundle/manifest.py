@@ -13,7 +13,7 @@ from slash_infer.codec import Codec
 
 MANIFEST = "manifest.json"
 MADE_BY: Literal["slash export"] = "slash export"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -50,9 +50,9 @@ class FrameTierEntry(_Strict):
     """A frame tier."""
 
     frame_size: Count
-    """FS(k), samples that it reads per step."""
+    """FS(k), samples that a step sees: its hop or more."""
     hop: Count
-    """Samples that it advances per step: frame_size, or 1 if frames overlap."""
+    """Samples that a step moves on by."""
     upsampling: Count
     """r, conditioning vectors that it outputs per step."""
     cell: Literal["lstm", "gru"]
@@ -70,7 +70,7 @@ class SampleTierEntry(_Strict):
     """The sample tier."""
 
     history: Annotated[int, Field(ge=0, le=65536)]
-    """FS, codes that it reads; 0 if its conditioning is the logits already, and it only draws."""
+    """H, codes that it sees; 0 if its conditioning is the logits already, and it only draws."""
 
 
 class Fidelity(_Strict):
@@ -134,7 +134,7 @@ class Manifest(_Strict):
     """The contents of `manifest.json`, the only place that states sample rate and codec."""
 
     made_by: Literal["slash export"] = MADE_BY
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     sample_rate: Annotated[int, Field(ge=1000, le=192_000)]
     codec: Codec
     width: Count
@@ -154,11 +154,9 @@ class Manifest(_Strict):
         for tier in self.frame_tiers:
             if tier.hop != below * tier.upsampling:
                 raise ValueError("each hop must be upsampling times the one below")
-            if tier.frame_size < tier.hop or tier.frame_size > self.top_frame:
-                raise ValueError("each frame_size must be at least its hop, and the top one the largest")
+            if tier.frame_size < tier.hop:
+                raise ValueError("each frame_size must be at least its hop")
             below = tier.hop
-        if self.sample_tier.history not in (0, self.frame_tiers[0].frame_size):
-            raise ValueError("sample_tier.history must be 0 or the lowest frame_size")
         return self
 
     @model_validator(mode="after")
@@ -183,9 +181,9 @@ class Manifest(_Strict):
         return self
 
     @property
-    def top_frame(self) -> int:
-        """Samples that the top tier reads per step: the history that generation keeps."""
-        return self.frame_tiers[-1].frame_size
+    def context(self) -> int:
+        """Codes that a step needs at most: the history that generation keeps, silence before the beginning."""
+        return max(self.sample_tier.history, *(tier.frame_size for tier in self.frame_tiers))
 
     @property
     def top_hop(self) -> int:
@@ -193,12 +191,12 @@ class Manifest(_Strict):
         return self.frame_tiers[-1].hop
 
     def silence(self, clips: int) -> npt.NDArray[np.int32]:
-        """Return the history that generation starts from: codes, int32 [clips, top_frame].
+        """Return the history that generation starts from: codes, int32 [clips, context].
 
         Raises:
             ValueError: `clips` is negative.
         """
-        return np.full((clips, self.top_frame), self.codec.silence, np.int32)
+        return np.full((clips, self.context), self.codec.silence, np.int32)
 
     def files(self) -> list[FileEntry]:
         """Return every file that the manifest names."""

@@ -39,13 +39,14 @@ class BatchRunner(Runner):
         lowest = manifest.frame_tiers[0]
         self._calls = self.hop // lowest.hop  # of the sample tier in a step of the top tier
         self._call_size = -(-clips * lowest.hop // ALIGNMENT) * ALIGNMENT  # numbers of one call, aligned
-        # History, then the codes of the step. A step reads one tape and writes the other.
-        self._tapes = [array([clips, manifest.top_frame + self.hop], np.int32) for _ in range(2)]
+        # The context, then the codes of the step. A step reads one tape and writes the other.
+        self._tapes = [array([clips, manifest.context + self.hop], np.int32) for _ in range(2)]
         self._rnn_states = [
             [{name: array([tier.layers, clips, width], np.float32) for name in tier.state_names} for _ in range(2)]
             for tier in manifest.frame_tiers
         ]
         self._frames = [array([clips, tier.frame_size], np.int32) for tier in manifest.frame_tiers]
+        self._history = array([clips, manifest.sample_tier.history], np.int32) if self._needs_history else None
         self._conditioning_in = [array([clips, width], np.float32) for _ in manifest.frame_tiers[:-1]]
         self._conditioning_out = [
             array([clips, *graph.outputs["conditioning_out"].shape[1:]], np.float32) for graph in graphs.frame_tiers
@@ -111,6 +112,11 @@ class BatchRunner(Runner):
             self._prefilling[self._direction]()
             self._direction = 1 - self._direction
 
+    @property
+    def _needs_history(self) -> bool:
+        """Whether the sample tier sees something else than the frame of the tier above it."""
+        return self._manifest.sample_tier.history not in (0, self._manifest.frame_tiers[0].frame_size)
+
     def _as_row(self, shape: Sequence[int], dtype: npt.DTypeLike) -> tuple[Any, Any]:
         """Return a new array twice: as the only row of a table, for `copy_row`, and by itself."""
         table = self._runtime.array([1, *shape], dtype)
@@ -142,12 +148,12 @@ class BatchRunner(Runner):
         """
         manifest, copy = self._manifest, self._runtime.copy_columns
         before, tape = self._tapes[1 - direction], self._tapes[direction]
-        work = [copy(tape, 0, before, self.hop, manifest.top_frame)]
+        work = [copy(tape, 0, before, self.hop, manifest.context)]
         if given:
-            work.append(copy(tape, manifest.top_frame, self._given_codes, 0, self.hop))
+            work.append(copy(tape, manifest.context, self._given_codes, 0, self.hop))
         self._append_tier(work, direction, len(manifest.frame_tiers), at=0, given=given)
         if not given:
-            work.append(copy(self._step_codes, 0, tape, manifest.top_frame, self.hop))
+            work.append(copy(self._step_codes, 0, tape, manifest.context, self.hop))
         return work
 
     def _append_tier(self, work: list[Launch], direction: int, k: int, at: int, *, given: bool) -> None:
@@ -161,7 +167,7 @@ class BatchRunner(Runner):
         arrays = {**read, **{f"{name}_out": array for name, array in written.items()}}
         if k < len(manifest.frame_tiers):
             arrays["conditioning"] = self._conditioning_in[k - 1]
-        work.append(copy(frame, 0, tape, manifest.top_frame + at - tier.frame_size, tier.frame_size))
+        work.append(copy(frame, 0, tape, manifest.context + at - tier.frame_size, tier.frame_size))
         work.append(graph.bind({**arrays, "frame": frame, "conditioning_out": conditioning_out}))
         if k == 1:
             if not given:
@@ -174,7 +180,8 @@ class BatchRunner(Runner):
 
     def _append_samples(self, work: list[Launch], direction: int, at: int) -> None:
         """Append the call of the sample tier that draws the samples of one step of the lowest frame tier."""
-        manifest, hop = self._manifest, self._manifest.frame_tiers[0].hop
+        manifest, hop, tape = self._manifest, self._manifest.frame_tiers[0].hop, self._tapes[direction]
+        copy, now = self._runtime.copy_columns, self._manifest.context + at
         arrays = {
             "conditioning": self._conditioning_out[0],
             "uniform": self._runtime.part(self._uniform_calls, at // hop, [self.clips, hop]),
@@ -182,7 +189,10 @@ class BatchRunner(Runner):
             "codes": self._codes,
             "nll": self._runtime.part(self._nll_calls, at // hop, [self.clips, hop]),
         }
-        if manifest.sample_tier.history:
-            arrays["history"] = self._frames[0]
+        history = manifest.sample_tier.history
+        if history:
+            arrays["history"] = self._frames[0] if self._history is None else self._history
+        if self._history is not None:
+            work.append(copy(self._history, 0, tape, now - history, history))
         work.append(self._graphs.sample_tier.bind(arrays))
-        work.append(self._runtime.copy_columns(self._tapes[direction], manifest.top_frame + at, self._codes, 0, hop))
+        work.append(copy(tape, now, self._codes, 0, hop))

@@ -20,8 +20,10 @@
 // The whole kernel is one function: its parameter is then read from the constant bank, at no cost.
 //
 // The host defines the shape of the model, see cluster_plan.py: CLIPS, THREADS, CLUSTER, WIDTH (padded), LEVELS, LOGITS
-// (LEVELS, padded), HISTORY (0 without a sample tier), HIDDEN, TOP_FRAME, TOP_HOP, LOW_HOP, MAX_TIERS, PATIENCE, COPIES (of
-// words between frame tiers), NEAR (whether the newest code's table rows are kept in the cluster's shared memory).
+// (LEVELS, padded), HISTORY (of the sample tier; 0 without one), RING (codes that it keeps, a power of two), STAGED (whether
+// table rows pass through shared memory: registers are too few), HIDDEN, CONTEXT (codes before a launch that a step may
+// need), TOP_HOP, LOW_HOP, MAX_TIERS, PATIENCE, COPIES (of words between frame tiers), NEAR (whether the newest code's table
+// rows are kept in the cluster's shared memory).
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -37,7 +39,7 @@ constexpr int WARPS = THREADS / 32;
 
 struct Tier {
     int steps;               // in a step of the top tier
-    int hop, frame, layers;
+    int hop, frame, layers;  // a step sees `frame` codes, and moves on by `hop`
     int is_gru, has_above;
     int frame_columns;       // frame, padded
     int x, x_stride;         // in shared memory: frame values and conditioning, [CLIPS][frame_columns + WIDTH]; halves
@@ -55,7 +57,7 @@ struct Call {
     const u8 *weights;       // of the frame tiers: weights and biases of every block's program
     const int *programs;     // [frame blocks][OPS][OP]
     u64 *mail;
-    u64 *tape;               // [CLIPS][TOP_FRAME + samples]: codes, with tag 1 where known
+    u64 *tape;               // [CLIPS][CONTEXT + samples]: codes, with tag 1 where known
     float *states;
     const float *uniform;    // [CLIPS][samples]
     const float *temperature;  // [CLIPS][steps]
@@ -213,7 +215,7 @@ DEVICE void fetch(const Call &call, int thread, const Tier &tier, int mask, int 
     constexpr int AT_ONCE = 4;  // pairs of words of a thread that are on the way
     u16 *halves = (u16 *)shared();
     if (mask & 1) {
-        const int samples = TOP_FRAME + call.steps * TOP_HOP, first = TOP_FRAME + step * tier.hop - tier.frame;
+        const int samples = CONTEXT + call.steps * TOP_HOP, first = CONTEXT + step * tier.hop - tier.frame;
         #pragma unroll 1
         for (int i = thread; i < CLIPS * tier.frame; i += THREADS) {
             const int clip = i / tier.frame, j = i % tier.frame;
@@ -515,7 +517,7 @@ DEVICE void run_sample_tier(const Call &call) {
         }
         warp_sync();
         drawn = draw(logits, scale, uniform);
-        if (lane == 0) write_word(call.tape + clip * (TOP_FRAME + samples) + TOP_FRAME + t, word_of(drawn.code, 1));
+        if (lane == 0) write_word(call.tape + clip * (CONTEXT + samples) + CONTEXT + t, word_of(drawn.code, 1));
         warp_sync();
     }
     if (lane == 0) call.nll[clip * samples + samples - 1] = drawn.nll(scale);
@@ -528,8 +530,7 @@ constexpr int COLUMNS = WIDTH / 16;                              // tiles
 constexpr int COLUMN_WARPS = power_of_two_in(COLUMNS, WARPS), ROW_WARPS = WARPS / COLUMN_WARPS;
 constexpr int TILES_ACROSS = COLUMNS / COLUMN_WARPS;             // of a warp
 constexpr int UNITS = WIDTH / CLUSTER, LOGIT_ROWS = LOGITS / CLUSTER;  // of a block
-constexpr bool STAGED = CLIPS * UNITS / 8 > WARPS;               // table rows pass through shared memory: registers are too few
-constexpr int RING = HISTORY < 30 ? 32 : HISTORY < 62 ? 64 : 256;  // codes kept
+constexpr int OLDER = HISTORY - 1;                               // codes whose table rows are known a sample before
 
 struct SampleShared {
     u16 x[CLIPS][WIDTH];                  // inputs of the first hidden layer
@@ -663,7 +664,7 @@ struct Older<false> {
     DEVICE static int clip() { return group() / (UNITS / 8); }
     DEVICE static int unit() { return group() % (UNITS / 8) * 8 + thread_index() % 2 * 4; }
     DEVICE static bool has_words(const Call &call, int t) {  // the last position's lanes are free
-        return thread_index() % 32 / 2 == (HISTORY - 1) % 16 && has_conditioning(call, t);
+        return thread_index() % 32 / 2 == OLDER % 16 && has_conditioning(call, t);
     }
 
     DEVICE void begin(const Call &call, SampleShared &s, int t, int rank) {
@@ -672,7 +673,7 @@ struct Older<false> {
         for (int i = 0; i < DEPTH; i++) {
             const int position = i * 16 + thread_index() % 32 / 2;
             rows[i] = {0, 0};
-            if (position < HISTORY - 1) {
+            if (position < OLDER) {
                 const int code = s.codes[clip()][(t + position) % RING];
                 rows[i] = read_table(call.table + (position * LEVELS + code) * (WIDTH / 2) + (rank * UNITS + unit()) / 2);
             }
@@ -713,8 +714,8 @@ struct Older<true> {
     DEVICE void begin(const Call &call, SampleShared &s, int t, int rank) {
         const int thread = afresh(thread_index());
         #pragma unroll 1
-        for (int i = thread; i < CLIPS * (HISTORY - 1) * PIECES; i += THREADS) {
-            const int unit = i % PIECES * 8, position = i / PIECES % (HISTORY - 1), clip = i / PIECES / (HISTORY - 1);
+        for (int i = thread; i < CLIPS * OLDER * PIECES; i += THREADS) {
+            const int unit = i % PIECES * 8, position = i / PIECES % (OLDER ? OLDER : 1), clip = i / PIECES / (OLDER ? OLDER : 1);
             const int code = s.codes[clip][(t + position) % RING];
             copy_near(&s.older[clip][position][unit], call.table + (position * LEVELS + code) * (WIDTH / 2) + (rank * UNITS + unit) / 2);
         }
@@ -734,8 +735,8 @@ struct Older<true> {
             if (mine < PAIRS) {
                 if (has_conditioning(call, t)) end_words<2>(call, s, clip, t, rank, unit, sums);
                 watch.mark(9);
-                #pragma unroll
-                for (int position = 0; position < HISTORY - 1; position++) {
+                #pragma unroll 16
+                for (int position = 0; position < OLDER; position++) {
                     const u32 both = *(const u32 *)&s.older[clip][position][unit];
                     sums[0] += low_of(both), sums[1] += high_of(both);
                 }
@@ -806,7 +807,7 @@ DEVICE void run_sample_tier(const Call &call) {
     for (int i = thread_index(); i < HIDDEN * UNITS; i += THREADS) s.bias[i] = call.biases[i / UNITS * WIDTH + rank * UNITS + i % UNITS];
     for (int i = thread_index(); i < LOGIT_ROWS; i += THREADS) s.bias[HIDDEN * UNITS + i] = call.biases[HIDDEN * WIDTH + rank * LOGIT_ROWS + i];
     for (int i = thread_index(); i < CLIPS * HISTORY; i += THREADS)
-        s.codes[i / HISTORY][i % HISTORY] = (int)call.tape[i / HISTORY * (TOP_FRAME + samples) + TOP_FRAME - HISTORY + i % HISTORY];
+        s.codes[i / HISTORY][i % HISTORY] = (int)call.tape[i / HISTORY * (CONTEXT + samples) + CONTEXT - HISTORY + i % HISTORY];
     if (NEAR)
         for (int i = thread_index(); i < LEVELS * UNITS / 4; i += THREADS) {
             const int code = i / (UNITS / 4), unit = i % (UNITS / 4) * 4;
@@ -830,7 +831,7 @@ DEVICE void run_sample_tier(const Call &call) {
     float scale = 1;
     u32 phases[2] = {0, 0};
     float *nll = call.nll + clip * samples;
-    u64 *tape = call.tape + clip * (TOP_FRAME + samples) + TOP_FRAME;
+    u64 *tape = call.tape + clip * (CONTEXT + samples) + CONTEXT;
 #ifdef PROFILE
     if (thread_index() == 0 && rank == 0) {
         for (int i = 0; i < Watch::STAGES; i++) s.spent[i] = 0;

@@ -6,6 +6,7 @@ weights stay in shared memory, and lays out both memories. It needs numpy alone.
 """
 
 import ctypes
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -20,6 +21,8 @@ TILE = 16  # rows and columns of an operand of the matrix units
 MAX_TILES = 4  # that a block multiplies at once
 ROW_TILES = 2  # of those that make conditioning: fewer, so that the first row is done early
 MAX_TIERS = 3
+LEAST_RING = 32  # codes that the sample tier keeps
+MOST_IN_REGISTERS = 64  # codes of history whose table rows are kept there
 MAX_COPIES = 8  # of what frame tiers tell each other
 GATES = 4  # rows of a unit
 COPY, STATE_IN, STATE_OUT, RECUR, LAYER, ROWS, MIX = range(7)
@@ -175,10 +178,12 @@ class Plan:
     width: int
     logits: int
     levels: int
-    top_frame: int
+    context: int
     top_hop: int
     low_hop: int
     history: int
+    ring: int
+    staged: bool
     hidden: int
     shared_bytes: int
     step_ops: int
@@ -213,8 +218,10 @@ class Plan:
             "LEVELS": self.levels,
             "LOGITS": self.logits,
             "HISTORY": self.history,
+            "RING": self.ring,
+            "STAGED": int(self.staged),
             "HIDDEN": self.hidden,
-            "TOP_FRAME": self.top_frame,
+            "CONTEXT": self.context,
             "TOP_HOP": self.top_hop,
             "LOW_HOP": self.low_hop,
             "MAX_TIERS": MAX_TIERS,
@@ -302,10 +309,16 @@ class _Planner:
         self.logits = _up(levels, max(32, TILE * cluster))
         self.top_hop, self.low_hop = tiers[-1].hop, tiers[0].hop
         self.history = 0 if sample is None else sample.table.shape[0]
-        self.top_frame = max([self.history, *(tier.frame_size for tier in tiers)])
+        self.context = max([self.history, *(tier.frame_size for tier in tiers)])
+        self.ring = max(LEAST_RING, 1 << (self.history + 1).bit_length())
+        self.staged = clips * self.width // cluster // 8 > self.warps or self.history > MOST_IN_REGISTERS
         self.mail_words = self.state_floats = 0
         self.copies = min(MAX_COPIES, -(-frame_blocks // cluster))
         self.near = near and self._sample_bytes(1) <= shared_bytes
+        if sample is not None and (needed := self._least_sample_bytes()) > shared_bytes:
+            raise DoesNotFit(
+                f"a block of the sample tier needs {needed} bytes of shared memory, and has {shared_bytes}"
+            )
         self.matrices: dict[tuple[Any, ...], Half] = {}
         self.biases: dict[tuple[int, int, int], Float32] = {}
         self.rotation = 0
@@ -313,6 +326,8 @@ class _Planner:
 
     def plan(self) -> Plan:
         places = self._lay_out_tiers()
+        if (needed := self._lay_out_vectors(places, 0)) > self.shared_bytes:
+            raise DoesNotFit(f"a block needs {needed} bytes of shared memory and more, and has {self.shared_bytes}")
         stages = list(self._run(len(self.tiers) - 1, 0))
         recurrent = [(k, layer) for k, tier in enumerate(self.tiers) for layer in range(len(tier.layers))]
         for k, layer in recurrent:
@@ -342,10 +357,12 @@ class _Planner:
             width=self.width,
             logits=self.logits,
             levels=self.levels,
-            top_frame=self.top_frame,
+            context=self.context,
             top_hop=self.top_hop,
             low_hop=self.low_hop,
             history=self.history,
+            ring=self.ring,
+            staged=self.staged,
             hidden=0 if self.sample is None else len(self.sample.hidden),
             shared_bytes=self.shared_bytes,
             step_ops=step_ops,
@@ -404,12 +421,22 @@ class _Planner:
 
     def _sample_bytes(self, kept_rows: int) -> int:
         """Return about what a block of the sample tier needs of shared memory; the compiler checks it exactly."""
-        vectors = self.clips * (10 * self.width + 4 * self.logits + 1024)
+        vectors = self.clips * (10 * self.width + 4 * self.logits + max(1024, 4 * self.ring))
         partial = self.warps * (2 * self.width + self.logits) // self.cluster * self.clips * 4
         newest = kept_rows * self.levels * self.width // self.cluster * 2
         units = self.width // self.cluster
         to_come = self.clips * (units * 8 + self.history * (units + 8) * 2)
         return vectors + partial + newest + to_come + 4096
+
+    def _least_sample_bytes(self) -> int:
+        """Return what a block of the sample tier needs of shared memory, without table rows for the newest code."""
+        clips, units, rows = self.clips, self.width // self.cluster, self.logits // self.cluster
+        warps = math.gcd(self.width // TILE, self.warps)  # by columns: a power of two, as the number of warps is
+        fixed = clips * (10 * self.width + 4 * self.logits) + 4 * (len(self.sample.hidden) * units + rows)
+        partial = 4 * warps * clips * (2 * units + rows)
+        older = 2 * (units + 8) * (clips * self.history if self.staged else 1)
+        sizes = [fixed + partial + 4 * clips * self.ring, 4 * 8, 8 * clips * units, older, 2 * units]
+        return sum(_up(size, 16) for size in sizes)
 
     def _mail(self, words: int) -> int:
         at = self.mail_words

@@ -112,8 +112,8 @@ class ClusterRunner(Runner, Generic[A]):
             )
         )
         known = (device.get(tape)[: self.clips] & CODE).astype(np.int32)
-        self._history = known[:, known.shape[1] - plan.top_frame :]
-        return known[:, plan.top_frame :]
+        self._history = known[:, known.shape[1] - plan.context :]
+        return known[:, plan.context :]
 
     def _padded(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return values of as many clips as the kernel computes, the further ones those of the last clip."""

@@ -19,7 +19,7 @@ class GenerationState:
     """The last codes and the RNN state of every clip."""
 
     history: Int32
-    """The last codes, oldest first, [B, FS(K)]."""
+    """The last codes, as many as the manifest's context, oldest first, [B, C]."""
     rnn_states: list[dict[str, Float32]]
     """Of each frame tier, the lowest first, by the names of the graph's inputs, [L, B, D]."""
 

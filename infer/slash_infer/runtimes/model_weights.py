@@ -58,7 +58,7 @@ class SampleTierWeights:
     """The sample tier."""
 
     table: Array
-    """[FS, Q, D]."""
+    """[H, Q, D]."""
     hidden: list[tuple[Array, Array]]
     """Weights [D, D], to multiply from the right, and biases [D]."""
     output: tuple[Array, Array]

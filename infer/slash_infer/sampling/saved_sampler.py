@@ -162,7 +162,7 @@ def _fault(arrays: Arrays, metadata: _Metadata, manifest: Manifest) -> str | Non
         CODES: ("int32", (clips, buffered)),
         NLL: ("float32", (clips, buffered)),
         NLL_SUM: ("float64", (clips,)),
-        HISTORY: ("int32", (clips, manifest.top_frame)),
+        HISTORY: ("int32", (clips, manifest.context)),
     }
     for k, tier in enumerate(manifest.frame_tiers, 1):
         for name in tier.state_names:
