@@ -29,6 +29,7 @@ class FrameTier:
     skip: tuple[Float32, Float32] | None
     upsample: tuple[Float32, Float32]
     initial: Float32
+    samples: Float32
     frame_size: int
     hop: int
     upsampling: int
@@ -113,8 +114,9 @@ def make_model(shape: Shape, seed: int = 0) -> Model:
         skip = (weight(shape.layers * d, d, scale=1.5 / d**0.5), weight(d, scale=0.1)) if shape.skip else None
         scale = 5.0 if out == q and not shape.mlp_layers else 2.0
         upsample = (weight(d, up * out, scale=scale / d**0.5), weight(up * out, scale=0.1))
+        samples = np.linspace(-2, 2, q, dtype=np.float32)
         initial = weight(2 if shape.cell == "lstm" else 1, shape.layers, d, scale=0.3)
-        tiers.append(FrameTier(shape.cell, layers, skip, upsample, initial, frame, hop, up, out, top))
+        tiers.append(FrameTier(shape.cell, layers, skip, upsample, initial, samples, frame, hop, up, out, top))
     if not shape.mlp_layers:
         return tiers, None
     history = shape.history or shape.hops[0]
@@ -140,6 +142,7 @@ def rounded(model: Model) -> Model:
             t.skip and (half(t.skip[0]), t.skip[1]),
             (half(t.upsample[0]), t.upsample[1]),
             t.initial,
+            t.samples,
             t.frame_size,
             t.hop,
             t.upsampling,
@@ -170,7 +173,7 @@ class Reference:
     def step(self, k: int, codes: Float32, at: int, conditioning: Float32 | None) -> Float32:
         """Step tier k over codes before `at`; return conditioning [r, out]."""
         tier = self.tiers[k]
-        inputs = codes[at - tier.frame_size : at] * np.float32(4 / (self.levels - 1)) - np.float32(2)
+        inputs = tier.samples[codes[at - tier.frame_size : at].astype(np.int64)]
         if conditioning is not None:
             inputs = np.concatenate([inputs, conditioning])
         below, outputs = None, []

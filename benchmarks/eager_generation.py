@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slash_train.model import SampleRNN, frame_values
+from slash_train.model import SampleRNN
 
 
 class EagerGeneration:
@@ -23,7 +23,7 @@ class EagerGeneration:
     def __init__(self, model: SampleRNN, clips: int, silence: int) -> None:
         if model.sample_tier is None:
             raise ValueError("the baseline needs a sample tier")
-        self._tiers, self._levels, sample_tier = model.tiers(), model.levels, model.sample_tier
+        self._tiers, self._samples, sample_tier = model.tiers(), model.samples, model.sample_tier
         self._embedding, self._hidden, self._output = sample_tier.embedding, sample_tier.hidden, sample_tier.output
         self._seen = sample_tier.history
         first = sample_tier.first.detach().flatten(0, 1)  # [H * E, D]
@@ -62,5 +62,5 @@ class EagerGeneration:
             above = self._outputs[k + 1]
             i = self._time // tier.hop % above.shape[1]
             conditioning = above[:, i : i + 1]
-        frame = frame_values(self._history[:, -tier.frame_size :], self._levels)
+        frame = self._samples[self._history[:, -tier.frame_size :]]
         self._outputs[k], self._state[k] = tier(frame.unsqueeze(1), conditioning, self._state[k])

@@ -55,7 +55,7 @@ def _slash(name: str, corpus: Corpus, out: Path, minutes: float) -> Learned:
     preset = load_preset(name)
     context = loop.TrainContext(CPU, previews=make_previews)
     done = loop.train(corpus, out, name, preset, limits=loop.Limits(minutes=minutes), context=context)
-    newest = SampleRNN(preset.model, preset.audio.codec.levels)
+    newest = SampleRNN(preset.model, preset.audio.codec)
     done.run.checkpoints.find("best").load_weights(newest)
     ema = done.run.load_model("best").model if preset.training.ema_decay else None
     return Learned(

@@ -67,7 +67,7 @@ def main(
     configuration = load_preset(preset, overrides or ())
     batches = [int(part) for part in clips.split(",")]
     torch.manual_seed(0)
-    model = SampleRNN(configuration.model, configuration.audio.codec.levels).eval()
+    model = SampleRNN(configuration.model, configuration.audio.codec).eval()
     with tempfile.TemporaryDirectory() as folder:
         trained = TrainedModel(model, configuration, preset, step=0, valid_bits=None)
         write_unchecked(Path(folder), trained, PRECISIONS)

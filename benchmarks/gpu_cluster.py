@@ -244,7 +244,8 @@ class Runner:
         self.nll = np.full((clips, self.samples), np.nan, np.float32)
         self.mail_bytes = plan.mail_words * 8
         held = {
-            name: gpu.array(getattr(plan, name)) for name in ("fragments", "biases", "table", "weights", "programs")
+            name: gpu.array(getattr(plan, name))
+            for name in ("fragments", "biases", "table", "samples", "weights", "programs")
         }
         self.report, report = gpu.host_words(16)
         self.at = {

@@ -108,7 +108,7 @@ def width_for(parameters: int, preset: Preset) -> Preset:
 
     def count(width: int) -> int:
         with torch.device("meta"):
-            model = SampleRNN(preset.model.model_copy(update={"width": width}), preset.audio.codec.levels)
+            model = SampleRNN(preset.model.model_copy(update={"width": width}), preset.audio.codec)
         return count_parameters(model)
 
     widths = range(8, 2049, 8)

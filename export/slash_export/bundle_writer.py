@@ -147,7 +147,7 @@ def _write_variant(
     precision: Precision,
 ) -> Variant:
     suffix = ".onnx" if precision == "fp32" else f".{precision}.onnx"
-    graphs = [frame_tier_graph(tier, k, levels, precision) for k, tier in enumerate(frame_tiers, 1)]
+    graphs = [frame_tier_graph(tier, k, precision) for k, tier in enumerate(frame_tiers, 1)]
     steps = frame_tiers[0].hop
     draws = sample_tier_graph(sample_tier, steps, precision) if sample_tier else drawing_graph(steps, levels)
     return Variant(

@@ -35,13 +35,14 @@ class RecurrentLayer:
 
 @dataclass(frozen=True)
 class FoldedFrameTier:
-    """A frame tier that reads frame values and, below the top, conditioning appended to them."""
+    """A frame tier that reads the samples of a frame and, below the top, conditioning appended to them."""
 
     cell: Literal["lstm", "gru"]
     layers: list[RecurrentLayer]
     skip: tuple[Float32, Float32] | None  # of all layers' outputs, concatenated: weight [L * D, D], bias [D]
     upsample: tuple[Float32, Float32]  # weight [D, r * out_features], bias [r * out_features]
     initial: Float32  # [S, L, D]
+    samples: Float32  # [Q], what the tier reads for each code
     frame_size: int
     hop: int
     upsampling: int
@@ -75,7 +76,8 @@ def fold(model: SampleRNN) -> tuple[list[FoldedFrameTier], FoldedSampleTier | No
     plain = copy.deepcopy(model).cpu().double()
     sample_tier = plain.sample_tier
     second = sample_tier.second() if sample_tier else None
-    tiers = [_fold_frame_tier(tier, second if tier.is_lowest else None) for tier in plain.tiers()]
+    samples = _round(_array(plain.samples))
+    tiers = [_fold_frame_tier(tier, samples, second if tier.is_lowest else None) for tier in plain.tiers()]
     return tiers, _fold_sample_tier(sample_tier) if sample_tier else None
 
 
@@ -88,7 +90,7 @@ def _fold_sample_tier(tier: SampleTier) -> FoldedSampleTier:
     )
 
 
-def _fold_frame_tier(tier: FrameTier, second: nn.Linear | None) -> FoldedFrameTier:
+def _fold_frame_tier(tier: FrameTier, samples: Float32, second: nn.Linear | None) -> FoldedFrameTier:
     weight, bias = _array(tier.upsample.weight).T, _array(tier.upsample.bias)
     if second is not None:
         weight = weight.reshape(len(weight), tier.upsampling, -1) @ _array(second.weight).T  # [D, r, D]
@@ -101,6 +103,7 @@ def _fold_frame_tier(tier: FrameTier, second: nn.Linear | None) -> FoldedFrameTi
         skip=_fold_skips([cast("nn.Linear", skip) for skip in skips]) if skips is not None else None,
         upsample=(_round(weight), _round(bias)),
         initial=_round(_array(tier.initial)),
+        samples=samples,
         frame_size=tier.frame_size,
         hop=tier.hop,
         upsampling=tier.upsampling,

@@ -16,20 +16,19 @@ from slash_export.writer import BATCH, FLOAT, INT32, GraphWriter
 from slash_infer.bundle import STATE_NAMES, Precision
 
 
-def frame_tier_graph(tier: FoldedFrameTier, k: int, levels: int, precision: Precision = "fp32") -> onnx.ModelProto:
+def frame_tier_graph(tier: FoldedFrameTier, k: int, precision: Precision = "fp32") -> onnx.ModelProto:
     """Return one step of frame tier k: from a frame of codes, conditioning and state to conditioning and state.
 
     Args:
         tier: the folded tier.
         k: its number, from 1.
-        levels: Q.
         precision: precision of the weights and products.
     """
     writer = GraphWriter(f"frame_tier_{k}", precision)
     op = writer.op
     layers, width = len(tier.layers), tier.width
     frame = writer.input("frame", INT32, [BATCH, tier.frame_size])
-    inputs = op.Sub(op.Mul(op.Cast(frame, to=FLOAT), 4.0 / (levels - 1)), 2.0)  # codes as reals in [-2, 2]
+    inputs = op.Gather(writer.weight("samples", tier.samples), frame)  # [B, FS(k)]
     if not tier.is_top:
         inputs = op.Concat(inputs, writer.input("conditioning", FLOAT, [BATCH, width]), axis=1)
     names = STATE_NAMES[tier.cell]

@@ -106,7 +106,7 @@ def test_the_baseline_is_the_same_model(tiny: Preset) -> None:
     """With the weights of Slash's model, it gives the same logits and states."""
     torch.manual_seed(0)
     shape = tiny.model.model_copy(update={"cell": "lstm"})
-    ours, theirs = SampleRNN(shape, 256).double(), Baseline(shape, 256).double()
+    ours, theirs = SampleRNN(shape, Codec()).double(), Baseline(shape, 256).double()
     assert ours.sample_tier is not None
     mlp, other_mlp = ours.sample_tier, theirs.sample_tier
     with torch.no_grad():
@@ -174,7 +174,7 @@ def test_the_eager_loop_is_the_same_model(monkeypatch: pytest.MonkeyPatch, overr
     """Taking the most likely code instead of drawing one, it finds the codes that are most likely for the model."""
     preset = load_preset("tiny", overrides)
     torch.manual_seed(0)
-    model = SampleRNN(preset.model, 256).eval()
+    model = SampleRNN(preset.model, Codec()).eval()
     monkeypatch.setattr(torch, "multinomial", lambda p, _: p.argmax(dim=-1, keepdim=True))
     generated = EagerGeneration(model, 2, 128).generate(128)
     codes = torch.cat([torch.full((2, preset.model.context), 128), generated], dim=1)

@@ -42,7 +42,7 @@ def odd_model(overrides: Sequence[str], like: str = "tiny") -> TrainedModel:
     """Return an untrained model like a preset, with some values changed; always the same one."""
     preset = load_preset(like, overrides)
     torch.manual_seed(0)
-    model = SampleRNN(preset.model, preset.audio.codec.levels).eval()
+    model = SampleRNN(preset.model, preset.audio.codec).eval()
     return TrainedModel(model, preset, "odd", 0, None)
 
 

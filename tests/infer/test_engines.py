@@ -11,6 +11,7 @@ import torch
 
 from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import Bundle
+from slash_infer.codec import Codec
 from slash_infer.errors import UserError
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.graph_model import GraphModel
@@ -113,7 +114,7 @@ def _wide(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A model wide enough for threads inside its operators, with random weights."""
     preset, folder = load_preset("tiny", ["model.width=512"]), tmp_path_factory.mktemp("wide")
     torch.manual_seed(0)
-    write_unchecked(folder, TrainedModel(SampleRNN(preset.model, 256).eval(), preset, "wide", 0, None), ["int8"])
+    write_unchecked(folder, TrainedModel(SampleRNN(preset.model, Codec()).eval(), preset, "wide", 0, None), ["int8"])
     return Bundle(folder)
 
 

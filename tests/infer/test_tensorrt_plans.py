@@ -47,7 +47,7 @@ def test_every_preset_builds(name: str, tmp_path: Path) -> None:
     """TensorRT parses and supports its graphs; plans do not copy weights, and CUDA graphs can capture them."""
     preset = load_preset(name)
     torch.manual_seed(0)
-    model = SampleRNN(preset.model, preset.audio.codec.levels)
+    model = SampleRNN(preset.model, preset.audio.codec)
     write_unchecked(tmp_path, TrainedModel(model, preset, name, 0, None), ["fp16"])
     plans = list(build_plans(Bundle(tmp_path), make_builder(TARGET), BATCHES[:1]))
     assert len(plans) == 2 * (len(preset.model.hops) + 1)

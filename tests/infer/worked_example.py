@@ -12,6 +12,7 @@ import torch
 from plain_sampler import PlainSampler
 
 from slash_export.bundle_writer import write_unchecked
+from slash_infer.codec import Codec
 from slash_train.config import AudioConfig, ModelConfig, Preset
 from slash_train.model import SampleRNN
 from slash_train.trained_model import TrainedModel
@@ -27,7 +28,7 @@ LEVELS = 8
 def write_bundle() -> None:
     """Write the bundle again: random weights, in eighths."""
     torch.manual_seed(0)
-    model = SampleRNN(MODEL, LEVELS)
+    model = SampleRNN(MODEL, Codec(levels=LEVELS))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(((parameter + 0.1 * torch.randn_like(parameter)) * 8).round() / 8)

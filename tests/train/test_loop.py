@@ -15,6 +15,7 @@ from conftest import ON_CPU
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
+from slash_infer.codec import Codec
 from slash_infer.errors import UserError
 from slash_train import evaluate, loop
 from slash_train.config import Preset, change_preset, load_preset
@@ -158,7 +159,7 @@ def test_a_corpus_that_does_not_fit_is_refused_before_anything_is_made(corpus: C
 def test_bits_per_sample_is_the_mean_over_every_sample(corpus: Corpus, tiny: Preset) -> None:
     """A model whose logits are constant costs exactly the cross-entropy of that constant distribution."""
     torch.manual_seed(0)
-    model = SampleRNN(tiny.model, 256)
+    model = SampleRNN(tiny.model, Codec())
     assert model.sample_tier is not None
     torch.nn.init.zeros_(model.sample_tier.output.weight)
     model.sample_tier.output.bias.data = torch.randn(256)
@@ -175,7 +176,7 @@ def test_metrics_lines_are_strict() -> None:
 
 
 def test_scoring_part_of_a_split_leaves_out_no_more_than_it_must(corpus: Corpus, tiny: Preset) -> None:
-    model = SampleRNN(tiny.model, 256)
+    model = SampleRNN(tiny.model, Codec())
     clips = len(cut_clips(corpus, "train", CLIP_SECONDS))
     seconds = corpus.length("train") / corpus.sample_rate
     counted: list[int] = []

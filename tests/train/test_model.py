@@ -2,12 +2,14 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from plain_layers import use_plain_layers
 
+from slash_infer.codec import Codec
 from slash_train.config import ModelConfig, load_preset
-from slash_train.model import SampleRNN, frame_values
+from slash_train.model import SampleRNN
 
 CONFIGS = {
     "two tiers": ModelConfig(hops=(8,), rnn_layers=2, width=12, embedding=5),
@@ -34,7 +36,7 @@ LEVELS = 32
 @pytest.fixture(params=CONFIGS, name="model")
 def _model(request: pytest.FixtureRequest) -> SampleRNN:
     torch.manual_seed(0)
-    model = SampleRNN(CONFIGS[request.param], LEVELS).double()
+    model = SampleRNN(CONFIGS[request.param], Codec(levels=LEVELS)).double()
     for parameter in model.parameters():  # no zeros: an unused bias or initial state must show
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model
@@ -128,7 +130,7 @@ def test_gather_and_sum_equals_the_plain_layers(model: SampleRNN, folded: bool) 
 
 def test_l2_is_folded_where_it_is_cheaper() -> None:
     """Preset `slash`: L2 is applied 16 * (256 + 1024) times when folded, otherwise once per sample."""
-    model = SampleRNN(load_preset("slash", ["model.rnn_layers=1"]).model, 256)
+    model = SampleRNN(load_preset("slash", ["model.rnn_layers=1"]).model, Codec())
     assert model.sample_tier is not None
     assert model.sample_tier.folding_pays(64 * 1024) and not model.sample_tier.folding_pays(8 * 1024)
 
@@ -136,7 +138,7 @@ def test_l2_is_folded_where_it_is_cheaper() -> None:
 def test_bf16_is_near_fp32() -> None:
     """Products in bfloat16 have three digits; state and gradients stay float32."""
     torch.manual_seed(0)
-    model = SampleRNN(ModelConfig(hops=(4, 16), rnn_layers=1, width=64, embedding=16), 256)
+    model = SampleRNN(ModelConfig(hops=(4, 16), rnn_layers=1, width=64, embedding=16), Codec())
     codes = torch.randint(0, 256, (4, 16 + 64))
     exact, _ = model(codes, model.initial_state(4))
     with torch.autocast("cpu", torch.bfloat16):
@@ -151,7 +153,7 @@ def test_initialisation_keeps_the_scale() -> None:
     """He and LeCun: in every shape activations neither explode nor vanish, and predictions are nearly uniform."""
     for preset in ("live", "tiny", "demo"):
         torch.manual_seed(0)
-        model = SampleRNN(load_preset(preset).model, 256)
+        model = SampleRNN(load_preset(preset).model, Codec())
         logits, _ = model(torch.randint(0, 256, (4, model.config.context + 256)), model.initial_state(4))
         assert 0.1 < logits.std() < 4
 
@@ -164,10 +166,32 @@ def test_every_parameter_learns(model: SampleRNN) -> None:
 
 
 @pytest.mark.parametrize("levels", [2, 256, 65536])
-def test_frame_values_of_every_code(levels: int) -> None:
+def test_frame_tiers_see_linear_codes_evenly_spaced_as_in_the_papers_code(levels: int) -> None:
     codes = torch.arange(levels)
     expected = 4 * codes.double() / (levels - 1) - 2
-    assert torch.allclose(frame_values(codes, levels).double(), expected, atol=1e-6)
+    assert torch.allclose(_small(Codec(kind="linear", levels=levels)).samples.double(), expected, atol=1e-6)
+
+
+def test_frame_tiers_see_the_samples_that_mu_law_codes_stand_for() -> None:
+    codec = Codec()
+    samples = _small(codec).samples
+    assert samples.numpy() == pytest.approx(2 * codec.decode(np.arange(256)))
+    assert samples[codec.silence].abs() < 1e-3 and samples[200] < 0.6 < samples.max()
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 64])
+def test_at_first_the_embeddings_of_nearby_codes_are_alike(width: int) -> None:
+    config = ModelConfig(hops=(2,), rnn_layers=1, width=4, embedding=width)
+    sample_tier = SampleRNN(config, Codec()).sample_tier
+    assert sample_tier is not None
+    embedding = sample_tier.embedding.weight.detach()
+    assert embedding.shape == (256, width)
+    assert (embedding[1:] - embedding[:-1]).square().mean() < 0.1 * embedding.square().mean()
+    assert embedding.abs().max() <= 4
+
+
+def _small(codec: Codec) -> SampleRNN:
+    return SampleRNN(ModelConfig(hops=(2,), rnn_layers=1, width=4, embedding=2), codec)
 
 
 def test_the_slash_preset_has_its_exact_numbers() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from slash_infer.codec import Codec
 from slash_train.config import ModelConfig
 from slash_train.model import SampleRNN
 from slash_train.muon import Matrices, Muon, orthogonal
@@ -75,7 +76,7 @@ def test_a_skipped_step_changes_neither_weights_nor_momentum_whatever_the_gradie
 def test_it_is_for_the_matrices_between_layers(cell: str) -> None:
     gates = {"lstm": 4, "gru": 3}[cell]
     config = ModelConfig(hops=(2, 8), rnn_layers=2, cell=cell, skip_connections=True, width=8, embedding=4)
-    model = SampleRNN(config, 16)
+    model = SampleRNN(config, Codec(levels=16))
     counts = {one.name: one.count for one in hidden_matrices(model)}
     recurrent = {name: count for name, count in counts.items() if "recurrence.rnns" in name}
     assert len(recurrent) == 2 * 2 * 2 and set(recurrent.values()) == {gates}
@@ -89,5 +90,5 @@ def test_it_is_for_the_matrices_between_layers(cell: str) -> None:
 
 
 def test_an_upsampling_that_gives_the_logits_is_an_output_layer() -> None:
-    model = SampleRNN(ModelConfig(hops=(4,), rnn_layers=1, width=8, mlp_layers=0), 16)
+    model = SampleRNN(ModelConfig(hops=(4,), rnn_layers=1, width=8, mlp_layers=0), Codec(levels=16))
     assert "frame_tiers.0.upsample.weight" not in {one.name for one in hidden_matrices(model)}

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from slash_infer.codec import Codec
 from slash_train.checkpoint_store import spaced
 from slash_train.config import ModelConfig, TrainingConfig, load_preset, preset_names
 from slash_train.ema import EMA
@@ -26,7 +27,7 @@ def test_the_cool_down_falls_to_nothing_at_the_end_of_the_training() -> None:
 
 
 def test_the_ema_is_exponential_and_forgets_the_start() -> None:
-    model = SampleRNN(ModelConfig(hops=(2,), rnn_layers=1, width=4, embedding=2), 4)
+    model = SampleRNN(ModelConfig(hops=(2,), rnn_layers=1, width=4, embedding=2), Codec(levels=4))
     ema = EMA(model, 0.9)
     parameter, averaged = next(model.parameters()), next(ema.model.parameters())
     expected = parameter.detach().clone()
@@ -54,7 +55,7 @@ def test_the_history_stays_spread_as_it_grows() -> None:
 def test_every_preset_makes_a_model_of_its_size(name: str) -> None:
     preset = load_preset(name)
     with torch.device("meta"):
-        model = SampleRNN(preset.model, preset.audio.codec.levels)
+        model = SampleRNN(preset.model, preset.audio.codec)
         length = 2 * preset.model.top_hop
         codes = torch.zeros((1, preset.model.context + length), dtype=torch.long)
         logits, _ = model(codes, model.initial_state(1))

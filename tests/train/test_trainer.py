@@ -74,5 +74,6 @@ class _PlainSgd:
         self._sgd = torch.optim.SGD(model.parameters(), lr=1.0)
 
     def step(self, rate: float, skip: torch.Tensor) -> None:
+        assert not skip
         self._sgd.param_groups[0]["lr"] = rate * load_preset("tiny").training.learning_rate
         self._sgd.step()

@@ -42,7 +42,7 @@ struct Tier {
     int hop, frame, layers;  // a step sees `frame` codes, and moves on by `hop`
     int is_gru, has_above;
     int frame_columns;       // frame, padded
-    int x, x_stride;         // in shared memory: frame values and conditioning, [CLIPS][frame_columns + WIDTH]; halves
+    int x, x_stride;         // in shared memory: samples and conditioning, [CLIPS][frame_columns + WIDTH]; halves
     int h, h_stride;         // outputs of the layers, then of the skip connections, [CLIPS][layers + 1][WIDTH]; halves
     int h_mail;              // [layers + 1][2][CLIPS][WIDTH / 2] words
     int above_mail;          // conditioning by the tier above: [2][CLIPS][above_rows][WIDTH] words
@@ -54,6 +54,7 @@ struct Call {
     const uint4 *fragments;  // of the sample tier: [CLUSTER][tiles][THREADS]
     const float *biases;     // of the sample tier: [HIDDEN][WIDTH], [LOGITS]
     const u32 *table;        // [HISTORY][LEVELS][WIDTH / 2], two halves each
+    const float *samples;    // [LEVELS], what frame tiers read for each code
     const u8 *weights;       // of the frame tiers: weights and biases of every block's program
     const int *programs;     // [frame blocks][OPS][OP]
     u64 *mail;
@@ -220,7 +221,7 @@ DEVICE void fetch(const Call &call, int thread, const Tier &tier, int mask, int 
         for (int i = thread; i < CLIPS * tier.frame; i += THREADS) {
             const int clip = i / tier.frame, j = i % tier.frame;
             const u32 code = await(call, call.tape + clip * samples + first + j, 1, AT_FRAME_CODES);
-            halves[tier.x + clip * tier.x_stride + j] = half_of(4.0f / (LEVELS - 1) * (float)code - 2.0f);
+            halves[tier.x + clip * tier.x_stride + j] = half_of(call.samples[code]);
         }
     }
     if (mask & 2) {

@@ -114,6 +114,7 @@ class Call(ctypes.Structure):
                 "fragments",
                 "biases",
                 "table",
+                "samples",
                 "weights",
                 "programs",
                 "mail",
@@ -194,6 +195,7 @@ class Plan:
     fragments: npt.NDArray[np.uint8]
     biases: Float32
     table: Half
+    samples: Float32
     mail_words: int
     state_floats: int
     copies: int
@@ -386,6 +388,7 @@ class _Planner:
             streamed_bytes=[block.streamed_bytes for block in blocks],
             cells=[tier.cell for tier in self.tiers],
             real_width=self.real_width,
+            samples=self.tiers[0].samples,
             **self._pack_sample_tier(),
         )
 

@@ -18,7 +18,7 @@ LARGEST_CLUSTER = 16
 UNITS = 32  # of a layer in each block of the sample tier: fewer take longer to exchange than to compute
 TILE = 16  # rows that a block multiplies at least
 GATES = 4
-ON_DEVICE = ("fragments", "biases", "table", "weights", "programs")  # what a plan has for the device
+ON_DEVICE = ("fragments", "biases", "table", "samples", "weights", "programs")  # what a plan has for the device
 
 
 class Cluster(Runtime):

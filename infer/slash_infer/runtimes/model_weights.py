@@ -43,6 +43,8 @@ class FrameTierWeights:
     """Weight [L * D, D] and bias [D], of the outputs of all layers."""
     upsample: tuple[Array, Array]
     """Weight [D, r * out_features] and bias."""
+    samples: Array
+    """float32 [Q], what the tier reads for each code."""
     width: int
     """D."""
     frame_size: int
@@ -133,6 +135,7 @@ def _frame_tier(manifest: Manifest, index: int, weights: _Weights) -> FrameTierW
         layers=[_layer(weights, f"layer_{i}", tier.cell, size, width) for i, size in enumerate(sizes)],
         skip=weights.linear("skip", tier.layers * width, width) if has_skip else None,
         upsample=weights.linear("upsample", width, tier.upsampling * out_features),
+        samples=weights.take("samples", [manifest.codec.levels]),
         width=width,
         frame_size=tier.frame_size,
         hop=tier.hop,
