@@ -24,7 +24,8 @@ State = list[Tensor]
 """The RNN state [S, L, B, D] of every frame tier, the lowest tier first."""
 
 FORGET_BIAS = 3.0  # from the paper's code: at first, an LSTM remembers
-FRAME_SCALE = 2.0  # likewise: frame tiers see samples of [-1, 1] times this
+FRAME_SCALES = {"linear": 2.0, "mu-law": 4.0}
+"""What frame tiers see is samples of [-1, 1] times this. With linear codes it is what they see in the paper's code."""
 
 
 class Recurrence(nn.Module):
@@ -119,7 +120,7 @@ class FrameTier(nn.Module):
         """Run over a sequence of frames.
 
         Args:
-            frames: [B, F, FS(k)], samples times `FRAME_SCALE`, one frame per step.
+            frames: [B, F, FS(k)], the samples of one frame per step, scaled.
             conditioning: [B, F, D] from the tier above; None for the top tier.
             state: [S, L, B, D].
             fused_linear: a linear layer to apply to the outputs. Its weights are first multiplied into those of the
@@ -228,12 +229,12 @@ class SampleRNN(nn.Module):
     """
 
     samples: Tensor
-    """What frame tiers see in each code, [Q]: its sample times `FRAME_SCALE`."""
+    """What frame tiers see in each code, [Q]: its sample, scaled."""
 
     def __init__(self, config: ModelConfig, codec: Codec) -> None:
         super().__init__()
         self.config = config
-        samples = torch.tensor(codec.decode(np.arange(codec.levels))) * FRAME_SCALE
+        samples = torch.tensor(codec.decode(np.arange(codec.levels))) * FRAME_SCALES[codec.kind]
         self.register_buffer("samples", samples, persistent=False)
         tiers = range(1, len(config.hops) + 1)
         self.frame_tiers = nn.ModuleList(FrameTier(config, k, codec.levels) for k in tiers)
@@ -301,7 +302,8 @@ def _smooth_embedding(codec: Codec, width: int) -> Tensor:
     position = (torch.arange(codec.levels) + 0.5) / codec.levels
     periods, phases = 16 * torch.rand(width) ** 2, 2 * math.pi * torch.rand(width)
     embedding = math.sqrt(2) * torch.cos(2 * math.pi * position.unsqueeze(1) * periods + phases)
-    plain = torch.stack([4 * position - 2, 4 * torch.tensor(codec.decode(np.arange(codec.levels)))], dim=1)
+    samples = torch.tensor(codec.decode(np.arange(codec.levels)))
+    plain = torch.stack([4 * position - 2, 4 * samples], dim=1)
     embedding[:, :2] = plain[:, :width]
     return embedding
 
