@@ -94,6 +94,18 @@ def test_augmented_clips_are_played_whole_and_another_way_in_every_epoch(corpus:
     assert len(set(lengths)) > len(clips)
 
 
+def test_where_lanes_would_be_left_without_clips_are_shorter(corpus: Corpus, tiny: Preset) -> None:
+    lanes = len(cut_clips(corpus, "train", tiny.training.clip_seconds)) + 5
+    training = tiny.training.model_copy(update={"batch_size": lanes})
+    stream = TrainingStream(corpus, tiny.model_copy(update={"training": training}))
+    window = stream.next().window
+    assert window.starting.all() and len({window.codes[lane].tobytes() for lane in range(lanes)}) > lanes // 2
+    predicted = 0
+    while stream.position.epoch == 0:
+        predicted += stream.next().samples
+    assert predicted >= corpus.length("train") * 0.5
+
+
 @pytest.mark.parametrize("augmented", [False, True])
 def test_a_stream_continues_from_its_position(corpus: Corpus, tiny: Preset, augmented: bool) -> None:
     tiny = _augmented(tiny) if augmented else tiny

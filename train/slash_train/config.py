@@ -115,7 +115,8 @@ class TrainingConfig(_Strict):
     window: Annotated[int, Field(ge=1, le=2**22)] = 1024
     """Samples of each clip per step, the length of truncated BPTT. A multiple of the top tier's hop."""
     clip_seconds: Seconds = 8.0
-    """Recordings are cut into clips of at most this length; the RNN state is reset at the start of a clip."""
+    """Recordings are cut into clips of at most this length, shorter ones where lanes would be left without. The RNN
+    state is reset at the start of a clip."""
     augment_semitones: Annotated[float, Field(ge=0, le=12)] = 0.0
     """Each time a clip is played, it is resampled to another pitch, at most this far up or down."""
     optimiser: Literal["adam", "muon"] = "adam"

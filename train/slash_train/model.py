@@ -8,6 +8,7 @@ k reads the FS(k) samples before it and moves on by hop(k); the sample tier read
 """
 
 import math
+from collections.abc import Callable
 from functools import reduce
 from typing import cast
 
@@ -25,7 +26,7 @@ State = list[Tensor]
 
 FORGET_BIAS = 3.0  # from the paper's code: at first, an LSTM remembers
 FRAME_SCALES = {"linear": 2.0, "mu-law": 4.0}
-"""What frame tiers see is samples of [-1, 1] times this. With linear codes it is what they see in the paper's code."""
+"""What frame tiers see is samples of [-1, 1] times this; with linear codes, as in the paper's code."""
 
 
 class Recurrence(nn.Module):
@@ -158,7 +159,7 @@ class SampleTier(nn.Module):
         if config.weight_norm:
             parametrizations.weight_norm(self, "first", dim=2)
         self.hidden = nn.ModuleList(_linear(config, width, width) for _ in range(config.mlp_layers - 1))
-        self.output = _linear(config, width, levels, he=False)
+        self.output = _linear(config, width, levels, initialise=_initialise_output)
 
     def second(self) -> nn.Linear:
         """Return L2. No nonlinearity precedes it: it can be applied to the table and the conditioning separately."""
@@ -284,10 +285,27 @@ class SampleRNN(nn.Module):
         return sample_tier(codes[:, context - sample_tier.history : -1], outputs, folded=folded), after
 
 
-def _linear(config: ModelConfig, inputs: int, outputs: int, *, bias: bool = True, he: bool = True) -> nn.Linear:
-    """Return a linear layer with He initialisation, or LeCun's if not `he`, as in the paper's code."""
+def _initialise_hidden(weight: Tensor) -> None:
+    """He's, as in the paper's code."""
+    nn.init.kaiming_uniform_(weight, nonlinearity="relu")
+
+
+@torch.no_grad()
+def _initialise_output(weight: Tensor) -> None:
+    """LeCun's, as in the paper's code, but with logits of nearby codes alike. [Q, D]."""
+    weight.copy_(_random_waves(*weight.shape) / math.sqrt(weight.shape[1]))
+
+
+def _linear(
+    config: ModelConfig,
+    inputs: int,
+    outputs: int,
+    *,
+    bias: bool = True,
+    initialise: Callable[[Tensor], None] = _initialise_hidden,
+) -> nn.Linear:
     linear = nn.Linear(inputs, outputs, bias=bias)
-    nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu" if he else "linear")
+    initialise(linear.weight)
     if bias:
         nn.init.zeros_(linear.bias)
     return parametrizations.weight_norm(linear) if config.weight_norm else linear
@@ -296,16 +314,20 @@ def _linear(config: ModelConfig, inputs: int, outputs: int, *, bias: bool = True
 def _smooth_embedding(codec: Codec, width: int) -> Tensor:
     """Return an embedding [Q, width] to begin with, in which nearby codes are alike (the paper's is noise).
 
-    Its columns are the codes, the samples that they stand for, and random cosines of up to 16 periods, all of a size
-    of about 1.
+    Its columns are the codes, the samples that they stand for, and random waves, all of a size of about 1.
     """
-    position = (torch.arange(codec.levels) + 0.5) / codec.levels
-    periods, phases = 16 * torch.rand(width) ** 2, 2 * math.pi * torch.rand(width)
-    embedding = math.sqrt(2) * torch.cos(2 * math.pi * position.unsqueeze(1) * periods + phases)
+    embedding = _random_waves(codec.levels, width)
+    codes = torch.linspace(-2, 2, codec.levels)
     samples = torch.tensor(codec.decode(np.arange(codec.levels)))
-    plain = torch.stack([4 * position - 2, 4 * samples], dim=1)
-    embedding[:, :2] = plain[:, :width]
+    embedding[:, :2] = torch.stack([codes, 4 * samples], dim=1)[:, :width]
     return embedding
+
+
+def _random_waves(codes: int, columns: int) -> Tensor:
+    """Return [codes, columns]: in each column a cosine of up to 16 periods, with a mean square of about 1."""
+    position = torch.linspace(0, 1, codes).unsqueeze(1)
+    periods, phases = 16 * torch.rand(columns) ** 2, 2 * math.pi * torch.rand(columns)
+    return math.sqrt(2) * torch.cos(2 * math.pi * position * periods + phases)
 
 
 def _initialise_rnn(name: str, parameter: nn.Parameter, gates: int) -> None:

@@ -19,7 +19,7 @@ from slash_infer.codec import Codec
 from slash_infer.errors import UserError
 from slash_train.augmentation import Augmentation, draw_augmentation
 from slash_train.choices import Split
-from slash_train.config import Preset
+from slash_train.config import Preset, TrainingConfig
 from slash_train.corpus import Corpus
 from slash_train.stored import Natural
 
@@ -154,7 +154,7 @@ class TrainingStream:
         lanes: the lanes, out of `batch_size`, whose windows to read. The position always covers all lanes.
 
     Raises:
-        UserError: the training split has fewer clips than there are lanes, or is shorter than one window.
+        UserError: the training split is shorter than a window for each lane.
         PositionError: the position is not in this corpus.
     """
 
@@ -163,8 +163,7 @@ class TrainingStream:
     ) -> None:
         self._recipe = preset.training
         self._pcm = corpus.pcm
-        self._clips = cut_clips(corpus, "train", self._recipe.clip_seconds)
-        _check_size(corpus, preset, len(self._clips))
+        self._clips = _training_clips(corpus, self._recipe)
         self._reader = WindowReader(preset.audio.codec, preset.model.context, self._recipe.window)
         self._own = range(self._recipe.batch_size)[lanes]
         self._position = position.model_copy(deep=True) if position else Position()
@@ -233,22 +232,23 @@ def _order(seed: int, epoch: int, clips: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(clips)
 
 
-def _check_size(corpus: Corpus, preset: Preset, clips: int) -> None:
-    """Raise a `UserError` if the corpus cannot fill the lanes; it says what to lower."""
-    recipe, length = preset.training, corpus.length("train")
-    if length < recipe.window:
+def _training_clips(corpus: Corpus, recipe: TrainingConfig) -> list[Clip]:
+    """Cut the training split into clips as long as the recipe says, or into one for each lane if those are shorter.
+
+    Raises:
+        UserError: lanes would get less than a window.
+    """
+    seconds, samples = recipe.clip_seconds, corpus.length("train")
+    if samples < recipe.window * recipe.batch_size:
         raise UserError(
             corpus.path,
-            f"its training split has {length} samples, less than one window of {recipe.window}",
-            "add recordings or lower training.window",
+            f"its training split has {samples} samples, less than a window of {recipe.window} for each of "
+            f"{recipe.batch_size} lanes",
+            "add recordings, or `overrides` training.batch_size or training.window to lower them",
         )
-    if clips < recipe.batch_size:
-        raise UserError(
-            corpus.path,
-            f"its training split makes {clips} clips of at most {recipe.clip_seconds:g} s, too few for "
-            f"training.batch_size={recipe.batch_size}",
-            f"`overrides` training.batch_size={clips}, lower training.clip_seconds, or add recordings",
-        )
+    while len(clips := cut_clips(corpus, "train", seconds)) < recipe.batch_size:
+        seconds = min(0.9 * seconds, samples / recipe.batch_size / corpus.sample_rate)
+    return clips
 
 
 def read_once(
