@@ -23,10 +23,12 @@ ODD = {
     ],
 }  # fmt: skip
 SEEN = {
-    "a history of one code": ["model.history=1"],
+    "a history of one code": ["model.history=1", "model.width=64"],
     "a history shorter than a hop": ["model.history=3"],
     "a history longer than a hop": ["model.history=7"],
-    "a history longer than the lowest frame": ["model.frame_sizes=[6,20]", "model.history=9"],
+    "a history longer than the lowest frame": [
+        "model.frame_sizes=[6,20]", "model.history=9", "model.width=64",
+    ],
     "a history longer than every frame": ["model.history=70"],
     "the lowest frame is the largest": ["model.frame_sizes=[24,16]"],
     "frames larger than hops in the middle of three": ["model.hops=[2,4,8]", "model.frame_sizes=[3,40,8]"],
