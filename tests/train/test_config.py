@@ -105,3 +105,9 @@ def test_unknown_preset_names_the_nearest() -> None:
 def test_unknown_key_in_a_file_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"model\.widht: no such key; did you mean 'model\.width'"):
         parse_preset({"model": {"widht": 3}}, source="x.toml")
+
+
+def test_muon_and_weight_norm_exclude_each_other() -> None:
+    with pytest.raises(UserError, match=r"training.optimiser must be adam with model.weight_norm"):
+        load_preset("live", ["model.weight_norm=true"])
+    assert load_preset("live", ["model.weight_norm=true", "training.optimiser=adam"]).model.weight_norm

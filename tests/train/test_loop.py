@@ -178,9 +178,9 @@ def test_scoring_part_of_a_split_leaves_out_no_more_than_it_must(corpus: Corpus,
     seconds = corpus.length("train") / corpus.sample_rate
     counted: list[int] = []
 
-    def counting(kept: list[Clip], *rest: Any) -> Iterator[tuple[list[int], Window]]:
+    def counting(of: Corpus, kept: list[Clip], *rest: Any) -> Iterator[tuple[list[int], Window]]:
         counted.append(len(kept))
-        return read_once(kept, *rest)
+        return read_once(of, kept, *rest)
 
     for at_most in (seconds, seconds * 0.99, seconds / 2, 0.001):
         with pytest.MonkeyPatch.context() as patch:

@@ -1,5 +1,7 @@
 """Muon against PyTorch's, and which weights it is for."""
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -26,14 +28,14 @@ def test_one_matrix_is_updated_as_by_pytorchs_muon(shape: tuple[int, int]) -> No
     for gradient in _gradients(shape):
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
         muon.step(0.02, GO_ON)
-        reference.step()
+        reference.step()  # type: ignore[no-untyped-call]
     moved = (theirs - 1).norm()
     assert (ours - theirs).norm() < 0.02 * moved
 
 
 def test_stacked_matrices_are_updated_as_if_each_were_a_parameter() -> None:
     stacked = nn.Parameter(torch.zeros(4 * 8, 12))
-    alone = [nn.Parameter(torch.zeros(8, 12)) for _ in range(4)]
+    alone: list[Tensor] = [nn.Parameter(torch.zeros(8, 12)) for _ in range(4)]
     other = nn.Parameter(torch.zeros(8, 12))
     together = Muon([Matrices("gates", stacked, 4), Matrices("other", other, 1)], torch.float32)
     apart = [Muon([Matrices("gate", gate, 1)], torch.float32) for gate in alone]
@@ -73,7 +75,7 @@ def test_a_skipped_step_changes_neither_weights_nor_momentum_whatever_the_gradie
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_it_is_for_the_matrices_between_layers(cell: str) -> None:
+def test_it_is_for_the_matrices_between_layers(cell: Literal["lstm", "gru"]) -> None:
     gates = {"lstm": 4, "gru": 3}[cell]
     config = ModelConfig(hops=(2, 8), rnn_layers=2, cell=cell, skip_connections=True, width=8, embedding=4)
     model = SampleRNN(config, Codec(levels=16))

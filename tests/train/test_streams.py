@@ -80,7 +80,8 @@ def _augmented(tiny: Preset) -> Preset:
 
 
 def test_augmented_clips_are_played_whole_and_another_way_in_every_epoch(corpus: Corpus, tiny: Preset) -> None:
-    stream, lengths = TrainingStream(corpus, _augmented(tiny)), []
+    stream = TrainingStream(corpus, _augmented(tiny))
+    lengths: list[int] = []
     clips = cut_clips(corpus, "train", tiny.training.clip_seconds)
     length = np.zeros(tiny.training.batch_size, int)
     while len(lengths) < 2 * len(clips):

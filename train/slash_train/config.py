@@ -161,9 +161,13 @@ class Preset(_Strict):
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
-    def _window_holds_whole_frames(self) -> Self:
+    def _recipe_fits_the_model(self) -> Self:
         if self.training.window % self.model.top_hop:
             raise ValueError(f"training.window must be a multiple of the top tier's hop, {self.model.top_hop}")
+        if self.model.weight_norm and self.training.optimiser == "muon":
+            raise ValueError(
+                "training.optimiser must be adam with model.weight_norm, as Muon normalises updates itself"
+            )
         return self
 
 

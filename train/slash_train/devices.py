@@ -38,7 +38,7 @@ def choose_device(name: str) -> torch.device:
 def has_fast_bf16(device: torch.device) -> bool:
     """Return whether a device has instructions for products in bfloat16."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16"))
 

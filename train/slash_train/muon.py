@@ -30,7 +30,7 @@ class Matrices:
 
     def split(self, tensor: Tensor) -> Tensor:
         """Return a tensor of the parameter's shape as a view [n, rows, columns]."""
-        return tensor.unflatten(0, (self.count, -1))
+        return tensor.view(self.count, -1, tensor.shape[1])
 
 
 class Muon:
@@ -60,7 +60,7 @@ class Muon:
             updates = torch.cat([one.split(self._update(one, skip)) for one in group])
             rows, columns = updates.shape[1:]
             directions = orthogonal(updates.to(self._dtype)) * (rate * math.sqrt(max(1, rows / columns)))
-            for one, direction in zip(group, directions.split([one.count for one in group]), strict=True):
+            for one, direction in zip(group, torch.split(directions, [one.count for one in group]), strict=True):
                 step = torch.where(skip > 0, torch.zeros_like(direction), direction)
                 one.split(one.parameter).sub_(step)
 

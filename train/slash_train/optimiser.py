@@ -1,9 +1,10 @@
 """The optimiser of a run: Adam, or Muon for the matrices between layers and Adam for everything else."""
 
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from slash_train.config import TrainingConfig
 from slash_train.devices import has_fast_bf16
@@ -83,10 +84,12 @@ def hidden_matrices(model: SampleRNN) -> Iterator[Matrices]:
         for name, weights in tier.recurrence.rnns.named_parameters():
             if "weight" in name:
                 yield stacked(weights, gates)
-        for linear in (*([] if tier.input is None else [tier.input]), *(tier.recurrence.skips or ())):
-            yield stacked(linear.weight, 1)
+        if tier.input is not None:
+            yield stacked(tier.input.weight, 1)
+        for skip in tier.recurrence.skips or ():
+            yield stacked(cast("nn.Linear", skip).weight, 1)
         if model.sample_tier is not None or not tier.is_lowest:  # otherwise it is the output layer
             yield stacked(tier.upsample.weight, tier.upsampling)
     if model.sample_tier is not None:
-        for linear in model.sample_tier.hidden:
-            yield stacked(linear.weight, 1)
+        for layer in model.sample_tier.hidden:
+            yield stacked(cast("nn.Linear", layer).weight, 1)
