@@ -19,6 +19,10 @@ from slash_train.config import load_preset
 from slash_train.corpus import Corpus
 
 RECIPE = (
+    "model.frame_sizes=[]",
+    "model.history=0",
+    "training.optimiser=adam",
+    "training.augment_semitones=0.0",
     "training.batch_size=8",
     "training.window=512",
     "training.learning_rate=2e-3",
@@ -27,7 +31,7 @@ RECIPE = (
     "model.embedding=32",
 )
 ARCHITECTURES = {
-    "window-rnn: overlapping windows of 16, one sample a step": ("window-rnn", ()),
+    "window-rnn: overlapping windows of 16, one sample a step": ("window-rnn", ("model.frame_sizes=[16]",)),
     "frame-rnn: 16 samples a step, no local context": ("frame-rnn", ()),
     "two tiers: 16": ("live", ("model.hops=[16]",)),
     "three tiers: 2, 8 (the paper's clock rates)": ("live", ("model.hops=[2,8]",)),

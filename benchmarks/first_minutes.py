@@ -22,8 +22,8 @@ from slash_train.corpus import Corpus
 from slash_train.model import SampleRNN
 
 BASELINE = (
-    *("model.hops=[4,16]", "model.cell=gru", "model.rnn_layers=1", "model.embedding=256"),
-    "training.learning_rate=1e-3",
+    *("model.hops=[4,16]", "model.frame_sizes=[]", "model.history=0", "model.cell=gru", "model.embedding=256"),
+    *("training.learning_rate=1e-3", "training.batch_size=8", "training.augment_semitones=0.0"),
 )
 
 
@@ -33,26 +33,23 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the result.")] = None,
     preset: Annotated[str, typer.Option(help="Slash's model and recipe.")] = "live",
     minutes: Annotated[float, typer.Option(help="Wall-clock time for each.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Of Slash's weights and of the order of clips.")] = 0,
+    with_baseline: Annotated[bool, typer.Option("--baseline/--no-baseline", help="Train the baseline, too.")] = True,
 ) -> None:
     """Train and score the contenders one after another."""
     opened = Corpus(corpus)
-    learned = [
-        _slash(preset, opened, out, minutes),
-        learn(
-            "baseline, three tiers (4, 16)",
-            load_preset(preset, BASELINE),
-            opened,
-            seconds=minutes * 60,
-            baseline=True,
-        ),
-    ]
+    learned = [_slash(preset, opened, out, minutes, seed)]
+    if with_baseline:
+        configuration = load_preset(preset, BASELINE)
+        name = "baseline, three tiers (4, 16)"
+        learned.append(learn(name, configuration, opened, seconds=minutes * 60, baseline=True))
     print(table(learned))
     if json_file is not None:
-        write_json(json_file, report(learned, corpus, preset=preset, minutes_each=minutes))
+        write_json(json_file, report(learned, corpus, preset=preset, minutes_each=minutes, seed=seed))
 
 
-def _slash(name: str, corpus: Corpus, out: Path, minutes: float) -> Learned:
-    preset = load_preset(name)
+def _slash(name: str, corpus: Corpus, out: Path, minutes: float, seed: int) -> Learned:
+    preset = load_preset(name, [f"training.seed={seed}"])
     context = loop.TrainContext(CPU, previews=make_previews)
     done = loop.train(corpus, out, name, preset, limits=loop.Limits(minutes=minutes), context=context)
     newest = SampleRNN(preset.model, preset.audio.codec)

@@ -64,10 +64,12 @@ def learn(
         trainer = Trainer(preset, CPU, Workers())
     started = clock()
     with Loader(TrainingStream(corpus, preset), CPU) as loader:
-        while trainer.step < steps and clock() - started < seconds:
-            trainer.advance(loader.next())
+        while (done := max(trainer.step / steps, (clock() - started) / seconds)) < 1:
             if isinstance(trainer, Trainer):
+                trainer.advance(loader.next(), done)
                 trainer.require_finite()
+            else:
+                trainer.advance(loader.next())
     took = clock() - started
     ema = trainer.ema.model if isinstance(trainer, Trainer) and trainer.ema is not None else None
     return Learned(

@@ -1,8 +1,10 @@
-"""Learning-rate schedules and EMA decays at equal compute: the same model, the same number of steps.
+"""What each part of a recipe is worth: a preset, and the preset without one part, at equal CPU time.
 
+slash prepare solos --out corpus --valid 0.2 --test 0.2
 python benchmarks/recipes.py corpus --json benchmarks/results/recipes.json
 """
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -13,35 +15,37 @@ from slash_infer.files import write_json
 from slash_train.config import load_preset
 from slash_train.corpus import Corpus
 
-CONSTANT = ("training.schedule=constant",)
-COSINE = ("training.schedule=cosine", "training.warmup_steps=100")
-RECIPES = {
-    "constant, EMA 0.99": (*CONSTANT, "training.ema_decay=0.99"),
-    "constant, EMA 0.999": (*CONSTANT, "training.ema_decay=0.999"),
-    "constant, EMA 0.9995": (*CONSTANT, "training.ema_decay=0.9995"),
-    "constant with warm-up, EMA 0.999": (*CONSTANT, "training.warmup_steps=100", "training.ema_decay=0.999"),
-    "constant 1e-3, EMA 0.999": (*CONSTANT, "training.learning_rate=1e-3", "training.ema_decay=0.999"),
-    "cosine with warm-up, EMA 0.99": (*COSINE, "training.ema_decay=0.99"),
+WITHOUT = {
+    "": (),
+    "frames and history as long as the hops": ("model.frame_sizes=[]", "model.history=0"),
+    "Adam for all weights": ("training.optimiser=adam",),
+    "products in fp32": ("training.precision=fp32",),
+    "constant learning rates": ("training.cooldown=0.0",),
+    "clips at their own pitch": ("training.augment_semitones=0.0",),
+    "8 lanes": ("training.batch_size=8",),
 }
 
 
 def main(
     corpus: Annotated[Path, typer.Argument(help="A corpus with validation and test splits.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the result.")] = None,
-    preset: Annotated[str, typer.Option(help="The model, and the rest of the recipe.")] = "demo",
-    steps: Annotated[int, typer.Option(help="Steps of every recipe.")] = 3000,
-    jobs: Annotated[int, typer.Option(help="Recipes to train in parallel, one thread each.")] = 2,
+    preset: Annotated[str, typer.Option(help="The preset.")] = "live",
+    seconds: Annotated[float, typer.Option(help="CPU time of each, in seconds of one thread.")] = 150.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, with different seeds.")] = 2,
+    jobs: Annotated[int, typer.Option(help="Trainings in parallel, one thread each.")] = 2,
 ) -> None:
-    """Train and score with every recipe."""
-    learned = side_by_side(_learn, [(name, corpus, preset, steps) for name in RECIPES], jobs)
+    """Train and score with every recipe and seed."""
+    tasks = [(name, corpus, preset, seconds, seed) for name in WITHOUT for seed in range(seeds)]
+    learned = side_by_side(_learn, tasks, jobs)
     print(table(learned))
     if json_file is not None:
-        write_json(json_file, report(learned, corpus, preset=preset, steps=steps, recipes=RECIPES))
+        write_json(json_file, report(learned, corpus, preset=preset, cpu_seconds=seconds, recipes=WITHOUT))
 
 
-def _learn(name: str, corpus: Path, preset: str, steps: int) -> Learned:
-    configuration = load_preset(preset, [f"training.steps={steps}", *RECIPES[name]])
-    return learn(name, configuration, Corpus(corpus), steps=steps)
+def _learn(name: str, corpus: Path, preset: str, seconds: float, seed: int) -> Learned:
+    configuration = load_preset(preset, [*WITHOUT[name], f"training.seed={seed}"])
+    called = f"{preset}{f', {name}' if name else ''}, seed {seed}"
+    return learn(called, configuration, Corpus(corpus), seconds=seconds, clock=time.process_time)
 
 
 if __name__ == "__main__":
