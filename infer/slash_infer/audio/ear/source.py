@@ -1,0 +1,67 @@
+"""What is listened to: mono audio at one rate, which can be read more than once, block by block."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+Float64 = npt.NDArray[np.float64]
+
+RATE = 16_000
+"""Hz. Everything is measured at this rate, whatever it was recorded or generated at."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording or a clip."""
+
+    name: str
+    """For messages, and to say where a copy comes from."""
+    blocks: Callable[[], Iterator[Float64]]
+    """Reads it from its beginning: mono blocks, [n], at RATE; 1 is full scale."""
+
+    def seconds(self, first: float, length: float) -> Float64:
+        """Return a stretch of at most `length` seconds that begins `first` seconds in, [n]: what is there of it."""
+        start, stop, there = round(first * RATE), round((first + length) * RATE), 0
+        parts = [np.zeros(0)]
+        for block in self.blocks():
+            parts.append(block[max(0, start - there) : max(0, stop - there)])
+            there += len(block)
+            if there >= stop:
+                break
+        return np.concatenate(parts)
+
+
+def source_of(name: str, samples: npt.NDArray[np.floating], sample_rate: int = RATE) -> Source:
+    """Return samples that are in memory, [T], as a source."""
+    return Source(name, lambda: resampled(iter([np.asarray(samples, np.float64)]), sample_rate))
+
+
+def resampled(blocks: Iterable[npt.NDArray[np.floating]], sample_rate: int) -> Iterator[Float64]:
+    """Bring mono blocks, [n], from `sample_rate` Hz to RATE (soxr, high quality)."""
+    if sample_rate == RATE:
+        yield from (np.asarray(block, np.float64) for block in blocks)
+        return
+    resampler = soxr.ResampleStream(sample_rate, RATE, 1, dtype="float64")
+    for block in blocks:
+        yield resampler.resample_chunk(np.asarray(block, np.float64))
+    yield resampler.resample_chunk(np.zeros(0), last=True)
+
+
+def rebatched(blocks: Iterable[Float64], length: int, overlap: int) -> Iterator[Float64]:
+    """Yield samples in batches of one length, each of which begins with the last `overlap` of the one before.
+
+    What is computed from a batch then does not depend on how the samples were read, to the last bit. The last batch
+    is shorter; if there is nothing, there is one batch, and it is empty.
+    """
+    rest, yielded = np.zeros(0), False
+    for block in chain(blocks, [None]):
+        rest = rest if block is None else np.concatenate([rest, block])
+        while len(rest) >= length:
+            yield rest[:length]
+            rest, yielded = rest[length - overlap :], True
+    if not yielded or len(rest) > overlap:
+        yield rest
