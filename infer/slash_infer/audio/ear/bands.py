@@ -31,23 +31,27 @@ def power(source: Source) -> float:
     return squares / max(samples, 1.0)
 
 
-def scaled_frames(source: Source, mean_square: float) -> Iterator[Float64]:
-    """Yield the frames of a source, scaled to RMS_LEVEL, some hundred at a time, [n, FRAME].
+def gain_of(mean_square: float) -> float:
+    """Return the factor that brings a source with this mean square to RMS_LEVEL; 1 for one that is silent."""
+    return float(RMS_LEVEL / np.sqrt(mean_square)) if mean_square > SILENT**2 else 1.0
+
+
+def frames_of(source: Source, hop: int = HOP) -> Iterator[Float64]:
+    """Yield the frames of a source, some hundred at a time, [n, FRAME].
 
     A source that is shorter than a frame is filled up with silence. What is left after the last whole frame is not
     looked at.
 
     Args:
         source: what to cut into frames.
-        mean_square: what `power` returned for it.
+        hop: samples from one to the next, at most FRAME.
     """
-    gain = RMS_LEVEL / np.sqrt(mean_square) if mean_square > SILENT**2 else 1.0
     first = True
-    for batch in rebatched(source.blocks(), (TOGETHER - 1) * HOP + FRAME, FRAME - HOP):
+    for batch in rebatched(source.blocks(), (TOGETHER - 1) * hop + FRAME, FRAME - hop):
         if len(batch) < FRAME and not first:
             return
         filled = np.pad(batch, (0, max(0, FRAME - len(batch))))
-        yield gain * np.lib.stride_tricks.sliding_window_view(filled, FRAME)[::HOP]
+        yield np.lib.stride_tricks.sliding_window_view(filled, FRAME)[::hop]
         first = False
 
 

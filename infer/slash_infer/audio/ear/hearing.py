@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slash_infer.audio.ear.bands import FRAME, HOP, band_levels, power, scaled_frames, spectra
+from slash_infer.audio.ear.bands import FRAME, HOP, band_levels, frames_of, gain_of, power, spectra
 from slash_infer.audio.ear.harmonicity import harmonicities
 from slash_infer.audio.ear.moments import Moments
 from slash_infer.audio.ear.onsets import Onsets
@@ -44,7 +44,9 @@ def hear(source: Source) -> Heard:
     moments = Moments.of(np.zeros((0, NUMBERS)))
     repeating: list[Float64] = []
     total, count = np.zeros(FRAME // 2 + 1), 0
-    for frames in scaled_frames(source, mean_square):
+    gain = gain_of(mean_square)
+    for unscaled in frames_of(source):
+        frames = gain * unscaled
         repeating.append(harmonicities(frames[count % 2 :: 2]).astype(np.float32))
         powers = spectra(frames)
         levels = band_levels(powers)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from typing_extensions import Self
+from typing import Self
 
 from slash_infer.audio.ear.source import Float64
 

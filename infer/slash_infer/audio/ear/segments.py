@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from slash_infer.audio.ear.bands import BANDS
-from slash_infer.audio.ear.source import Float64
+from slash_infer.audio.ear.bands import BANDS, FRAME, HOP
+from slash_infer.audio.ear.source import RATE, Float64
 
 SEGMENT = 31
-"""Frames: 1.02 seconds."""
+"""Frames."""
+SEGMENT_SECONDS = ((SEGMENT - 1) * HOP + FRAME) / RATE
+"""1.024: what is shorter has no segment."""
 STEP = 15
 """Frames from one segment to the next."""
 NUMBERS = 3 * BANDS

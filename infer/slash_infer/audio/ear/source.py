@@ -23,16 +23,23 @@ class Source:
     blocks: Callable[[], Iterator[Float64]]
     """Reads it from its beginning: mono blocks, [n], at RATE; 1 is full scale."""
 
-    def seconds(self, first: float, length: float) -> Float64:
-        """Return a stretch of at most `length` seconds that begins `first` seconds in, [n]: what is there of it."""
-        start, stop, there = round(first * RATE), round((first + length) * RATE), 0
-        parts = [np.zeros(0)]
-        for block in self.blocks():
-            parts.append(block[max(0, start - there) : max(0, stop - there)])
-            there += len(block)
-            if there >= stop:
-                break
-        return np.concatenate(parts)
+    def stretches(self, starts: Iterable[float], seconds: float) -> Iterator["Source"]:
+        """Yield stretches that begin at `starts`, in seconds and in order, in memory one at a time.
+
+        They do not overlap. Each is as long as `seconds`, or as what is there. The source is read once.
+        """
+        blocks, there, rest = self.blocks(), 0, np.zeros(0)
+        for start in starts:
+            first, stop = round(start * RATE), round((start + seconds) * RATE)
+            parts = [rest[max(0, first - there) :]]
+            there += len(rest)
+            while there < stop and (block := next(blocks, None)) is not None:
+                parts.append(block[max(0, first - there) :])
+                there += len(block)
+            samples = np.concatenate(parts)
+            rest = samples[stop - first :]
+            there -= len(rest)
+            yield source_of(self.name, samples[: stop - first])
 
 
 def source_of(name: str, samples: npt.NDArray[np.floating], sample_rate: int = RATE) -> Source:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from slash_infer.audio.ear.bands import FLOOR_DB, FRAMES_PER_SECOND
+from slash_infer.audio.ear.bands import BANDS, FLOOR_DB, FRAMES_PER_SECOND
 from slash_infer.audio.ear.source import Float64
 
 STRETCH = round(5 * FRAMES_PER_SECOND)
@@ -25,13 +25,13 @@ class Stillness:
     """
 
     def __init__(self) -> None:
-        self._rest: Float64 = np.zeros((0, 1))
+        self._rest: Float64 = np.zeros((0, BANDS))
         self._stuck: list[bool] = []
         self._changes: list[float] = []
 
     def add(self, levels: Float64) -> None:
         """Take the levels of the bands in the next frames, [n, BANDS]."""
-        pending = np.concatenate([self._rest, levels]) if len(self._rest) else levels
+        pending = np.concatenate([self._rest, levels])
         for first in range(0, len(pending) - STRETCH + 1, STRETCH):
             self._take(pending[first : first + STRETCH])
         self._rest = pending[len(pending) // STRETCH * STRETCH :]
