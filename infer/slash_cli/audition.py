@@ -70,7 +70,18 @@ def audition(
             force=force,
             advance=lambda: progress.update(task, advance=1),
         )
-    columns = ("valid bits", "score", "bits", "level dB", "flat", "moves dB", "faults")
+    columns = (
+        "valid bits",
+        "score",
+        "bits",
+        "level dB",
+        "flat",
+        "moves dB",
+        "harmonic",
+        "stuck",
+        "distance",
+        "faults",
+    )
     rows = table(f"{out}: {clips} clips of each, seed {seed}, on average", "step", *columns)
     for line in lines:
         rows.add_row(
@@ -81,6 +92,9 @@ def audition(
             f"{line.level_db:.1f}",
             f"{line.flatness:.3f}",
             f"{line.movement_db:.1f}",
+            f"{line.harmonicity:.3f}",
+            f"{line.stuck:.2f}",
+            "" if line.distance is None else f"{line.distance:.1f}",
             ", ".join(line.faults),
         )
     stdout().print(rows)

@@ -85,11 +85,11 @@ def test_a_path_in_a_name(folder: Path, name: str) -> None:
 
 
 def test_a_newer_schema(folder: Path) -> None:
-    _edit(folder, lambda content: content.update(schema_version=2, surprise=1))
-    _refused(folder, "schema version 2, newer than this Slash reads; upgrade")
+    _edit(folder, lambda content: content.update(schema_version=3, surprise=1))
+    _refused(folder, "schema version 3, newer than this Slash reads; upgrade")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 1}', "\x00", "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 2}', "\x00", "[" * 100_000])
 def test_a_manifest_that_is_none(folder: Path, text: str) -> None:
     (folder / MANIFEST).write_text(text)
     _refused(folder, MANIFEST)

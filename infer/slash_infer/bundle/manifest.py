@@ -13,7 +13,7 @@ from slash_infer.codec import Codec
 
 MANIFEST = "manifest.json"
 MADE_BY: Literal["slash export"] = "slash export"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -134,7 +134,7 @@ class Manifest(_Strict):
     """The contents of `manifest.json`, the only place that states sample rate and codec."""
 
     made_by: Literal["slash export"] = MADE_BY
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     sample_rate: Annotated[int, Field(ge=1000, le=192_000)]
     codec: Codec
     width: Count
@@ -147,6 +147,8 @@ class Manifest(_Strict):
     parity: Parity | None
     """None only during export, until it is measured."""
     provenance: Provenance
+    recordings: FileEntry | None = None
+    """The values of the recordings that the model has learned from, if they were at hand."""
 
     @model_validator(mode="after")
     def _clocks_fit_together(self) -> Self:
@@ -203,7 +205,8 @@ class Manifest(_Strict):
     def files(self) -> list[FileEntry]:
         """Return every file that the manifest names."""
         graphs = [entry for variant in self.variants for entry in variant.files()]
-        return [*graphs, *(tier.initial_state for tier in self.frame_tiers)]
+        recordings = [] if self.recordings is None else [self.recordings]
+        return [*graphs, *(tier.initial_state for tier in self.frame_tiers), *recordings]
 
 
 def describe_file(path: Path) -> FileEntry:

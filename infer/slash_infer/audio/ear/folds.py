@@ -6,8 +6,8 @@ from functools import reduce
 
 import numpy as np
 
-from slash_infer.audio.ear.hearing import hear
 from slash_infer.audio.ear.heard_set import HeardSet
+from slash_infer.audio.ear.hearing import hear
 from slash_infer.audio.ear.reference import Reference
 from slash_infer.audio.ear.source import Source
 

@@ -1,9 +1,9 @@
 """Gaussians of sets: moments that are gathered part by part, and the Fréchet distance."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-from typing import Self
 
 from slash_infer.audio.ear.source import Float64
 

@@ -13,7 +13,7 @@ from slash_infer.audio.ear.folds import Folds
 from slash_infer.audio.ear.hearing import Heard, hear
 from slash_infer.audio.ear.reference import COMPONENTS, Reference
 from slash_infer.audio.ear.segments import NUMBERS, SEGMENT_SECONDS
-from slash_infer.audio.ear.source import Float64, Source, source_of
+from slash_infer.audio.ear.source import Float64, Source
 
 STRETCH_SECONDS = 10.0
 """Recordings vary as their stretches of this length do, the usual length of a clip."""

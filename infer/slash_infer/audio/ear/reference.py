@@ -1,9 +1,9 @@
 """A set of recordings as a Gaussian, and the distance of other audio from it."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-from typing import Self
 
 from slash_infer.audio.ear.moments import Moments, frechet_distance
 from slash_infer.audio.ear.source import Float64

@@ -1,12 +1,16 @@
 """What is listened to: mono audio at one rate, which can be read more than once, block by block."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import soxr
+
+from slash_infer.audio.clip_blocks import open_clip
 
 Float64 = npt.NDArray[np.float64]
 
@@ -45,6 +49,16 @@ class Source:
 def source_of(name: str, samples: npt.NDArray[np.floating], sample_rate: int = RATE) -> Source:
     """Return samples that are in memory, [T], as a source."""
     return Source(name, lambda: resampled(iter([np.asarray(samples, np.float64)]), sample_rate))
+
+
+def source_of_clip(path: Path, last_seconds: float = math.inf) -> Source:
+    """Return a clip on disk as a source: its end, if it is longer than `last_seconds`. Reading raises `UserError`."""
+
+    def blocks() -> Iterator[Float64]:
+        with open_clip(path, last_seconds) as clip:
+            yield from resampled(clip, clip.rate)
+
+    return Source(str(path), blocks)
 
 
 def resampled(blocks: Iterable[npt.NDArray[np.floating]], sample_rate: int) -> Iterator[Float64]:
