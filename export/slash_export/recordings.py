@@ -23,7 +23,7 @@ def corpus_of(run: Run) -> Corpus | None:
 
 
 def learned_recordings(run: Run) -> Recordings | None:
-    """Return the values of the recordings in the training split; None if the corpus is gone, or they are too short."""
+    """Return the values of the recordings in the training split; None if the corpus is gone, or is too short."""
     corpus = corpus_of(run)
     return None if corpus is None else measure_recordings(sources(corpus, "train"))
 

@@ -17,8 +17,8 @@ def measured(file: Path, sidecar: Sidecar, recordings: Recordings | None) -> Sid
     Args:
         file: the clip.
         sidecar: the clip's.
-        recordings: those that its model has learned from. If they are known, the score is the audible share of the clip
-            times its nearness to them; if not, that of `Meter`.
+        recordings: those that its model has learned from. If they are known, the score is the audible share of the
+            clip times its nearness to them; if not, that of `Meter`.
 
     Raises:
         UserError: the file is not readable audio.

@@ -70,7 +70,7 @@ class ClipHeard(_Record):
     centroid: float
     """Hz."""
     distance: float | None
-    """From the recordings that were learned; None where the bundle has no values of theirs, or the clip is too short."""
+    """From the recordings that were learned; None where their values are unknown, or the clip is too short."""
 
 
 class ClipOutcome(_Record):

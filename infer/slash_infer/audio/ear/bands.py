@@ -13,8 +13,8 @@ FRAMES_PER_SECOND = RATE / HOP
 BANDS = 40
 LOWEST_HERTZ, HIGHEST_HERTZ = 60.0, 8000.0
 FLOOR_DB = -50.0
-"""Of a band. A band's level is 10 log10 of the sum of |rfft(Hann * frame)|^2, weighted by the band's triangle of height
-1: after a source is scaled to RMS_LEVEL, all bands together have about 33 dB."""
+"""Of a band. A band's level is 10 log10 of the sum of |rfft(Hann * frame)|^2, weighted by the band's triangle of
+height 1: after a source is scaled to RMS_LEVEL, all bands together have about 33 dB."""
 RMS_LEVEL = 0.1
 """Root mean square that every source is scaled to before its frames are taken."""
 SILENT = 1e-6

@@ -1,9 +1,9 @@
 """Finds the longest stretch of a clip that is nearly a stretch of some recording.
 
 Frames are compared by their spectral shape: the levels of the bands, no less than 30 dB under the loudest, without
-their mean. A gain does not change it, and the noise of 8-bit mu-law hardly does. A copy is a run of frames of the clip
-that are all within TOLERANCE_DB of as many frames of the recording, in step. The recordings' frames are a quarter of
-a hop apart, so that some are within 4 ms of the clip's.
+their mean. A gain does not change it, and the noise of 8-bit mu-law hardly does. A copy is a run of frames of the
+clip that are all within TOLERANCE_DB of as many frames of the recording, in step; a silent frame ends it. The
+recordings' frames are a quarter of a hop apart, so that some are within 4 ms of the clip's.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

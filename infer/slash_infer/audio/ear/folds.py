@@ -37,19 +37,23 @@ class Folds:
         """All recordings together."""
         return reduce(operator.add, self._sets)
 
+    def fold_of(self, recording: int) -> int:
+        """Return the number of a recording's fold."""
+        return recording % len(self._sets)
+
     def reference_without(self, recording: int) -> Reference | None:
         """Return the reference that the folds make to which a recording does not belong.
 
         None if there are none, or they have less than two segments.
         """
-        own = recording % len(self._sets)
+        own = self.fold_of(recording)
         if own not in self._references:
             others = reduce(operator.add, (fold for i, fold in enumerate(self._sets) if i != own), HeardSet())
             self._references[own] = Reference.of(others.segments) if others.segments.count > 1 else None
         return self._references[own]
 
     def distance(self) -> float | None:
-        """Return the distance of a fold from the others, the mean over the folds; None if there is none to compare."""
+        """Return the distance of a fold from the others, mean over the folds; None if there is none to compare."""
         distances = [
             reference.distance(fold.segments)
             for i, fold in enumerate(self._sets)

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import groupby
-from operator import itemgetter
 from typing import Annotated, Self
 
 import numpy as np
@@ -12,13 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from slash_infer.audio.ear.folds import Folds
 from slash_infer.audio.ear.hearing import Heard, hear
 from slash_infer.audio.ear.reference import COMPONENTS, Reference
-from slash_infer.audio.ear.segments import NUMBERS, SEGMENT_SECONDS
+from slash_infer.audio.ear.segments import NUMBERS
 from slash_infer.audio.ear.source import Float64, Source
+from slash_infer.audio.ear.stretches import spread_stretches
 
-STRETCH_SECONDS = 10.0
-"""Recordings vary as their stretches of this length do, the usual length of a clip."""
 MOST_STRETCHES = 128
-"""That are listened to, spread evenly over all recordings."""
+"""Of ten seconds, the usual length of a clip, as whose measures vary those of clips may."""
 LEAST = {"harmonicity": 0.02, "movement_db": 0.5, "onsets": 0.5, "centroid": 100.0, "distance": 1.0}
 """Smallest spread of each measure: a few stretches may be alike by chance."""
 
@@ -45,7 +42,7 @@ class Spread(_Strict):
 
 
 class Spreads(_Strict):
-    """How the measures vary over stretches of STRETCH_SECONDS."""
+    """How the measures vary over stretches of ten seconds."""
 
     harmonicity: Spread
     movement_db: Spread
@@ -88,11 +85,11 @@ class Recordings(_Strict):
         return Reference(*map(np.array, (self.mean, self.scale, self.components, self.variances)))
 
     def nearness(self, heard: Heard) -> float:
-        """Return how near a clip is to the recordings: 1 where it is just like them in all measures, towards 0 far away.
+        """Return how near a clip is to the recordings: 1 if it is just as they are on average, towards 0 far away.
 
-        It is the geometric mean of 1 / (1 + z^2) over harmonicity, movement, onsets, centroid and distance, with z the
-        number of standard deviations to the mean of the recordings' stretches. Stretches themselves have about 0.6. A
-        clip that is too short for a distance has those of its other measures.
+        It is the geometric mean of 1 / (1 + z^2) over harmonicity, movement, onsets, centroid and distance, with z
+        the number of standard deviations to the mean of the recordings' stretches. Stretches themselves have about
+        0.6. A clip that is too short for a distance has the mean over its other measures.
         """
         values = {name: getattr(heard, name) for name in LEAST if name != "distance"}
         if heard.segments.count:
@@ -136,20 +133,13 @@ def measure_recordings(recordings: Sequence[Source]) -> Recordings | None:
 
 def _stretches(recordings: Sequence[Source], folds: Folds) -> list[tuple[float, ...]]:
     """Return what is heard in stretches of the recordings, each by itself, in the order of LEAST."""
-    places = [
-        (i, start)
-        for i, seconds in enumerate(folds.seconds)
-        for start in np.arange(0, seconds, STRETCH_SECONDS).tolist()
-        if seconds - start >= (STRETCH_SECONDS / 2 if start else SEGMENT_SECONDS)
-    ]
-    chosen = min(MOST_STRETCHES, len(places))
-    heard: list[tuple[float, ...]] = []
-    for i, group in groupby((places[len(places) * k // chosen] for k in range(chosen)), itemgetter(0)):
+    measured: list[tuple[float, ...]] = []
+    for i, _, stretch in spread_stretches(recordings, folds.seconds, MOST_STRETCHES):
         reference = folds.reference_without(i) or Reference.of(folds.all.segments)
-        for stretch in map(hear, recordings[i].stretches((start for _, start in group), STRETCH_SECONDS)):
-            distance = reference.distance(stretch.segments)
-            heard.append((stretch.harmonicity, stretch.movement_db, stretch.onsets, stretch.centroid, distance))
-    return heard
+        heard = hear(stretch)
+        distance = reference.distance(heard.segments)
+        measured.append((heard.harmonicity, heard.movement_db, heard.onsets, heard.centroid, distance))
+    return measured
 
 
 def _spread(values: Sequence[float], least: float) -> Spread:

@@ -9,7 +9,9 @@ from slash_infer.audio.ear.moments import Moments, frechet_distance
 from slash_infer.audio.ear.source import Float64
 
 COMPONENTS = 24
-SMALLEST = 1e-6  # dB: numbers that do not vary more are not scaled up
+LEAST_DB = 1.0
+"""Smallest scale of a number, about the change of level that is just heard: without it, bands at the floor in all
+recordings would outweigh everything. Of real recordings none varies less."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,9 @@ class Reference:
     mean: Float64
     """[NUMBERS]."""
     scale: Float64
-    """Standard deviation of each number, [NUMBERS]."""
+    """Standard deviation of each number, at least LEAST_DB, [NUMBERS]."""
     components: Float64
-    """Of length 1, the one with the largest variance first, [K, NUMBERS]; K is COMPONENTS, or fewer for few segments."""
+    """Of length 1, by falling variance, [K, NUMBERS]; K is COMPONENTS, or one less than there are segments."""
     variances: Float64
     """Of the recordings along the components, [K]."""
 
@@ -39,7 +41,7 @@ class Reference:
         if segments.count < 2:
             raise ValueError("a reference takes two segments or more")
         deviations = np.sqrt(np.diag(segments.covariance))
-        scale = np.where(deviations > SMALLEST, deviations, 1.0)
+        scale = np.maximum(deviations, LEAST_DB)
         variances, vectors = np.linalg.eigh(segments.covariance / np.outer(scale, scale))
         kept = slice(None, -min(COMPONENTS, segments.count - 1) - 1, -1)
         return cls(segments.mean, scale, vectors.T[kept], np.maximum(variances[kept], 0.0))
