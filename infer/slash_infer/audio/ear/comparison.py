@@ -134,14 +134,12 @@ def _heard_clips(clips: Sequence[Source]) -> list[Heard]:
         seconds += heard[-1].seconds
         if seconds > LONGEST_CLIPS:
             raise UserError(
-                Argument("clips"), f"are longer than {LONGEST_CLIPS / 3600:.0f} hours together", "compare fewer"
+                "the clips", f"are longer than {LONGEST_CLIPS / 3600:.0f} hours together", "compare fewer"
             )
     if not any(one.segments.count for one in heard):
-        raise UserError(
-            Argument("clips"), f"are shorter than {SEGMENT_SECONDS} seconds, each of them", "give a longer one"
-        )
+        raise UserError("the clips", f"are shorter than {SEGMENT_SECONDS} seconds, each of them", "give a longer one")
     if all(one.level_db <= SILENT_DB for one in heard):
-        raise UserError(Argument("clips"), "are all silent", "there is nothing to compare")
+        raise UserError("the clips", "are all silent", "there is nothing to compare")
     return heard
 
 

@@ -1,9 +1,14 @@
 """Finds the longest stretch of a clip that is nearly a stretch of some recording.
 
 Frames are compared by their spectral shape: the levels of the bands, no less than 30 dB under the loudest, without
-their mean. A gain does not change it, and the noise of 8-bit mu-law hardly does. A copy is a run of frames of the
-clip that are all within TOLERANCE_DB of as many frames of the recording, in step; a silent frame ends it. The
-recordings' frames are a quarter of a hop apart, so that some are within 4 ms of the clip's.
+their mean. A gain does not change it, and the noise of 8-bit mu-law hardly does. Two frames are alike if their shapes
+are within TOLERANCE_DB. The recordings' frames are a quarter of a hop apart, so that some are within 4 ms of the
+clip's.
+
+A copy is a run of frames of the clip that are like as many of the recording, in step, with exceptions, as a frame on
+an attack differs within 4 ms: every frame that is alike adds 1 to the run's score, and every other one, silent ones
+among them, takes 2; the run with the highest score is the copy (as in the local alignment of Smith & Waterman 1981,
+without gaps).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +29,8 @@ SHAPE_DB = 30.0
 """Range of a spectral shape: mu-law's noise is 38 dB under the signal, in all bands together."""
 TOLERANCE_DB = 3.0
 """Root mean square over the bands. Copies through mu-law have 0.3 in the median frame and never more than 2.4."""
+GAIN, LOSS = 1, 2
+"""What frames that are alike add to a run's score, and others take."""
 ENTRIES = 1 << 22  # of a table of distances
 UNLIKE = 1e3  # dB: the shape of silence, which is like nothing, as its sign is another in clips and in recordings
 
@@ -57,7 +64,7 @@ def longest_copies(clips: Sequence[Source], recordings: Iterable[Source]) -> lis
 
 
 class _Search:
-    """Follows every diagonal of the table of distances between the clips' frames and a recording's, column by column.
+    """Follows every diagonal of the table of frames, the clips' and a recording's, column by column.
 
     Args:
         shapes: of the frames of every clip, [n, BANDS].
@@ -66,46 +73,65 @@ class _Search:
     def __init__(self, shapes: list[Float32]) -> None:
         self._shapes = np.concatenate(shapes)
         self._starts = np.cumsum([0, *map(len, shapes[:-1])])
-        self._longest = np.zeros(len(shapes), np.int64)
+        self._best = np.zeros(len(shapes), np.int32)
         self.found: list[Copy | None] = [None] * len(shapes)
 
     def through(self, recording: Source) -> None:
-        runs = np.zeros((PHASES, len(self._shapes)), np.int64)  # in each phase, up to each frame of the clips
+        """Search a recording for longer copies."""
+        of_phases = [_Runs(len(self._shapes), self._starts) for _ in range(PHASES)]
         columns = max(1, ENTRIES // len(self._shapes))
         seen = 0
         for shapes in _recording_shapes(recording):
-            for phase in range(PHASES):
-                of_phase = shapes[phase::PHASES]
-                for first in range(0, len(of_phase), columns):
-                    alike = _alike(of_phase[first : first + columns], self._shapes)
-                    for offset in range(len(alike)):
-                        runs[phase] = self._extended(runs[phase], alike[offset])
-                        self._keep(runs[phase], recording.name, seen + phase + PHASES * (first + offset))
+            for phase, runs in enumerate(of_phases):
+                in_phase = shapes[phase::PHASES]
+                for first in range(0, len(in_phase), columns):
+                    for offset, alike in enumerate(_alike(in_phase[first : first + columns], self._shapes)):
+                        runs.extend(alike)
+                        self._keep(runs, recording.name, seen + phase + PHASES * (first + offset))
             seen += len(shapes)
 
-    def _extended(self, runs: npt.NDArray[np.int64], alike: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """Return the lengths of the runs that end in the next column."""
-        longer = np.empty_like(runs)
-        longer[1:] = runs[:-1]
-        longer[self._starts] = 0
-        longer += 1
-        longer *= alike
-        return longer
-
-    def _keep(self, runs: npt.NDArray[np.int64], name: str, column: int) -> None:
-        """Note the runs that are the longest of their clip so far. `column` counts quarters of a hop."""
-        longest = np.maximum.reduceat(runs, self._starts)
-        for clip in np.flatnonzero(longest > self._longest):
-            length, start = int(longest[clip]), int(self._starts[clip])
-            stop = int(self._starts[clip + 1]) if clip + 1 < len(self._starts) else len(runs)
-            last = int(runs[start:stop].argmax())
-            self._longest[clip] = length
+    def _keep(self, runs: "_Runs", name: str, column: int) -> None:
+        """Note the runs with the highest score in their clip so far. `column` counts quarters of a hop."""
+        best = np.maximum.reduceat(runs.scores, self._starts)
+        for clip in np.flatnonzero(best > self._best):
+            start = int(self._starts[clip])
+            last = int(runs.scores[start : self._starts[clip + 1] if clip + 1 < len(self._starts) else None].argmax())
+            length = int(runs.lengths[start + last])
+            self._best[clip] = best[clip]
             self.found[clip] = Copy(
                 seconds=((length - 1) * HOP + FRAME) / RATE,
                 start=(last - length + 1) * HOP / RATE,
                 recording=name,
                 recording_start=(column - (length - 1) * PHASES) * (HOP // PHASES) / RATE,
             )
+
+
+class _Runs:
+    """The best run that ends in each frame of the clips, and in the newest frame of a recording in one phase.
+
+    Args:
+        frames: of all clips.
+        starts: the first frame of every clip.
+    """
+
+    def __init__(self, frames: int, starts: npt.NDArray[np.int64]) -> None:
+        self._starts = starts
+        self.scores = np.zeros(frames, np.int32)
+        """0 where there is no run."""
+        self.lengths = np.zeros(frames, np.int32)
+
+    def extend(self, alike: npt.NDArray[np.bool_]) -> None:
+        """Go on to the recording's next frame; `alike` says which frames of the clips are like it."""
+        gained = np.where(alike, GAIN, -LOSS).astype(np.int32)
+        self.scores = np.maximum(self._shifted(self.scores) + gained, 0)
+        self.lengths = np.where(self.scores > 0, self._shifted(self.lengths) + 1, 0).astype(np.int32)
+
+    def _shifted(self, of_frames: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Return what was at the frame before; 0 at the first frame of a clip."""
+        shifted = np.empty_like(of_frames)
+        shifted[1:] = of_frames[:-1]
+        shifted[self._starts] = 0
+        return shifted
 
 
 def _alike(some: Float32, others: Float32) -> npt.NDArray[np.bool_]:

@@ -5,7 +5,7 @@ import numpy as np
 from slash_infer.audio.ear.source import Float64
 
 LAGS = range(24, 256)
-"""Samples: the periods of 63 to 667 Hz, and with them those of every higher tone, of which some are multiples."""
+"""Samples: the periods of 63 to 667 Hz, among which are multiples of the periods of every higher tone."""
 LOUD = 1e-4
 """Mean square of the frames that count, after scaling: 20 dB under the source's own level."""
 
