@@ -55,7 +55,7 @@ def compare(
 
 
 ROWS = {
-    "distance": "{.distance:.1f}",
+    "distance": "{.distance:.4g}",
     "harmonicity": "{.harmonicity:.3f}",
     "stuck": "{.stuck:.2f}",
     "onsets per second": "{.onsets:.2f}",

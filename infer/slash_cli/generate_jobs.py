@@ -215,7 +215,7 @@ def _clips(count: int) -> str:
     return f"{count} clip{'' if count == 1 else 's'}"
 
 
-_MEASURED = ("score", "fault", "level dB", "silent", "flat", "moves dB", "bits", "harmonic", "stuck", "distance")
+_MEASURED = ("score", "fault", "bits", "harmonic", "stuck", "distance")
 
 
 def _measured(sidecar: Sidecar) -> list[str]:
@@ -225,12 +225,8 @@ def _measured(sidecar: Sidecar) -> list[str]:
     return [
         f"{measures.score:.3f}",
         ", ".join(measures.faults),
-        f"{measures.level_db:.1f}",
-        f"{100 * measures.silent:.0f}%",
-        f"{measures.flatness:.3f}",
-        f"{measures.movement_db:.1f}",
         f"{bits:.2f}",
         f"{heard.harmonicity:.3f}",
         f"{heard.stuck:.2f}",
-        "" if heard.distance is None else f"{heard.distance:.1f}",
+        "" if heard.distance is None else f"{heard.distance:.4g}",
     ]

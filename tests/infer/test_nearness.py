@@ -56,10 +56,8 @@ def test_the_values_are_those_of_the_recordings(guitar: Recordings) -> None:
 
 def test_recordings_of_many_lengths_can_be_measured() -> None:
     lengths = (0.0, 0.01, 0.9, 1.1, 3.0, 12.0)
-    mixed = [
-        source_of(str(length), improvise(20.0, [7])[::3].astype(np.float64)[: round(length * RATE)])
-        for length in lengths
-    ]
+    take = improvise(20.0, [7])[::3].astype(np.float64)
+    mixed = [source_of(str(length), take[: round(length * RATE)]) for length in lengths]
     found = measure_recordings(mixed)
     assert found is not None and found.count == 6 and found.stretches == 3
     single = measure_recordings(mixed[5:])

@@ -62,7 +62,7 @@ def _heard(heard: ClipHeard | None) -> dict[str, str | None]:
     return {
         "Harmonicity": f"{heard.harmonicity:.2f} of 1",
         "Stuck": f"{100 * heard.stuck:.0f}% of the time",
-        "Distance": None if heard.distance is None else f"{heard.distance:.1f} from the recordings",
+        "Distance": None if heard.distance is None else f"{heard.distance:.4g} from the recordings",
     }
 
 
