@@ -45,7 +45,7 @@ def test_the_parts_of_a_recording_belong_to_their_splits(tmp_path: Path) -> None
         (source,) = sources(corpus, split)  # type: ignore[arg-type]
         samples = np.concatenate(list(source.blocks()))
         assert source.name == "one.wav" and len(samples) == pytest.approx(16_000 * seconds, abs=2)
-        assert np.abs(samples).max() == pytest.approx(10 ** (-1 / 20), rel=0.05)
+        assert samples.std() == pytest.approx(10 ** (-1 / 20) / np.sqrt(2), rel=0.02)
 
 
 @pytest.mark.parametrize("gone", ["moved", "too short"])

@@ -14,8 +14,8 @@ def harmonicities(frames: Float64) -> Float64:
     """Return the harmonicity of each frame that is loud enough, [m].
 
     It is the largest normalised autocorrelation at LAGS, of the frame without a window:
-    sum x(t) x(t + lag) / sqrt(sum x(t)^2 sum x(t + lag)^2), both sums over all t for which x(t + lag) is in the frame.
-    A periodic sound has 1, white noise about 0.1.
+    sum x(t) x(t + lag) / sqrt(sum x(t)^2 sum x(t + lag)^2), all sums over those t for which x(t + lag) is in the
+    frame. A periodic sound has 1, white noise about 0.1.
     """
     loud = frames[(frames**2).mean(axis=1) > LOUD]
     length, lags = frames.shape[1], np.array(LAGS)
