@@ -14,7 +14,7 @@ Float64 = npt.NDArray[np.float64]
 def phrase(seed: int, seconds: float) -> Float64:
     """Return notes of random pitch, loudness and timbre, none like another."""
     rng = np.random.default_rng(seed)
-    notes = []
+    notes: list[Float64] = []
     while sum(map(len, notes)) < seconds * RATE:
         time = np.arange(round(rng.uniform(0.1, 0.4) * RATE)) / RATE
         hertz = rng.uniform(90, 700)

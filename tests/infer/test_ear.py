@@ -129,7 +129,7 @@ def test_a_sound_is_heard_alike_however_it_is_read(cut: int) -> None:
 def test_other_sample_rates_are_heard_at_sixteen_kilohertz(rate: int) -> None:
     def chord(at: int) -> Float64:
         time = np.arange(4 * at) / at
-        return np.sum([0.1 * np.sin(2 * np.pi * hertz * time) for hertz in (200, 400, 600, 1000)], axis=0)
+        return np.asarray(np.sum([0.1 * np.sin(2 * np.pi * hertz * time) for hertz in (200, 400, 600, 1000)], axis=0))
 
     expected, heard = ear(chord(RATE)), ear(chord(rate), rate)
     assert heard.seconds == pytest.approx(expected.seconds, abs=0.04)
