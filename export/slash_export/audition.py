@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 
+from slash_export.recordings import learned_recordings
 from slash_export.rendering import render_model
-from slash_infer.clips.best_of import measured
+from slash_infer.audio.ear.recordings import Recordings
+from slash_infer.clips.measured import measured
 from slash_infer.clips.sidecar import Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import atomic_directory, check_directory_output, write_json
@@ -27,12 +29,16 @@ class Auditioned:
     valid_bits: float | None
     """Bits per sample of the checkpoint on the validation split, if it was scored."""
     score: float
-    """The score of `slash_infer.audio.measures`."""
+    """The score of `slash_infer.clips.measured`."""
     bits: float
     """Negative log2-likelihood that the model gives its own draws, in bits per sample."""
     level_db: float
     flatness: float
     movement_db: float
+    harmonicity: float
+    stuck: float
+    distance: float | None
+    """Of each clip by itself from the recordings that were learned; None if they are gone, or the clips too short."""
     faults: list[str]
     """Faults found in any of the clips."""
 
@@ -69,13 +75,13 @@ def audition(
         UserError: `out` exists, or a checkpoint is damaged.
     """
     check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=[run.path])
-    auditioned = []
+    auditioned, recordings = [], learned_recordings(run)
     with atomic_directory(out, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
         for checkpoint in checkpoints:
             trained = run.load_model(str(checkpoint.path))
             files = [folder / f"step-{trained.step:08d}" / f"clip-{i:04d}.wav" for i in range(clips)]
             specs = [ClipSpec(file, i, temperature) for i, file in enumerate(files)]
-            sidecars = _render(trained, specs, RenderOptions(seconds, seed))
+            sidecars = _render(trained, specs, RenderOptions(seconds, seed), recordings)
             auditioned.append(_mean(trained.step, sidecars))
             advance()
         content = {"made_by": MADE_BY, "run": str(run.path), "seed": seed, "temperature": temperature.plain}
@@ -83,10 +89,12 @@ def audition(
     return auditioned
 
 
-def _render(trained: TrainedModel, specs: Sequence[ClipSpec], options: RenderOptions) -> list[Sidecar]:
+def _render(
+    trained: TrainedModel, specs: Sequence[ClipSpec], options: RenderOptions, recordings: Recordings | None
+) -> list[Sidecar]:
     """Render the clips; return their sidecars, with measures."""
     rendered = render_model(trained, specs, options)
-    sidecars = [measured(file, sidecar) for file, sidecar in rendered.clips]
+    sidecars = [measured(file, sidecar, recordings) for file, sidecar in rendered.clips]
     for spec, sidecar in zip(specs, sidecars, strict=True):
         sidecar.write(sidecar_path(spec.file))
     return sidecars
@@ -95,6 +103,8 @@ def _render(trained: TrainedModel, specs: Sequence[ClipSpec], options: RenderOpt
 def _mean(step: int, sidecars: Sequence[Sidecar]) -> Auditioned:
     outcomes = [sidecar.outcome for sidecar in sidecars]
     measures = [outcome.measures for outcome in outcomes if outcome.measures is not None]
+    heard = [outcome.heard for outcome in outcomes if outcome.heard is not None]
+    distances = [one.distance for one in heard if one.distance is not None]
     return Auditioned(
         step=step,
         valid_bits=sidecars[0].provenance.valid_bits,
@@ -103,5 +113,8 @@ def _mean(step: int, sidecars: Sequence[Sidecar]) -> Auditioned:
         level_db=mean(one.level_db for one in measures),
         flatness=mean(one.flatness for one in measures),
         movement_db=mean(one.movement_db for one in measures),
+        harmonicity=mean(one.harmonicity for one in heard),
+        stuck=mean(one.stuck for one in heard),
+        distance=mean(distances) if distances else None,
         faults=sorted({fault for one in measures for fault in one.faults}),
     )

@@ -13,6 +13,7 @@ from slash_export.fidelity import check_fidelity, measure_fidelity, take_excerpt
 from slash_export.folding import FoldedFrameTier, FoldedSampleTier, fold
 from slash_export.graphs import drawing_graph, frame_tier_graph, sample_tier_graph
 from slash_export.parity import check_parity
+from slash_export.recordings import write_recordings
 from slash_export.verify import Refusal, verify
 from slash_infer import __version__
 from slash_infer.bundle import (
@@ -69,7 +70,9 @@ def export(
         bundle = Bundle(folder)
         parity = check_parity(bundle, trained.model)
         variants = _compared(bundle, run, accept_loss=accept_loss)
-        manifest = Manifest(**{**dict(bundle.manifest), "parity": parity, "variants": variants})
+        recordings = write_recordings(folder, run)
+        measured = {"parity": parity, "variants": variants, "recordings": recordings}
+        manifest = Manifest(**{**dict(bundle.manifest), **measured})
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
         _verify(Bundle(folder), accept_loss=accept_loss)
     return manifest

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from slash_export.recordings import corpus_of
 from slash_export.scoring import BundleScorer, target_nll
 from slash_export.teacher_forcing import divergences, log_softmax
 from slash_export.tolerances import MOST_BITS_LOST, compared_at_once
@@ -16,7 +17,6 @@ from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
-from slash_train.corpus import Corpus
 from slash_train.evaluate import spread
 from slash_train.run import Run
 from slash_train.streams import NO_TARGET, Window, WindowReader, cut_clips, read_once
@@ -39,7 +39,7 @@ def take_excerpt(bundle: Bundle, run: Run) -> Excerpt:
     """Return a few seconds of the validation split or, if the run's corpus is gone, of generated audio."""
     manifest = bundle.manifest
     window = compared_at_once(manifest, CLIPS)
-    corpus = _corpus_of(run)
+    corpus = corpus_of(run)
     if corpus is None or not corpus.length("valid"):
         return Excerpt("generated", list(_generated(bundle, window)))
     clips = spread(cut_clips(corpus, "valid", CLIP_SECONDS), CLIPS * CLIP_SECONDS * corpus.sample_rate)
@@ -115,15 +115,6 @@ def check_fidelity(precision: Precision, fidelity: Fidelity, standard_error: flo
             f"loses {fidelity.loss:.4f} bits/sample against fp32, over {MOST_BITS_LOST}",
             "leave it out, or pass `accept_loss`",
         )
-
-
-def _corpus_of(run: Run) -> Corpus | None:
-    """Return the corpus that a run was trained on, if it is still in its place and unchanged."""
-    try:
-        corpus = Corpus(run.corpus_path)
-    except UserError:
-        return None
-    return corpus if corpus.fingerprint() == run.metadata.corpus.sha256 else None
 
 
 def _generated(bundle: Bundle, window: int) -> Iterator[Window]:

@@ -49,6 +49,7 @@ def _slash(
     slash generate bundle --out clip.wav --seconds 10
     slash bench bundle
     slash audition run --out audition
+    slash compare clips --to corpus
     slash gallery run audition clips --out page
     """
     if context.invoked_subcommand is None:

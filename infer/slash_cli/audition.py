@@ -70,7 +70,7 @@ def audition(
             force=force,
             advance=lambda: progress.update(task, advance=1),
         )
-    columns = ("valid bits", "score", "bits", "level dB", "flat", "moves dB", "faults")
+    columns = ("valid bits", "score", "bits", "harmonic", "stuck", "distance", "faults")
     rows = table(f"{out}: {clips} clips of each, seed {seed}, on average", "step", *columns)
     for line in lines:
         rows.add_row(
@@ -78,9 +78,9 @@ def audition(
             "" if line.valid_bits is None else f"{line.valid_bits:.3f}",
             f"{line.score:.3f}",
             f"{line.bits:.2f}",
-            f"{line.level_db:.1f}",
-            f"{line.flatness:.3f}",
-            f"{line.movement_db:.1f}",
+            f"{line.harmonicity:.3f}",
+            f"{line.stuck:.2f}",
+            "" if line.distance is None else f"{line.distance:.4g}",
             ", ".join(line.faults),
         )
     stdout().print(rows)

@@ -100,7 +100,7 @@ def keep_best(request: Request, signals: Sequence[Signals], *, keep: int, json_f
     if json_file is not None:
         ranking = [
             {"clip": sidecar.recipe.clip}
-            | sidecar.outcome.model_dump(mode="json", include={"bits_per_sample", "measures"})
+            | sidecar.outcome.model_dump(mode="json", include={"bits_per_sample", "measures", "heard"})
             for sidecar in chosen.ranking
         ]
         kept = [str(path) for path in chosen.kept]
@@ -215,19 +215,18 @@ def _clips(count: int) -> str:
     return f"{count} clip{'' if count == 1 else 's'}"
 
 
-_MEASURED = ("score", "fault", "level dB", "silent", "flat", "moves dB", "bits")
+_MEASURED = ("score", "fault", "bits", "harmonic", "stuck", "distance")
 
 
 def _measured(sidecar: Sidecar) -> list[str]:
-    measures, bits = sidecar.outcome.measures, sidecar.outcome.bits_per_sample
-    if measures is None or bits is None:
+    measures, heard, bits = sidecar.outcome.measures, sidecar.outcome.heard, sidecar.outcome.bits_per_sample
+    if measures is None or heard is None or bits is None:
         raise ValueError("the clip was not measured")
     return [
         f"{measures.score:.3f}",
         ", ".join(measures.faults),
-        f"{measures.level_db:.1f}",
-        f"{100 * measures.silent:.0f}%",
-        f"{measures.flatness:.3f}",
-        f"{measures.movement_db:.1f}",
         f"{bits:.2f}",
+        f"{heard.harmonicity:.3f}",
+        f"{heard.stuck:.2f}",
+        "" if heard.distance is None else f"{heard.distance:.4g}",
     ]

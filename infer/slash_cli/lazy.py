@@ -25,11 +25,12 @@ COMMANDS = (
     "generate",
     "bench",
     "audition",
+    "compare",
     "gallery",
     "info",
     "demo",
 )
-PRINTING = ("evaluate", "verify", "bench", "info")
+PRINTING = ("evaluate", "compare", "verify", "bench", "info")
 """Commands whose result is what they print. What the others print are messages about the files that they make."""
 
 

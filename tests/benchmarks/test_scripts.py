@@ -194,3 +194,17 @@ def test_streaming_is_profiled(bundle: Bundle, tmp_path: Path) -> None:
     assert 0 < frame["uniforms_microseconds"] + frame["decoding_microseconds"] < frame["python_microseconds"]
     assert frame["python_share"] == pytest.approx(frame["python_microseconds"] / frame["microseconds"])
     assert memory["seconds"] == 3.0 and memory["peak_mb"] >= memory["after_first_second_mb"] > 0
+
+
+def test_the_sound_of_a_bundle_and_of_clips_is_measured(bundle: Bundle, corpus: Corpus, tmp_path: Path) -> None:
+    made, again = tmp_path / "made.json", tmp_path / "again.json"
+    few = ("-n", "2", "--seconds", "2", "--seed", "3", "--seed", "4", "--keep", tmp_path / "clips")
+    printed = _run("sound.py", corpus.path, "--bundle", bundle.path, *few, "--json", made)
+    assert "harmonicity" in printed and "recordings" in printed
+    content = json.loads(made.read_text())
+    assert [one["seed"] for one in content["rounds"]] == [3, 4] and len(content["rounds"][0]["each"]) == 2
+    distances = [one["clips_score"]["distance"] for one in content["rounds"]]
+    assert content["mean"]["distance"] == pytest.approx(sum(distances) / 2)
+    _run("sound.py", corpus.path, "--clips", tmp_path / "clips" / "seed-4", "--json", again)
+    (found,) = json.loads(again.read_text())["rounds"]
+    assert found["clips_score"] == content["rounds"][1]["clips_score"]

@@ -32,6 +32,9 @@ def _place(tmp_path: Path, corpus: Corpus, run: Run, bundle: Bundle) -> Path:
     soundfile.write(tmp_path / "short.wav", np.sin(np.arange(150)), 16_000)
     tone = np.sin(np.arange(16_000))
     soundfile.write(tmp_path / "tone.wav", tone, 16_000)
+    soundfile.write(tmp_path / "long.wav", np.sin(np.arange(64_000) ** 1.1), 16_000)
+    for name in ("long-silence", "long-silence-too"):
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(64_000), 16_000)
     soundfile.write(tmp_path / "offset.wav", 0.1 * tone + 0.5, 16_000)
     soundfile.write(tmp_path / "opposed.wav", np.stack([tone, -tone], axis=1), 16_000)
     (tmp_path / "x.raw").write_bytes(bytes(1000))
@@ -225,6 +228,45 @@ CASES = {
         "damaged/clip.json: cannot be read as a clip's sidecar",
     ),
     "a gallery over a strange folder": ("gallery damaged --out taken --force", "was not made by slash gallery"),
+    "comparing with nothing": ("compare tone.wav", "Missing option '--to'"),
+    "comparing what is missing": ("compare none.wav --to corpus", "none.wav: does not exist"),
+    "comparing an empty folder": ("compare empty --to corpus", "empty: holds no clips; give a folder with .wav"),
+    "comparing what is no audio": ("compare text.wav --to corpus", "text.wav: is not readable audio"),
+    "comparing what is named otherwise": ("compare x.raw --to corpus", "x.raw: is not named as a clip is"),
+    "comparing a pipe": ("compare pipe.wav --to corpus", "pipe.wav: cannot be read as a clip (not a plain file)"),
+    "comparing a file without audio": ("compare nothing.wav --to corpus", "nothing.wav: holds no audio"),
+    "comparing a damaged file": ("compare cut.flac --to corpus", "cut.flac: "),
+    "comparing a damaged sidecar": ("compare damaged --to corpus", "damaged/clip.json: cannot be read as a clip's"),
+    "comparing a clip that is too short": (
+        "compare short.wav tone.wav --to corpus",
+        "the clips: are shorter than 1.024 seconds, each of them; give a longer one",
+    ),
+    "comparing silence": ("compare long-silence.wav --to corpus", "the clips: are all silent"),
+    "comparing with what is missing": ("compare long.wav --to none", "none: no such file or folder"),
+    "comparing with an empty folder": ("compare long.wav --to empty", "empty: holds no recordings"),
+    "comparing with what is no audio": ("compare long.wav --to text.wav", "text.wav: is not readable audio"),
+    "comparing with numbers that are none": (
+        "compare long.wav --to nan.wav",
+        "nan.wav: holds samples that are not finite",
+    ),
+    "comparing with one recording": (
+        "compare long.wav --to long.wav",
+        "long.wav: is a single recording, with no other",
+    ),
+    "comparing with moments": ("compare long.wav --to tone.wav", "tone.wav: has less than two seconds of recordings"),
+    "comparing with silence": (
+        "compare long.wav --to long-silence.wav --to long-silence-too.wav",
+        "--to: has only silent recordings; there is nothing to compare with",
+    ),
+    "comparing with a corpus and more": (
+        "compare long.wav --to corpus --to tone.wav",
+        "corpus: is a corpus, and --to",
+    ),
+    "comparing over another file": ("compare long.wav --to corpus --json taken.wav", "taken.wav: already exists"),
+    "comparing over a strange file": (
+        "compare long.wav --to corpus --json song.json --force",
+        "song.json: was not made by slash compare",
+    ),
     "an unknown command": ("play", "No such command 'play'; choose from prepare, train"),
     "the beginning of a command": ("gen", "No such command 'gen'; did you mean 'generate'?"),
     "a mistyped command": ("trian corpus", "did you mean 'train'?"),

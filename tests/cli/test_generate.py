@@ -138,18 +138,23 @@ def test_the_best_of_some_is_kept_and_all_are_reported(bundle: Bundle, tmp_path:
     assert done.stdout.count("yes") == 1
     sidecar = Sidecar.read(out.with_suffix(".json"))
     assert sidecar.recipe.clip == ranking[0]["clip"] and sidecar.outcome.measures is not None
+    assert sidecar.outcome.heard is not None and sidecar.outcome.heard.model_dump() == ranking[0]["heard"]
+    assert all(0 < line["heard"]["harmonicity"] <= 1 or not line["heard"]["harmonicity"] for line in ranking)
+    assert all(column in done.stdout for column in ("harmonic", "stuck", "distance"))
     again = slash(*arguments)
     assert again.returncode == 2 and "best.wav: already exists" in again.stderr
 
 
 def test_checkpoints_are_auditioned_and_shown(run: Run, tmp_path: Path) -> None:
     out, page = tmp_path / "audition", tmp_path / "page"
-    done = slash("audition", run.path, "--out", out, "-n", "2", "--seconds", "0.5", "--json", tmp_path / "table.json")
+    done = slash("audition", run.path, "--out", out, "-n", "2", "--seconds", "1.1", "--json", tmp_path / "table.json")
     assert done.returncode == 0, done.stderr
     lines = json.loads((tmp_path / "table.json").read_text())["checkpoints"]
     steps = [line["step"] for line in lines]
     assert steps == sorted(steps) and len(steps) >= 2
+    assert all(column in done.stdout for column in ("harmonic", "stuck", "distance"))
     for line in lines:
+        assert line["distance"] > 0 and 0 <= line["stuck"] <= 1 and 0 <= line["harmonicity"] <= 1
         folder = out / f"step-{line['step']:08d}"
         clips = [Sidecar.read(folder / f"clip-000{i}.json") for i in range(2)]
         assert [clip.recipe.seed for clip in clips] == [0, 0] and all(clip.outcome.measures for clip in clips)

@@ -83,6 +83,7 @@ OPTIONS = {
     f"build {NOWHERE}": ("--target",),
     f"verify {NOWHERE}": ("--engine",),
     f"gallery {NOWHERE} --out out": ("--title",),
+    "compare clips": ("--to",),
 }
 PAIRS = [(command, option) for command, options in OPTIONS.items() for option in options]
 FEW = 40  # examples in the quick half

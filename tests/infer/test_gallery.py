@@ -13,7 +13,7 @@ import soundfile
 from clips_on_disk import write_clip
 
 from slash_infer.audio.measures import Measures
-from slash_infer.clips.sidecar import PrimeSource
+from slash_infer.clips.sidecar import ClipHeard, PrimeSource
 from slash_infer.errors import UserError
 from slash_infer.gallery.find import Section, find_sections
 from slash_infer.gallery.page import make_gallery
@@ -88,6 +88,7 @@ def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
         normalise="peak",
         bits_per_sample=1.5,
         measures=measures,
+        heard=ClipHeard(harmonicity=0.931, stuck=0.25, onsets=3.2, centroid=2500, distance=85.04),
     )
     write_clip(tmp_path / "clips" / "two.wav", clip=8, clips_together=1, again=None)
     page = _make([tmp_path / "clips"], tmp_path / "page")
@@ -97,6 +98,9 @@ def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
         "1.250 bits/sample",
         "1.500 bits/sample",
         "0.42 of 1",
+        "0.93 of 1",
+        "25% of the time",
+        "85.04 from the recordings",
         "stopped early, silence, held tone",
         "1.50 x realtime, 6.00 x for 4 together",
         "6.00 x realtime",

@@ -1,7 +1,9 @@
 """Jobs of clips: files and their sidecars, shorter when stopped, resumed, in parts, and the best of many."""
 
 import itertools
+import json
 import resource
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +15,10 @@ import soundfile
 
 from slash_cli.again import again
 from slash_cli.clip_files import clip_numbers
+from slash_infer.audio.ear.hearing import hear
+from slash_infer.audio.ear.source import source_of
 from slash_infer.audio.measures import measure
-from slash_infer.bundle import Bundle
+from slash_infer.bundle import MANIFEST, Bundle
 from slash_infer.clips.best_of import best_of
 from slash_infer.clips.clip_file import sidecar_beside
 from slash_infer.clips.primes import read_prime
@@ -252,8 +256,35 @@ def test_the_prime_is_not_measured(bundle: Bundle, engine: Engine, tmp_path: Pat
     assert measured[0] == measured[1]
 
 
-def test_the_best_of_many_are_kept(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+@pytest.fixture(name="without_recordings")
+def _without_recordings(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same bundle, had the corpus been gone when it was exported."""
+    folder = tmp_path_factory.mktemp("bundle") / "bundle"
+    shutil.copytree(bundle.path, folder)
+    content = json.loads((folder / MANIFEST).read_text()) | {"recordings": None}
+    (folder / MANIFEST).write_text(json.dumps(content))
+    return Bundle(folder)
+
+
+def test_the_best_are_those_nearest_to_the_recordings(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    chosen = best_of(bundle, engine, specs(tmp_path, range(4)), replace(OPTIONS, seconds=1.5), 2)
+    assert bundle.recordings is not None
+    scores = []
+    for sidecar in chosen.ranking:
+        audio = Sampler(bundle, [sidecar.recipe.clip], seed=9, engine=engine).generate(1.5)[0]
+        expected = hear(source_of("clip", to_pcm16(audio) / np.float32(32768)))
+        measures, described = sidecar.outcome.measures, sidecar.outcome.heard
+        assert measures is not None and described is not None
+        assert described.distance == pytest.approx(bundle.recordings.reference.distance(expected.segments))
+        assert (described.harmonicity, described.stuck) == pytest.approx((expected.harmonicity, expected.stuck))
+        assert measures.score == pytest.approx((1 - measures.silent) * bundle.recordings.nearness(expected))
+        scores.append(measures.score)
+    assert scores == sorted(scores, reverse=True) and scores[0] > scores[-1]
+
+
+def test_the_best_of_many_are_kept(without_recordings: Bundle, tmp_path: Path) -> None:
     """Some candidates are frozen to a held tone or to near silence: they come last. What is wrong is named."""
+    bundle, engine = without_recordings, Engine(without_recordings, OnnxCpu())
     temperatures = [0.01, 1.0, 0.01, 1.0]
     job = [
         replace(spec, temperature=TemperatureSchedule.constant(temperature))

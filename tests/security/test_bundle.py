@@ -89,10 +89,54 @@ def test_a_newer_schema(folder: Path) -> None:
     _refused(folder, "schema version 3, newer than this Slash reads; upgrade")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 1}', "\x00", "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 2}', "\x00", "[" * 100_000])
 def test_a_manifest_that_is_none(folder: Path, text: str) -> None:
     (folder / MANIFEST).write_text(text)
     _refused(folder, MANIFEST)
+
+
+def _edit_recordings(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the values of the recordings, and let the manifest describe them, as an attacker would."""
+    path = folder / "recordings.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    _edit(folder, lambda manifest: manifest.update(recordings=describe_file(path).model_dump()))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"harmonicity": float("nan")}, "harmonicity"),
+        ({"scale": [0.0] * 120}, "scale.0"),
+        ({"mean": [0.0] * 1_000}, "mean"),
+        ({"mean": [1e999] * 120}, "mean.0"),
+        ({"variances": [1.0] * 3}, "as many variances as components"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_values_of_recordings_that_none_can_have(folder: Path, change: dict[str, object], says: str) -> None:
+    _edit_recordings(folder, lambda content: content.update(change))
+    _refused(folder, f"recordings.json: cannot be read as the values of recordings .*{says}")
+
+
+def test_altered_and_missing_values_of_recordings(folder: Path) -> None:
+    path = folder / "recordings.json"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"1", b"2", 1))
+    _refused(folder, "recordings.json: was altered")
+    path.write_bytes(b"[" * len(content))
+    _edit(folder, lambda manifest: manifest.update(recordings=describe_file(path).model_dump()))
+    _refused(folder, "recordings.json: cannot be read as the values of recordings")
+    path.unlink()
+    _refused(folder, "recordings.json: is missing")
+
+
+def test_a_bundle_without_values_of_recordings_is_one(folder: Path) -> None:
+    assert Bundle(folder).recordings is not None
+    (folder / "recordings.json").unlink()
+    _edit(folder, lambda manifest: manifest.pop("recordings"))
+    assert Bundle(folder).recordings is None
 
 
 def test_an_unknown_field(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Reads the clips that are shown and measured, block by block, whatever they say of themselves."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,12 @@ class ClipBlocks:
 
 
 @contextmanager
-def open_clip(path: Path) -> Iterator[ClipBlocks]:
+def open_clip(path: Path, last_seconds: float = math.inf) -> Iterator[ClipBlocks]:
     """Open a clip for reading.
+
+    Args:
+        path: the clip.
+        last_seconds: how much of its end to read; all if it is shorter.
 
     Raises:
         UserError: it is not a plain file, is too large, or is not readable audio.
@@ -77,4 +82,7 @@ def open_clip(path: Path) -> Iterator[ClipBlocks]:
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError for files without a header
             raise UserError(path, f"is not readable audio ({libsndfile_reason(error)})", REMEDY) from None
         with opened:
-            yield ClipBlocks(path, opened)
+            blocks = ClipBlocks(path, opened)
+            if last_seconds * opened.samplerate < opened.frames:
+                opened.seek(opened.frames - round(last_seconds * opened.samplerate))
+            yield blocks

@@ -45,7 +45,7 @@ class Measures:
     """How much the spectrum changes from one quarter of a second to the next, the median over time."""
     faults: tuple[Fault, ...]
     score: float
-    """0 to 1, the higher the better."""
+    """0 to 1, the higher the better. Where the recordings are known, `slash_infer.clips.measured` replaces it."""
 
 
 def measure(samples: npt.NDArray[np.floating], sample_rate: int, surprise: float | None = None) -> Measures:

@@ -147,6 +147,8 @@ class Manifest(_Strict):
     parity: Parity | None
     """None only during export, until it is measured."""
     provenance: Provenance
+    recordings: FileEntry | None = None
+    """The values of the recordings that the model has learned from, if they were at hand."""
 
     @model_validator(mode="after")
     def _clocks_fit_together(self) -> Self:
@@ -201,7 +203,8 @@ class Manifest(_Strict):
     def files(self) -> list[FileEntry]:
         """Return every file that the manifest names."""
         graphs = [entry for variant in self.variants for entry in variant.files()]
-        return [*graphs, *(tier.initial_state for tier in self.frame_tiers)]
+        recordings = [] if self.recordings is None else [self.recordings]
+        return [*graphs, *(tier.initial_state for tier in self.frame_tiers), *recordings]
 
 
 def describe_file(path: Path) -> FileEntry:

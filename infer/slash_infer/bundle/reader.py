@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from slash_infer.arguments import as_path, check_choice, check_kind, passed
+from slash_infer.audio.ear.recordings import Recordings
 from slash_infer.bundle.manifest import (
     FILE_LIMIT,
     MANIFEST,
@@ -55,6 +56,8 @@ class Bundle:
             check_self_contained(self.read(graph), self.path / graph.file)
         for tier in self.manifest.frame_tiers:
             self._check_initial_state(tier)
+        self.recordings = self._read_recordings()
+        """The values of the recordings that the model has learned from; None if the bundle has none."""
 
     def read(self, entry: FileEntry) -> bytes:
         """Return the verified contents of a file.
@@ -103,6 +106,16 @@ class Bundle:
             raise UserError(path, f"is not a .npy file of float32 {list(shape)}", "export the bundle again")
         if not np.isfinite(self.initial_state(tier)).all():
             raise UserError(path, "holds a state that is NaN or infinite", "export the bundle again")
+
+    def _read_recordings(self) -> Recordings | None:
+        entry, remedy = self.manifest.recordings, "export the bundle again"
+        if entry is None:
+            return None
+        path, what = self.path / entry.file, "the values of recordings"
+        try:
+            return Recordings.model_validate(parse_json(self.read(entry), path, what, remedy))
+        except ValidationError as error:
+            raise UserError(path, f"cannot be read as {what} ({first_fault(error)})", remedy) from None
 
     def _checked(self, entry: FileEntry) -> bytes:
         path = self.path / entry.file

@@ -1,17 +1,13 @@
 """Renders more clips than are wanted, and keeps the best-scoring."""
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import soundfile
-
-from slash_infer.audio.clip_blocks import SAMPLES_PER_READ
-from slash_infer.audio.measures import Meter
 from slash_infer.bundle import Bundle
 from slash_infer.clips.clip_file import sidecar_beside
+from slash_infer.clips.measured import measured
 from slash_infer.clips.place import Place
 from slash_infer.clips.render import Advance, Again, Rendered, render, side_by_side
 from slash_infer.clips.sidecar import Sidecar
@@ -70,7 +66,7 @@ def best_of(
             batch = [drafts[spec.clip] for spec in candidates[first : first + together]]
             part = render(bundle, engine, batch, options, again=again, stop=stop, advance=advance)
             rendered.add(part)
-            ranking += [measured(file, sidecar) for file, sidecar in part.clips]
+            ranking += [measured(file, sidecar, bundle.recordings) for file, sidecar in part.clips]
             ranking.sort(key=_rank, reverse=True)
             for sidecar in ranking[keep:]:
                 drafts[sidecar.recipe.clip].file.unlink(missing_ok=True)
@@ -80,19 +76,6 @@ def best_of(
         for sidecar in ranking[:keep]:
             _keep(drafts[sidecar.recipe.clip].file, sidecar, places[sidecar.recipe.clip])
     return Chosen(rendered, ranking, kept)
-
-
-def measured(file: Path, sidecar: Sidecar) -> Sidecar:
-    """Return a clip's sidecar with what is measured in its file, without its prime."""
-    outcome = sidecar.outcome
-    with soundfile.SoundFile(os.fsencode(file)) as clip:
-        clip.seek(max(0, clip.frames - round(outcome.seconds * clip.samplerate)))
-        meter = Meter(clip.samplerate)
-        for block in clip.blocks(SAMPLES_PER_READ, dtype="float32"):
-            meter.add(block)
-    held_out, drawn = sidecar.provenance.valid_bits, outcome.bits_per_sample
-    surprise = drawn - held_out if drawn is not None and held_out is not None else None
-    return sidecar.with_measures(meter.measures(surprise))
 
 
 def _keep(draft: Path, sidecar: Sidecar, place: Place) -> None:

@@ -60,6 +60,19 @@ class ClipRecipe(_Record):
         return None
 
 
+class ClipHeard(_Record):
+    """What the ear hears in a clip (`slash_infer.audio.ear`)."""
+
+    harmonicity: float
+    stuck: float
+    onsets: float
+    """Per second."""
+    centroid: float
+    """Hz."""
+    distance: float | None
+    """From the recordings that were learned; None where their values are unknown, or the clip is too short."""
+
+
 class ClipOutcome(_Record):
     """How a clip came out."""
 
@@ -70,6 +83,7 @@ class ClipOutcome(_Record):
     bits_per_sample: float | None = None
     """Mean negative log2-likelihood of its samples, at the clip's temperature."""
     measures: Measures | None = None
+    heard: ClipHeard | None = None
     engine: str
     runtime: str
     slash_version: str
@@ -93,9 +107,9 @@ class Sidecar(_Record):
     provenance: Provenance
     """Of the bundle."""
 
-    def with_measures(self, measures: Measures) -> "Sidecar":
-        """Return the same sidecar with what was measured in the clip."""
-        outcome = ClipOutcome(**{**dict(self.outcome), "measures": measures})
+    def with_measures(self, measures: Measures, heard: ClipHeard) -> "Sidecar":
+        """Return the same sidecar with what was measured and heard in the clip."""
+        outcome = ClipOutcome(**{**dict(self.outcome), "measures": measures, "heard": heard})
         return Sidecar(**{**dict(self), "outcome": outcome})
 
     def write(self, path: Path) -> None:

@@ -1,6 +1,6 @@
 """The text about a clip in the gallery."""
 
-from slash_infer.clips.sidecar import ClipRecipe, PrimeSource
+from slash_infer.clips.sidecar import ClipHeard, ClipRecipe, PrimeSource
 from slash_infer.gallery.find import Clip
 
 
@@ -24,6 +24,7 @@ def facts(clip: Clip) -> list[tuple[str, str]]:
         "Held-out recordings": _bits(checkpoint.valid_bits),
         "This clip": _bits(outcome.bits_per_sample),
         "Score": None if outcome.measures is None else f"{outcome.measures.score:.2f} of 1",
+        **_heard(clip.sidecar.outcome.heard),
         "Faults": ", ".join(faults(clip)) or None,
         "Speed": _speed(outcome.realtime_batch, outcome.clips_together),
         "Engine": f"{outcome.engine}, {recipe.precision}",
@@ -53,6 +54,16 @@ def _temperature(recipe: ClipRecipe) -> str:
 
 def _bits(bits: float | None) -> str | None:
     return None if bits is None else f"{bits:.3f} bits/sample"
+
+
+def _heard(heard: ClipHeard | None) -> dict[str, str | None]:
+    if heard is None:
+        return {}
+    return {
+        "Harmonicity": f"{heard.harmonicity:.2f} of 1",
+        "Stuck": f"{100 * heard.stuck:.0f}% of the time",
+        "Distance": None if heard.distance is None else f"{heard.distance:.4g} from the recordings",
+    }
 
 
 def _speed(realtime_batch: float | None, clips_together: int) -> str | None:

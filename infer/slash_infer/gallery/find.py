@@ -81,18 +81,18 @@ def count_clips(sections: Sequence[Section]) -> int:
 
 
 def _section(folder: Path, name: str) -> Section:
-    audio = list(_audio_files(folder))
+    audio = list(audio_files(folder))
     clips = [
         Clip(file, file.relative_to(folder).as_posix(), sidecar)
         for file in audio
-        if (sidecar := _sidecar_of(file)) is not None
+        if (sidecar := sidecar_of(file)) is not None
     ]
     if not clips:
         raise UserError(folder, "holds no clips of slash generate", "give a folder of clips, a run or an audition")
     return Section(name, _rows(clips), left_out=len(audio) - len(clips))
 
 
-def _audio_files(folder: Path) -> Iterator[Path]:
+def audio_files(folder: Path) -> Iterator[Path]:
     """Yield the audio files in `folder` and below. Of a training run, only previews; of a gallery, none."""
     for place, inner, files in os.walk(folder, onerror=_reraise):  # it does not follow symlinks
         inner.sort()
@@ -109,7 +109,7 @@ def _reraise(error: OSError) -> None:
     raise error
 
 
-def _sidecar_of(file: Path) -> Sidecar | None:
+def sidecar_of(file: Path) -> Sidecar | None:
     """Return the sidecar of an audio file, or None if the file is not a clip made by Slash."""
     path = sidecar_path(file)
     if not (_is_plain(file) and _is_plain(path)):

@@ -1,0 +1,1 @@
+"""Measures that say how far generated audio is from recordings. Defined in docs/measures.md."""
