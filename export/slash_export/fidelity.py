@@ -17,9 +17,10 @@ from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
+from slash_train.clips import cut_clips
 from slash_train.evaluate import spread
 from slash_train.run import Run
-from slash_train.streams import NO_TARGET, Window, WindowReader, cut_clips, read_once
+from slash_train.streams import NO_TARGET, Window, WindowReader, read_once
 
 CLIPS = 8
 CLIP_SECONDS = 1.0

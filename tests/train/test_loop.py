@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from slash_infer.codec import Codec
 from slash_infer.errors import UserError
 from slash_train import evaluate, loop
+from slash_train.clips import Clip, cut_clips
 from slash_train.config import Preset, change_preset, load_preset
 from slash_train.corpus import Corpus
 from slash_train.evaluate import CLIP_SECONDS, ModelScorer, bits_per_sample
@@ -25,7 +26,7 @@ from slash_train.metrics import Metrics
 from slash_train.model import SampleRNN
 from slash_train.prepare import prepare
 from slash_train.run import Run
-from slash_train.streams import Clip, Window, cut_clips, read_once
+from slash_train.streams import Window, read_once
 
 CPU = torch.device("cpu")
 
@@ -138,8 +139,14 @@ def test_divergence_is_reported_and_the_last_good_checkpoint_kept(
 def test_a_corpus_that_does_not_fit_is_refused_before_anything_is_made(corpus: Corpus, tmp_path: Path) -> None:
     for override, says in (
         ("audio.sample_rate=8000", "is at 16000 Hz and the preset at 8000 Hz"),
-        ("training.window=1600000", r"samples, less than a window of 1600000 for each of 8 lanes"),
-        ("training.batch_size=65536", r"samples, less than a window of 256 for each of 65536 lanes"),
+        (
+            "training.window=1600000",
+            r"without long pauses, less than a window of 1600000 for each of 8 lanes",
+        ),
+        (
+            "training.batch_size=65536",
+            r"without long pauses, less than a window of 256 for each of 65536 lanes",
+        ),
     ):
         with pytest.raises(UserError, match=says):
             loop.train(

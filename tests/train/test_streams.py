@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from slash_train.clips import cut_clips
 from slash_train.config import Preset
 from slash_train.corpus import Corpus
 from slash_train.loader import Loader
-from slash_train.streams import NO_TARGET, Position, TrainingStream, WindowReader, cut_clips, read_once
+from slash_train.streams import NO_TARGET, Position, TrainingStream, WindowReader, read_once
 
 
 def test_clips_tile_their_regions(corpus: Corpus) -> None:
     clips = cut_clips(corpus, "train", 2.0)
     assert sum(clip.length for clip in clips) == corpus.length("train")
     assert max(clip.length for clip in clips) <= 32_000
-    assert len({clip.start for clip in clips}) == len(clips)
+    assert len({clip.parts for clip in clips}) == len(clips)
 
 
 def test_reading_once_predicts_every_sample_once(corpus: Corpus, tiny: Preset) -> None:
@@ -22,7 +23,7 @@ def test_reading_once_predicts_every_sample_once(corpus: Corpus, tiny: Preset) -
     reader = WindowReader(tiny.audio.codec, 16, 256)
     predicted = np.concatenate([w.targets.ravel() for _, w in read_once(corpus, clips, reader, 3, 256)])
     predicted = predicted[predicted != NO_TARGET]
-    pcm = np.concatenate([corpus.pcm[c.start : c.start + c.length] for c in clips])
+    pcm = np.concatenate([clip.read(corpus.pcm) for clip in clips])
     expected = tiny.audio.codec.encode_pcm16(pcm)
     assert np.array_equal(np.bincount(predicted, minlength=256), np.bincount(expected, minlength=256))
 
@@ -45,11 +46,11 @@ def test_windows_continue_their_clip_and_start_from_silence(corpus: Corpus, tiny
 
 def test_a_context_longer_than_windows_is_filled_with_what_the_clip_has(corpus: Corpus, tiny: Preset) -> None:
     """Before its beginning there is silence, even where the recording goes on before it."""
-    clip = next(clip for clip in cut_clips(corpus, "train", 0.1) if clip.start and clip.length > 900)
-    assert corpus.pcm[clip.start - 600 : clip.start].any()
+    clip = next(clip for clip in cut_clips(corpus, "train", 0.1) if clip.parts[0][0] and clip.length > 900)
+    assert corpus.pcm[clip.parts[0][0] - 600 : clip.parts[0][0]].any()
     codec, context = tiny.audio.codec, 600
     reader = WindowReader(codec, context, 256)
-    pcm = corpus.pcm[clip.start : clip.start + clip.length]
+    pcm = clip.read(corpus.pcm)
     codes = codec.encode_pcm16(pcm)
     for offset in (0, 256, 512, 768):
         expected = np.concatenate([np.full(context, codec.silence), codes])[offset:][: context + 256]
@@ -62,7 +63,8 @@ def test_an_epoch_hands_out_every_clip_once_in_a_new_order(corpus: Corpus, tiny:
     """As the order of an epoch is a permutation, the clips of the windows that start one are compared."""
     stream = TrainingStream(corpus, tiny)
     reader = WindowReader(tiny.audio.codec, tiny.model.context, tiny.training.window)
-    clips = [corpus.pcm[c.start : c.start + c.length] for c in cut_clips(corpus, "train", tiny.training.clip_seconds)]
+    cut = cut_clips(corpus, "train", tiny.training.clip_seconds, tiny.training.longest_pause)
+    clips = [clip.read(corpus.pcm) for clip in cut]
     number = {reader.read([(clip, 0)]).targets.tobytes(): i for i, clip in enumerate(clips)}
     assert len(number) == len(clips)
     drawn: list[int] = []

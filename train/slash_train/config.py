@@ -117,6 +117,9 @@ class TrainingConfig(_Strict):
     clip_seconds: Seconds = 8.0
     """Recordings are cut into clips of at most this length, shorter ones where lanes would be left without. The RNN
     state is reset at the start of a clip."""
+    longest_pause: Annotated[float, Field(gt=0, le=86400)] = 0.5
+    """Seconds. Longer pauses in recordings are shortened to this, and silence at their ends is left out: a model that
+    hears it falls silent for good. Silent is what stays 40 dB below the recording's mean level."""
     augment_semitones: Annotated[float, Field(ge=0, le=12)] = 0.0
     """Each time a clip is played, it is resampled to another pitch, at most this far up or down."""
     optimiser: Literal["adam", "muon"] = "adam"

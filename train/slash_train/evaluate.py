@@ -14,9 +14,10 @@ from typing_extensions import override
 
 from slash_infer.codec import Codec
 from slash_train.choices import Split
+from slash_train.clips import Clip, cut_clips
 from slash_train.corpus import Corpus
 from slash_train.model import SampleRNN, State
-from slash_train.streams import NO_TARGET, Clip, Window, WindowReader, cut_clips, read_once
+from slash_train.streams import NO_TARGET, Window, WindowReader, read_once
 from slash_train.workers import Workers
 
 CLIP_SECONDS = 8.0  # recordings are cut into clips of at most this length; each starts from silence

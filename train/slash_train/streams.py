@@ -5,7 +5,6 @@ a step takes one window from every lane. A window either continues its lane's cl
 or starts a new one, from the initial state and a history of silence, as generation does.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,24 +17,12 @@ from pydantic import BaseModel, ConfigDict
 from slash_infer.codec import Codec
 from slash_infer.errors import UserError
 from slash_train.augmentation import Augmentation, draw_augmentation
-from slash_train.choices import Split
+from slash_train.clips import Clip, Pcm, cut_clips
 from slash_train.config import Preset, TrainingConfig
 from slash_train.corpus import Corpus
 from slash_train.stored import Natural
 
 NO_TARGET = -100  # PyTorch's cross-entropy ignores this target
-
-Pcm = npt.NDArray[np.int16]
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A contiguous part of one recording, in samples of the corpus."""
-
-    start: int
-    length: int
-    recording: str
-    """Name of the recording."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +35,6 @@ class Window:
     """[B, T]: the codes to predict; NO_TARGET past the end of a clip."""
     starting: npt.NDArray[np.bool_]
     """[B]: whether the lane starts a new clip with this window."""
-
-
-def cut_clips(corpus: Corpus, split: Split, clip_seconds: float) -> list[Clip]:
-    """Cut every region of a split into clips of equal length, at most `clip_seconds` each."""
-    longest = max(1, round(clip_seconds * corpus.sample_rate))
-    clips = []
-    for recording in corpus.manifest.recordings:
-        for region in (region for region in recording.regions if region.split == split):
-            pieces = -(-region.length // longest)
-            edges = [region.start + region.length * i // pieces for i in range(pieces + 1)]
-            clips += [Clip(a, b - a, recording.name) for a, b in itertools.pairwise(edges)]
-    return clips
 
 
 class WindowReader:
@@ -210,7 +185,7 @@ class TrainingStream:
         clip = self._clips[_order(self._recipe.seed, at.epoch, len(self._clips))[at.place]]
         seed = (self._recipe.seed, at.epoch, at.place)
         augmentation = draw_augmentation(self._recipe.augment_semitones, seed)
-        pcm = augmentation.apply(self._pcm[clip.start : clip.start + clip.length]) if lane in self._own else None
+        pcm = augmentation.apply(clip.read(self._pcm)) if lane in self._own else None
         return _Playing(clip, augmentation, pcm)
 
     def _require_within(self) -> None:
@@ -238,15 +213,16 @@ def _training_clips(corpus: Corpus, recipe: TrainingConfig) -> list[Clip]:
     Raises:
         UserError: lanes would get less than a window.
     """
-    seconds, samples = recipe.clip_seconds, corpus.length("train")
+    seconds = recipe.clip_seconds
+    samples = sum(clip.length for clip in cut_clips(corpus, "train", seconds, recipe.longest_pause))
     if samples < recipe.window * recipe.batch_size:
         raise UserError(
             corpus.path,
-            f"its training split has {samples} samples, less than a window of {recipe.window} for each of "
-            f"{recipe.batch_size} lanes",
+            f"its training split has {samples} samples without long pauses, less than a window of {recipe.window} "
+            f"for each of {recipe.batch_size} lanes",
             "add recordings, or `overrides` training.batch_size or training.window to lower them",
         )
-    while len(clips := cut_clips(corpus, "train", seconds)) < recipe.batch_size:
+    while len(clips := cut_clips(corpus, "train", seconds, recipe.longest_pause)) < recipe.batch_size:
         seconds = min(0.9 * seconds, samples / recipe.batch_size / corpus.sample_rate)
     return clips
 
@@ -264,9 +240,5 @@ def read_once(
     for first in range(0, len(clips), batch):
         together = longest_first[first : first + batch]
         for offset in range(0, clips[together[0]].length, window):
-            lanes = [(_pcm(corpus, clips[i]) if offset < clips[i].length else None, offset) for i in together]
+            lanes = [(clips[i].read(corpus.pcm) if offset < clips[i].length else None, offset) for i in together]
             yield together, reader.read(lanes)
-
-
-def _pcm(corpus: Corpus, clip: Clip) -> Pcm:
-    return corpus.pcm[clip.start : clip.start + clip.length]
