@@ -1,7 +1,7 @@
 """Finds what of a recording to train on: pauses are shortened, and silence at the ends is left out.
 
-A model that has heard silence go on falls silent for good in the first pause that it generates: after the silence at the
-end of a recording, nothing follows.
+A model that has heard silence go on falls silent for good in the first pause that it generates: after the silence at
+the end of a recording, nothing follows.
 """
 
 from collections.abc import Iterator
