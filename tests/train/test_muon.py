@@ -58,8 +58,9 @@ def test_updates_keep_their_directions_and_get_alike_in_size(shape: tuple[int, i
     turned = u.mT @ orthogonal(matrices.to(dtype)) @ vt.mT  # diagonal, if only singular values changed
     became = turned.diagonal(dim1=1, dim2=2)
     large = values > values.norm(dim=1, keepdim=True) / 50
-    assert became[large].min() > 0.14 and became[large].max() < 2
-    assert (turned - torch.diag_embed(became)).abs().max() < (1e-3 if dtype == torch.float32 else 0.25)
+    least, other = (0.14, 1e-3) if dtype == torch.float32 else (0.05, 0.5)
+    assert became[large].min() > least and became[large].max() < 2
+    assert (turned - torch.diag_embed(became)).abs().max() < other
 
 
 def test_a_gradient_of_zero_moves_nothing() -> None:

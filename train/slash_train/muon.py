@@ -19,9 +19,9 @@ ITERATIONS = (
     (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
     (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
 )
-"""Coefficients a, b, c of x <- a x + b (x x^T) x + c (x x^T)^2 x, the first three of Polar Express (Amsel et al. 2025,
-arXiv 2505.16932), which lift small singular values fastest. More of them would bring the singular values nearer to 1,
-and gain less than they cost."""
+"""Coefficients a, b, c of x <- a x + b (x x^T) x + c (x x^T)^2 x, the first three of Polar Express (Amsel et al.
+2025, arXiv 2505.16932), which lift small singular values fastest. More of them would bring the singular values nearer
+to 1, and gain less than they cost."""
 MARGIN = 1.01  # of the norm, for rounding
 SMALLEST_NORM = 1e-7
 
