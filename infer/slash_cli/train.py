@@ -41,7 +41,8 @@ def train(
         typer.Option(min=0, help="Checkpoints to keep besides the best and the last, spread over the run: 5."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Of matrix products: fp32, or bf16, which suits recent GPUs.")
+        str | None,
+        typer.Option(help="Of matrix products: auto (bf16 on devices with instructions for it), fp32 or bf16."),
     ] = None,
     compile_model: Annotated[
         bool, typer.Option("--compile", help="Compile the sample tier with torch.compile first.")
