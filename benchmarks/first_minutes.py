@@ -23,7 +23,7 @@ from slash_train.model import SampleRNN
 
 BASELINE = (
     *("model.hops=[4,16]", "model.frame_sizes=[]", "model.history=0", "model.cell=gru", "model.embedding=256"),
-    *("training.learning_rate=1e-3", "training.batch_size=8", "training.augment_semitones=0.0"),
+    *("training.learning_rate=1e-3", "training.batch_size=8", "training.augment_semitones=0"),
 )
 
 

@@ -21,7 +21,7 @@ WITHOUT = {
     "Adam for all weights": ("training.optimiser=adam",),
     "products in fp32": ("training.precision=fp32",),
     "constant learning rates": ("training.cooldown=0.0",),
-    "clips at their own pitch": ("training.augment_semitones=0.0",),
+    "clips at their own pitch": ("training.augment_semitones=0",),
     "8 lanes": ("training.batch_size=8",),
 }
 

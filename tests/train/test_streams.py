@@ -77,7 +77,7 @@ def test_an_epoch_hands_out_every_clip_once_in_a_new_order(corpus: Corpus, tiny:
 
 
 def _augmented(tiny: Preset) -> Preset:
-    training = tiny.training.model_copy(update={"augment_semitones": 2.0})
+    training = tiny.training.model_copy(update={"augment_semitones": 2})
     return tiny.model_copy(update={"training": training})
 
 
@@ -94,7 +94,7 @@ def test_augmented_clips_are_played_whole_and_another_way_in_every_epoch(corpus:
         length += np.count_nonzero(window.targets != NO_TARGET, axis=1)
     slowest, fastest = (max(clip.length for clip in clips) * 2 ** (sign * 2 / 12) for sign in (1, -1))
     assert fastest * 0.9 < min(lengths) < max(lengths) < slowest + 1
-    assert len(set(lengths)) > len(clips)
+    assert len(set(lengths)) >= 5
 
 
 def test_where_lanes_would_be_left_without_clips_are_shorter(corpus: Corpus, tiny: Preset) -> None:

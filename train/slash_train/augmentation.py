@@ -30,13 +30,11 @@ class Augmentation:
         return np.clip(np.rint(played), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
-def draw_augmentation(semitones: float, seed: tuple[int, ...]) -> Augmentation:
+def draw_augmentation(semitones: int, seed: tuple[int, ...]) -> Augmentation:
     """Return a random augmentation, a function of `seed` alone.
 
     Args:
-        semitones: the pitch changes by at most this, up or down; uniformly distributed.
+        semitones: the pitch changes by at most this, up or down, in whole semitones: instruments stay in tune.
         seed: non-negative numbers.
     """
-    if not semitones:
-        return Augmentation()
-    return Augmentation(float(2 ** (np.random.default_rng(seed).uniform(-semitones, semitones) / 12)))
+    return Augmentation(float(2 ** (int(np.random.default_rng(seed).integers(-semitones, semitones + 1)) / 12)))

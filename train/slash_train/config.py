@@ -120,8 +120,8 @@ class TrainingConfig(_Strict):
     longest_pause: Annotated[float, Field(gt=0, le=86400)] = 0.5
     """Seconds. Longer pauses in recordings are shortened to this, and silence at their ends is left out: a model that
     hears it falls silent for good. Silent is what stays 40 dB below the recording's mean level."""
-    augment_semitones: Annotated[float, Field(ge=0, le=12)] = 0.0
-    """Each time a clip is played, it is resampled to another pitch, at most this far up or down."""
+    augment_semitones: Annotated[int, Field(ge=0, le=12)] = 0
+    """Each time a clip is played, it is resampled to a pitch at most this far up or down, by whole semitones."""
     optimiser: Literal["adam", "muon"] = "adam"
     """Muon: for the matrices between layers, with Adam for everything else."""
     learning_rate: Annotated[PositiveFloat, MAY_CHANGE] = 1e-3
