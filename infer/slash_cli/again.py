@@ -18,6 +18,7 @@ def again(bundle: str, engine: Engine, options: RenderOptions, spec: ClipSpec, s
     """
     words: list[object] = ["slash", "generate", bundle, "--out", spec.file.name, "--clip", spec.clip]
     words += ["--seed", options.seed, "--seconds", seconds, "--temperature", spec.temperature]
+    words += ["--floor", options.floor]
     words += ["--engine", engine.runtime.name, "--precision", engine.precision]
     if spec.prime is not None:
         prime = spec.prime.source

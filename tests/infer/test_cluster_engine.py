@@ -59,7 +59,7 @@ def test_temperatures_are_the_clips_own(bundle: Bundle, engine: Engine) -> None:
     hop, steps = bundle.manifest.top_hop, 4
     temperature = np.repeat(np.array([[0.3], [3.0]], np.float32), steps, axis=1)
     uniform = Uniforms(0, [7, 7]).next(steps * hop)
-    cold, hot = Batch(engine, 2).generate(uniform, temperature).nll.mean(axis=1)
+    cold, hot = Batch(engine, 2).generate(uniform, temperature, 0.0).nll.mean(axis=1)
     assert cold + 1 < hot
 
 
@@ -67,7 +67,7 @@ def test_a_clip_is_the_same_to_the_last_bit_in_any_batch(bundle: Bundle, engine:
     """One clip, two, and five in several launches of one kernel."""
     hop = bundle.manifest.top_hop
     uniform, temperature = Uniforms(2, range(5)).next(4 * hop), np.ones((5, 4), np.float32)
-    made = [Batch(engine, clips).generate(uniform[:clips], temperature[:clips]) for clips in (1, 2, 5)]
+    made = [Batch(engine, clips).generate(uniform[:clips], temperature[:clips], 0.0) for clips in (1, 2, 5)]
     for some in made[:2]:
         assert np.array_equal(some.codes, made[2].codes[: len(some.codes)])
         assert np.array_equal(some.nll, made[2].nll[: len(some.nll)])

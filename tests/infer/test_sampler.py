@@ -63,8 +63,8 @@ def test_the_state_is_carried_between_frames(bundle: Bundle, engine: Engine) -> 
             array[...] = 0.5
         forgetful.set_state(state)
         uniform = uniforms.next(bundle.manifest.top_hop)
-        made.append(forgetful.generate(uniform, temperature).codes)
-        expected.append(carried.generate(uniform, temperature).codes)
+        made.append(forgetful.generate(uniform, temperature, 0.0).codes)
+        expected.append(carried.generate(uniform, temperature, 0.0).codes)
     assert not np.array_equal(np.concatenate(made), np.concatenate(expected))
 
 
@@ -248,7 +248,7 @@ def test_long_primes_are_fed_piece_by_piece(bundle: Bundle, engine: Engine) -> N
         batch = Batch(engine, 3)
         batch.prefill([bundle.manifest.codec.encode(riff) for riff in riffs], steps_at_once=steps_at_once)
         temperature = np.ones((3, 512 // bundle.manifest.top_hop), np.float32)
-        made.append(batch.generate(uniform, temperature).codes)
+        made.append(batch.generate(uniform, temperature, 0.0).codes)
     assert np.array_equal(made[0], made[1])
 
 

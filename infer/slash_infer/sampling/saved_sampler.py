@@ -17,6 +17,7 @@ from slash_infer.errors import UserError, first_fault, first_line
 from slash_infer.files import atomic_file, open_plain_file, sweep
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import HISTORY, GenerationState
+from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -35,13 +36,14 @@ class _Metadata(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     made_by: Literal["slash_infer.Sampler"] = MADE_BY
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     manifest_sha256: str
     seed: Key
     clips: Annotated[list[Key], Field(min_length=1)]
     batch_invariant: bool
     temperature: list[Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]]
     """The points of each clip's schedule."""
+    floor: float
     generated: Annotated[int, Field(ge=0, lt=2**62)]
     precision: Precision
 
@@ -55,6 +57,7 @@ class SavedSampler:
     clips: list[int]
     batch_invariant: bool
     temperature: list[TemperatureSchedule]
+    floor: float
     generated: int
     """Samples of every clip so far."""
     buffered: Generated
@@ -72,6 +75,7 @@ class SavedSampler:
             clips=self.clips,
             batch_invariant=self.batch_invariant,
             temperature=[schedule.points for schedule in self.temperature],
+            floor=self.floor,
             generated=self.generated,
             precision=self.precision,
         )
@@ -97,9 +101,10 @@ class SavedSampler:
         try:
             metadata = _Metadata.model_validate(json.loads(str(arrays[METADATA])))
             temperature = [TemperatureSchedule(points) for points in metadata.temperature]
+            floor = as_floor(metadata.floor, bundle.manifest.codec.levels)
         except ValidationError as error:
             raise UserError(path, f"{NOT_SAVED} ({first_fault(error)})", REMEDY) from None
-        except (KeyError, ValueError, RecursionError, UserError) as error:  # UserError for points out of range
+        except (KeyError, ValueError, RecursionError, UserError) as error:  # UserError for what is out of range
             raise UserError(path, f"{NOT_SAVED} ({first_line(error)})", REMEDY) from None
         if metadata.manifest_sha256 != bundle.manifest_sha256:
             raise UserError(path, f"was saved from another bundle than {bundle.path}", "open that one")
@@ -112,6 +117,7 @@ class SavedSampler:
             clips=metadata.clips,
             batch_invariant=metadata.batch_invariant,
             temperature=temperature,
+            floor=floor,
             generated=metadata.generated,
             precision=metadata.precision,
             buffered=Generated(arrays[CODES], arrays[NLL]),
