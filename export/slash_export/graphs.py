@@ -55,7 +55,7 @@ def frame_tier_graph(tier: FoldedFrameTier, k: int, precision: Precision = "fp32
 
 
 def sample_tier_graph(tier: FoldedSampleTier, steps: int, precision: Precision = "fp32") -> onnx.ModelProto:
-    """Return the steps of the sample tier in a hop: history, conditioning, uniforms, temperature and floor to codes and NLL.
+    """Return the steps of the sample tier in a hop: from history and conditioning to codes and NLL.
 
     Some inner tensors have fixed names, for tools to find them: `conditioning_0` .. `conditioning_{steps-1}`, [B, D],
     and `logits_0` .. `logits_{steps-1}`, [B, Q] before temperature.
@@ -123,11 +123,12 @@ def _draw_all(writer: GraphWriter, steps: int, logits_of: Callable[[int, list[An
 def _draw(op: Any, logits: Any, floor: Any, uniform: Any) -> tuple[Any, Any]:
     """Return the inverse of the cumulative distribution at `uniform`: a code [B, 1] and its probability [B, 1].
 
-    The floor is subtracted from all probabilities, and what falls below zero is never drawn (LPCNet, Valin and Skoglund
-    2019, arXiv 1810.11846).
-    The code is the number of cumulative sums at or below uniform * total. The total is taken from the sums themselves,
-    which renormalises what the floor leaves. Even without a floor rounding moves it slightly off 1, and could otherwise
-    select the last code. The probability returned is the one before the floor.
+    The floor is subtracted from all probabilities, and a code that has nothing left is never drawn (LPCNet: Valin and
+    Skoglund 2019, arXiv 1810.11846, section 3.7). The probability returned is the one before.
+
+    The code is the number of cumulative sums at or below uniform * total. The total is taken from the sums
+    themselves, which renormalises what the floor leaves. Without a floor, too, rounding moves it slightly off 1, and
+    could otherwise select the last code.
     """
     probabilities = op.Softmax(logits, axis=-1)
     cumulative = op.CumSum(op.Relu(op.Sub(probabilities, floor)), 1)

@@ -207,11 +207,11 @@ def test_a_forced_job_that_is_stopped_leaves_the_longer_clip(bundle: Bundle, eng
 
 
 def test_a_sidecar_says_how_to_make_its_clip_again(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    options = replace(OPTIONS, bits=24)
+    options = replace(OPTIONS, bits=24, floor=0.001)
     render(bundle, engine, specs(tmp_path, range(2)), options, again=partial(again, "a bundle", engine, options))
     assert Sidecar.read(tmp_path / "1.json").outcome.again == (
         "slash generate 'a bundle' --out 1.wav --clip 1 --seed 9 --seconds 0.05 --temperature 1.0 "
-        "--engine cpu --precision fp32 --bits 24"
+        "--floor 0.001 --engine cpu --precision fp32 --bits 24"
     )
 
 

@@ -20,7 +20,7 @@ from slash_train.trained_model import TrainedModel
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DOCUMENT, BUNDLE = DOCS / "bundle-format.md", DOCS / "example-bundle"
 BEGIN, END = "<!-- worked example: begin -->\n", "<!-- worked example: end -->\n"
-SEED, CLIP, FLOOR = 1, 0, 0.1
+SEED, CLIP, FLOOR = 1, 0, 0.11
 MODEL = ModelConfig(hops=(2, 4), frame_sizes=(3, 4), history=5, rnn_layers=1, width=3, embedding=2)
 LEVELS = 8
 

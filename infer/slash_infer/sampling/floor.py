@@ -1,14 +1,19 @@
-"""The floor of the probabilities that codes are drawn with."""
+"""The range of floors, which are subtracted from the probabilities of all codes before a draw."""
 
 from slash_infer.arguments import as_number, passed
 from slash_infer.errors import UserError
 
-MOST = 0.9
-"""Of the probability 1 / Q that each of Q codes has if all are alike.
+SHARE = 0.9
+"""The highest floor, as a share of 1 / Q, the probability of each of Q codes if all are alike.
 
-From there on nothing might be left to draw from. Up to it the floor takes at most nine tenths of the distribution, which
-no rounding makes up for.
+At 1 / Q rounding decides whether such a distribution keeps anything to draw from, and a draw from nothing gives a code
+out of range. At 0.9 / Q every distribution keeps a tenth of itself or more.
 """
+
+
+def highest_floor(levels: int) -> float:
+    """Return the highest floor for a codec of so many levels, Q."""
+    return SHARE / levels
 
 
 def as_floor(floor: object, levels: int) -> float:
@@ -17,11 +22,9 @@ def as_floor(floor: object, levels: int) -> float:
     Raises:
         UserError: it is no number, or not from 0 to 0.9 / Q.
     """
+    highest = highest_floor(levels)
     try:
-        return as_number("floor", floor, 0, MOST / levels)
+        return as_number("floor", floor, 0, highest)
     except UserError:
-        raise UserError(
-            passed("floor", floor),
-            f"must be from 0 to {MOST / levels:g}, which is {MOST:g} / {levels} codes",
-            "0 leaves no code out",
-        ) from None
+        bounds = f"must be from 0 to {highest}, which is {SHARE:g} / {levels} levels of the codec"
+        raise UserError(passed("floor", floor), bounds, "0 leaves no code out") from None

@@ -45,8 +45,8 @@ Audio: TypeAlias = npt.NDArray[np.floating]
 class Sampler:
     """Generates a batch of clips from a bundle.
 
-    A clip is a function of the bundle, its precision, the seed, the clip's number, its temperature, its floor and its prime.
-    It depends neither on the other clips of the batch nor on the lengths that are asked for.
+    A clip is a function of the bundle, its precision, the seed, the clip's number, its temperature, the floor and its
+    prime. It depends neither on the other clips of the batch nor on the lengths that are asked for.
 
     Args:
         bundle: the exported model.
@@ -54,9 +54,9 @@ class Sampler:
         seed: of the random draws, 0 .. 2**64 - 1. Each clip's draws depend on the seed and the clip's number.
         temperature: divides the logits, 0.01 to 100; below 1 is safer, above 1 wilder. A number or a
             `TemperatureSchedule`; one for all clips, or one for each.
-        floor: is subtracted from the probabilities of all codes before each draw, so that codes at or under it are never
-            drawn: 0, which leaves no code out, to 0.9 / Q for a codec of Q levels. LPCNet's, which has 256, is 0.002
-            (Valin and Skoglund 2019, arXiv 1810.11846, section 3.7).
+        floor: is subtracted from the probabilities of all codes before each draw, so that a code whose probability is
+            at or under it is never drawn: 0, which leaves no code out, to 0.9 / Q for a codec of Q levels. LPCNet,
+            whose idea it is, has 256 levels and 0.002 (Valin and Skoglund 2019, arXiv 1810.11846, section 3.7).
         engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to

@@ -17,7 +17,7 @@ from slash_infer.errors import UserError, first_fault, first_line
 from slash_infer.files import atomic_file, open_plain_file, sweep
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import HISTORY, GenerationState
-from slash_infer.sampling.floor import as_floor
+from slash_infer.sampling.floor import highest_floor
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -101,14 +101,15 @@ class SavedSampler:
         try:
             metadata = _Metadata.model_validate(json.loads(str(arrays[METADATA])))
             temperature = [TemperatureSchedule(points) for points in metadata.temperature]
-            floor = as_floor(metadata.floor, bundle.manifest.codec.levels)
         except ValidationError as error:
             raise UserError(path, f"{NOT_SAVED} ({first_fault(error)})", REMEDY) from None
-        except (KeyError, ValueError, RecursionError, UserError) as error:  # UserError for what is out of range
+        except (KeyError, ValueError, RecursionError, UserError) as error:  # UserError for points out of range
             raise UserError(path, f"{NOT_SAVED} ({first_line(error)})", REMEDY) from None
         if metadata.manifest_sha256 != bundle.manifest_sha256:
             raise UserError(path, f"was saved from another bundle than {bundle.path}", "open that one")
         fault = _fault(arrays, metadata, bundle.manifest)
+        if not 0 <= metadata.floor <= highest_floor(bundle.manifest.codec.levels):
+            fault = "its floor is out of range"
         if fault is not None:
             raise UserError(path, f"is damaged ({fault})", REMEDY)
         return cls(
@@ -117,7 +118,7 @@ class SavedSampler:
             clips=metadata.clips,
             batch_invariant=metadata.batch_invariant,
             temperature=temperature,
-            floor=floor,
+            floor=metadata.floor,
             generated=metadata.generated,
             precision=metadata.precision,
             buffered=Generated(arrays[CODES], arrays[NLL]),
