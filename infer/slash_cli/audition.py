@@ -22,9 +22,12 @@ def audition(
     seed: Annotated[int, typer.Option(help="Of the random draws, the same for each checkpoint.")] = 0,
     temperature: Annotated[str, typer.Option(help="A number, or one over time such as 0:0.9,5:1.05.")] = "1",
     floor: Annotated[
-        float,
-        typer.Option(help="Codes of this probability or less are never drawn: 0 to 0.9 / the number of codes."),
-    ] = DEFAULT_FLOOR,
+        float | None,
+        typer.Option(
+            help="Codes of this probability or less are never drawn: 0 to 0.9 / the number of codes. "
+            f"[default: {DEFAULT_FLOOR:g} for 256]"
+        ),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the table to this file, too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing audition.")] = False,
 ) -> None:
@@ -59,7 +62,7 @@ def audition(
         if real_path(json_file).is_relative_to(real_path(out)):
             raise UserError(f"--json {json_file}", f"is inside {out}, which is to be made", "choose another file")
     opened = Run(run)
-    as_floor(floor, opened.preset.audio.codec.levels)
+    checked_floor = as_floor(floor, opened.preset.audio.codec.levels)
     found = [opened.checkpoints.find(which) for which in checkpoint or ()] or opened.checkpoints.all()
     if not found:
         raise UserError(run, "has no checkpoint yet", "train it first")
@@ -74,7 +77,7 @@ def audition(
             seconds=seconds,
             seed=seed,
             temperature=schedule,
-            floor=floor,
+            floor=checked_floor,
             force=force,
             advance=lambda: progress.update(task, advance=1),
         )

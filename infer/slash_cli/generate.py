@@ -32,9 +32,12 @@ def generate(
         ),
     ] = "1",
     floor: Annotated[
-        float,
-        typer.Option(help="Codes of this probability or less are never drawn: 0 to 0.9 / the number of codes."),
-    ] = DEFAULT_FLOOR,
+        float | None,
+        typer.Option(
+            help="Codes of this probability or less are never drawn: 0 to 0.9 / the number of codes. "
+            f"[default: {DEFAULT_FLOOR:g} for 256]"
+        ),
+    ] = None,
     prime: Annotated[
         list[Path] | None,
         typer.Option(help="A recording to continue; several are taken by the clips in turn."),
@@ -118,7 +121,7 @@ def generate(
     check_outputs(destination, files, json_file, ranks=best_of is not None, force=force)
     raise_open_files()  # each clip has some
     opened = Bundle(bundle)
-    as_floor(floor, opened.manifest.codec.levels)
+    checked_floor = as_floor(floor, opened.manifest.codec.levels)
     primes = read_primes(prime or (), opened.manifest, prime_start, prime_seconds)
     request = Request(
         bundle=opened,
@@ -132,7 +135,7 @@ def generate(
         options=RenderOptions(
             seconds=seconds,
             seed=chosen_seed,
-            floor=floor,
+            floor=checked_floor,
             include_prime=include_prime,
             normalise=normalise,
             bits=stored,

@@ -115,6 +115,7 @@ def test_a_stopped_job_leaves_shorter_files_and_goes_on(bundle: Bundle, engine: 
         ({"seed": 1}, "another seed"),
         ({"seconds": 0.06}, "another length"),
         ({"normalise": "peak"}, "another normalise"),
+        ({"floor": 0.003}, "another floor"),
         ({"seconds": float("inf")}, "another length"),
     ],
 )

@@ -240,7 +240,7 @@ def test_a_prime_is_continued_as_the_model_continues_it(bundle: Bundle, engine: 
     hop, context = bundle.manifest.top_hop, bundle.manifest.context
     riffs = [improvise(0.3, [1, i])[::3] for i in range(2)] * 40
     riffs = [riff[: 4800 - 7 * i] for i, riff in enumerate(riffs)]  # some fill whole frames, most do not
-    sampler = Sampler(bundle, len(riffs), seed=3, engine=engine)
+    sampler = Sampler(bundle, len(riffs), seed=3, floor=0.0, engine=engine)
     sampler.prime(riffs)
     made, first_bits = sampler.codes(hop), sampler.bits
     uniform = Uniforms(3, range(len(riffs))).next(hop)

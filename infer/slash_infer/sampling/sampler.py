@@ -25,7 +25,6 @@ from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, Int32
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.choice import open_engine
-from slash_infer.sampling.default_floor import DEFAULT_FLOOR
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY, Uniforms
@@ -57,6 +56,7 @@ class Sampler:
         floor: is subtracted from the probabilities of all codes before each draw, so that a code whose probability is
             at or under it is never drawn: 0, which leaves no code out, to 0.9 / Q for a codec of Q levels. LPCNet,
             whose idea it is, has 256 levels and 0.002 (Valin and Skoglund 2019, arXiv 1810.11846, section 3.7).
+            None is Slash's default.
         engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to
@@ -76,7 +76,7 @@ class Sampler:
         *,
         seed: int = 0,
         temperature: Temperature | Sequence[Temperature] = 1.0,
-        floor: float = DEFAULT_FLOOR,
+        floor: float | None = None,
         engine: Engine | EngineName = "auto",
         precision: PrecisionName = "auto",
         batch_invariant: bool = True,
