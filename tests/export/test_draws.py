@@ -90,7 +90,7 @@ def test_nearly_even_distributions_give_codes_in_range_at_the_highest_floor(leve
 
 
 def test_a_floor_that_could_leave_nothing_is_refused() -> None:
-    """At 1 / Q codes that are all alike leave nothing, and the graph counts past the last one. Some runtimes notice."""
+    """At 1 / Q codes that are all alike leave nothing, and the graph counts past the last one."""
     with pytest.raises(Exception, match="Out of range value in index"):
         draw(np.zeros(256), stratified(10), 1 / 256)
     for floor in (1 / 256, np.nextafter(1 / 256, 0), np.nextafter(highest_floor(256), 1)):
