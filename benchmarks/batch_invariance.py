@@ -77,12 +77,12 @@ def _measure(bundle: Bundle, engine: Engine, most: int, seconds: float, rounds: 
     hop, rate = bundle.manifest.top_hop, bundle.manifest.sample_rate
     samples = -(-round(seconds * rate) // hop) * hop
     uniform, temperature = Uniforms(0, range(most)).next(samples), np.ones((most, samples // hop), np.float32)
-    largest = Batch(engine, most).generate(uniform, temperature)
+    largest = Batch(engine, most).generate(uniform, temperature, 0.0)
     differ: dict[bool, list[int]] = {True: [], False: []}
     for batch_invariant, batches in differ.items():
         for clips in range(1, most + 1):
             batch = Batch(engine, clips, batch_invariant=batch_invariant)
-            generated = batch.generate(uniform[:clips], temperature[:clips])
+            generated = batch.generate(uniform[:clips], temperature[:clips], 0.0)
             expected = largest.select(slice(clips))
             same = np.array_equal(generated.codes, expected.codes) and np.array_equal(generated.nll, expected.nll)
             if not same:

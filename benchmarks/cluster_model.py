@@ -251,6 +251,7 @@ def judge(
     nll: Float32,
     uniform: Float32,
     temperature: Float32,
+    floor: float,
     states: Float32,
     clip: int = 0,
 ) -> Verdict:
@@ -263,9 +264,10 @@ def judge(
     p /= p.sum(1, keepdims=True)
     t = np.arange(len(codes))
     expected = -np.log(p[t, codes])
-    cumulative = p.cumsum(1)
-    high = cumulative[t, codes]
-    low = high - p[t, codes]
+    left = np.maximum(p - floor, 0)
+    left /= left.sum(1, keepdims=True)
+    high = left.cumsum(1)[t, codes]
+    low = high - left[t, codes]
     draw = np.maximum(np.maximum(low - uniform, uniform - high), 0)
     worst = 0.0
     for k, tier in enumerate(plan.tiers):

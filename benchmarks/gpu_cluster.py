@@ -49,6 +49,7 @@ JOBS = [
 ]
 JOB_SECONDS = 40
 CHECKED_SAMPLES = 192
+FLOOR = 0.002  # of the draws
 TIMED_SECONDS = 1.0  # of audio
 REPEATS = 3
 PATIENCE = 1_000_000_000  # cycles, about 0.6 s
@@ -277,6 +278,7 @@ class Runner:
         call = planning.Call(
             steps=self.steps,
             flags=flags,
+            floor=FLOOR,
             tiers=(planning.Tier * planning.MAX_TIERS)(*plan.tiers),
             **plan.call,
             **self.at,
@@ -305,7 +307,7 @@ class Job:
         self.clips, self.threads = int(options.get("clips", 1)), int(options.get("threads", 256))
         self.cluster = int(options.get("cluster", 16))
         self.gpu = Device()
-        self.result: dict[str, Any] = {"device": self.gpu.name, "processors": self.gpu.processors}
+        self.result: dict[str, Any] = {"device": self.gpu.name, "processors": self.gpu.processors, "floor": FLOOR}
         began = time.time()
         self.model = models.make_model(self.shape)
         self.result["model_s"] = time.time() - began
@@ -391,6 +393,7 @@ class Job:
                 nll[clip],
                 short.uniform[clip],
                 short.temperature[clip],
+                FLOOR,
                 states,
                 clip,
             )

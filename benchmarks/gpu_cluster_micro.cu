@@ -70,7 +70,7 @@ extern "C" __global__ __launch_bounds__(512, 1) void micro(const __grid_constant
         ended = clock64(); sink += x == 12345;
     } else if (a.which == 10) {  // a warp's scan and reductions as in a draw
         float v = lane; begun = clock64();
-        for (int i = 0; i < a.rounds; i++) { v = warp_max(v); for (int m = 1; m < 32; m *= 2) { float o = lane_of(v, lane - m); if (lane >= m) v += o; } v = warp_sum((int)v) & 3; }
+        for (int i = 0; i < a.rounds; i++) { v = warp_max(v); for (int m = 1; m < 32; m *= 2) { float o = lane_of(v, lane - m); if (lane >= m) v += o; } v = warp_min((int)v) & 3; }
         ended = clock64(); sink += v;
     } else if (a.which == 11) {  // one round trip of a word between two blocks of different clusters
         const int other = gridDim.x / 2; begun = clock64();

@@ -41,7 +41,7 @@ def frame_cost(bundle: Bundle, engine: Engine, model: GraphModel) -> FrameCost:
     assert isinstance(gpu, GpuGraphs)  # noqa: S101
     runner = model.runner(engine.initial_state(1))
     uniform = np.random.default_rng(0).random((1, bundle.manifest.top_hop), np.float32)
-    runner.generate(uniform, np.ones((1, 1), np.float32))
+    runner.generate(uniform, np.ones((1, 1), np.float32), 0.0)
 
     def steps() -> None:
         for _ in range(STEPS):

@@ -52,6 +52,7 @@ def audition(
     seconds: float,
     seed: int,
     temperature: TemperatureSchedule,
+    floor: float,
     force: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Auditioned]:
@@ -65,6 +66,7 @@ def audition(
         seconds: length of a clip.
         seed: seed of the random draws.
         temperature: temperature of all clips.
+        floor: floor of all clips.
         force: replace an existing audition at `out`.
         advance: called after each checkpoint.
 
@@ -72,7 +74,7 @@ def audition(
         one entry for each checkpoint, in their order.
 
     Raises:
-        UserError: `out` exists, or a checkpoint is damaged.
+        UserError: `out` exists, a checkpoint is damaged, or the floor is out of range.
     """
     check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=[run.path])
     auditioned, recordings = [], learned_recordings(run)
@@ -81,10 +83,12 @@ def audition(
             trained = run.load_model(str(checkpoint.path))
             files = [folder / f"step-{trained.step:08d}" / f"clip-{i:04d}.wav" for i in range(clips)]
             specs = [ClipSpec(file, i, temperature) for i, file in enumerate(files)]
-            sidecars = _render(trained, specs, RenderOptions(seconds, seed), recordings)
+            options = RenderOptions(seconds, seed, floor=floor)
+            sidecars = _render(trained, specs, options, recordings)
             auditioned.append(_mean(trained.step, sidecars))
             advance()
-        content = {"made_by": MADE_BY, "run": str(run.path), "seed": seed, "temperature": temperature.plain}
+        drawn = {"seed": seed, "temperature": temperature.plain, "floor": floor}
+        content = {"made_by": MADE_BY, "run": str(run.path), **drawn}
         write_json(folder / METADATA, {**content, "checkpoints": [asdict(line) for line in auditioned]})
     return auditioned
 

@@ -55,7 +55,7 @@ def frame_tier_graph(tier: FoldedFrameTier, k: int, precision: Precision = "fp32
 
 
 def sample_tier_graph(tier: FoldedSampleTier, steps: int, precision: Precision = "fp32") -> onnx.ModelProto:
-    """Return the steps of the sample tier in a hop: history, conditioning, uniforms and temperature to codes and NLL.
+    """Return the steps of the sample tier in a hop: from history and conditioning to codes and NLL.
 
     Some inner tensors have fixed names, for tools to find them: `conditioning_0` .. `conditioning_{steps-1}`, [B, D],
     and `logits_0` .. `logits_{steps-1}`, [B, Q] before temperature.
@@ -105,12 +105,13 @@ def _draw_all(writer: GraphWriter, steps: int, logits_of: Callable[[int, list[An
     op = writer.op
     uniforms = writer.parts(writer.input("uniform", FLOAT, [BATCH, steps]), steps, axis=1)
     inverse_temperature = op.Unsqueeze(op.Reciprocal(writer.input("temperature", FLOAT, [BATCH])), [1])
+    floor = op.Unsqueeze(writer.input("floor", FLOAT, [BATCH]), [1])
     codes: list[Any] = []
     likelihoods = []
     for i in range(steps):
         logits = logits_of(i, codes)
         logits.name = f"logits_{i}"
-        code, likelihood = _draw(op, op.Mul(logits, inverse_temperature), uniforms[i])
+        code, likelihood = _draw(op, op.Mul(logits, inverse_temperature), floor, uniforms[i])
         codes.append(code)
         likelihoods.append(likelihood)
     writer.output("codes", _joined(op, codes, axis=1), INT32, [BATCH, steps])
@@ -119,14 +120,18 @@ def _draw_all(writer: GraphWriter, steps: int, logits_of: Callable[[int, list[An
     return writer.finish()
 
 
-def _draw(op: Any, logits: Any, uniform: Any) -> tuple[Any, Any]:
+def _draw(op: Any, logits: Any, floor: Any, uniform: Any) -> tuple[Any, Any]:
     """Return the inverse of the cumulative distribution at `uniform`: a code [B, 1] and its probability [B, 1].
 
-    The code is the number of cumulative sums at or below uniform * total. Since rounding moves the total slightly off
-    1, it is taken from the sums themselves: otherwise rounding alone could select the last code.
+    The floor is subtracted from all probabilities, and a code that has nothing left is never drawn (LPCNet: Valin and
+    Skoglund 2019, arXiv 1810.11846, section 3.7). The probability returned is the one before.
+
+    The code is the number of cumulative sums at or below uniform * total. The total is taken from the sums
+    themselves, which renormalises what the floor leaves. Without a floor, too, rounding moves it slightly off 1, and
+    could otherwise select the last code.
     """
     probabilities = op.Softmax(logits, axis=-1)
-    cumulative = op.CumSum(probabilities, 1)
+    cumulative = op.CumSum(op.Relu(op.Sub(probabilities, floor)), 1)
     total = op.Slice(cumulative, [-1], [np.iinfo(np.int64).max], [1])
     at_or_below = op.LessOrEqual(cumulative, op.Mul(uniform, total))
     code = op.ReduceSum(op.Cast(at_or_below, to=INT32), [1], keepdims=1)

@@ -45,7 +45,7 @@ class Stretches:
 def generate_stretches(
     engine: Engine, clips: Sequence[int], *, seed: int, samples: int, steps: int
 ) -> Iterator[Stretches]:
-    """Generate clips at temperature 1, as many stretches at a time as fit a bounded amount of memory.
+    """Generate clips at temperature 1 without a floor, as many stretches at a time as fit a bounded amount of memory.
 
     Args:
         engine: what generates.
@@ -68,7 +68,7 @@ def generate_stretches(
             uniform, codes = [], []
             for _ in range(count):
                 uniform.append(uniforms.next(length))
-                drawn = batch.generate(uniform[-1], temperature).codes
+                drawn = batch.generate(uniform[-1], temperature, 0.0).codes
                 codes.append(np.concatenate([states[-1].history, drawn], axis=1))
                 states.append(batch.state())
             stretches = Stretches(

@@ -54,7 +54,7 @@ def compare_whole_model(
     for first in range(0, samples, STEPS * hop):
         count = min(STEPS * hop, samples - first)
         before, uniform = batch.state(), uniforms.next(count)
-        drawn = batch.generate(uniform, np.ones((len(clips), count // hop), np.float32))
+        drawn = batch.generate(uniform, np.ones((len(clips), count // hop), np.float32), 0.0)
         after = batch.state()
         forced.resume(before)
         logits = forced.logits(np.concatenate([before.history, drawn.codes], axis=1))

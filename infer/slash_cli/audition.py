@@ -7,6 +7,7 @@ import typer
 
 from slash_cli.console import optional_packages, progress_bar, stdout, table
 from slash_infer.errors import UserError
+from slash_infer.sampling.default_floor import DEFAULT_FLOOR
 
 
 def audition(
@@ -20,6 +21,13 @@ def audition(
     seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 5.0,
     seed: Annotated[int, typer.Option(help="Of the random draws, the same for each checkpoint.")] = 0,
     temperature: Annotated[str, typer.Option(help="A number, or one over time such as 0:0.9,5:1.05.")] = "1",
+    floor: Annotated[
+        float | None,
+        typer.Option(
+            help="Codes of this probability or less are never drawn: 0 to 0.9 / the number of codes. "
+            f"[default: {DEFAULT_FLOOR:g} for 256]"
+        ),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the table to this file, too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing audition.")] = False,
 ) -> None:
@@ -37,6 +45,7 @@ def audition(
 
     from slash_infer.clips.best_of import LONGEST
     from slash_infer.files import check_file_output, real_path, write_json
+    from slash_infer.sampling.floor import as_floor
     from slash_infer.sampling.randomness import check_keys
     from slash_infer.sampling.temperature import parse
 
@@ -53,6 +62,7 @@ def audition(
         if real_path(json_file).is_relative_to(real_path(out)):
             raise UserError(f"--json {json_file}", f"is inside {out}, which is to be made", "choose another file")
     opened = Run(run)
+    checked_floor = as_floor(floor, opened.preset.audio.codec.levels)
     found = [opened.checkpoints.find(which) for which in checkpoint or ()] or opened.checkpoints.all()
     if not found:
         raise UserError(run, "has no checkpoint yet", "train it first")
@@ -67,6 +77,7 @@ def audition(
             seconds=seconds,
             seed=seed,
             temperature=schedule,
+            floor=checked_floor,
             force=force,
             advance=lambda: progress.update(task, advance=1),
         )

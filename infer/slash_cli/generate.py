@@ -9,6 +9,7 @@ import typer
 from slash_cli.console import optional_packages
 from slash_cli.engine_options import EngineOption, PrecisionOption
 from slash_infer.choices import AudioFormat, Normalise
+from slash_infer.sampling.default_floor import DEFAULT_FLOOR
 
 
 def generate(
@@ -30,6 +31,13 @@ def generate(
             "0:0.9,5:1.05 moves from 0.9 at 0 s to 1.05 at 5 s."
         ),
     ] = "1",
+    floor: Annotated[
+        float | None,
+        typer.Option(
+            help="Codes of this probability or less are never drawn: 0 to 0.9 / the number of codes. "
+            f"[default: {DEFAULT_FLOOR:g} for 256]"
+        ),
+    ] = None,
     prime: Annotated[
         list[Path] | None,
         typer.Option(help="A recording to continue; several are taken by the clips in turn."),
@@ -83,6 +91,7 @@ def generate(
         from slash_infer.clips.spec import ClipSpec, RenderOptions
         from slash_infer.machine import raise_open_files
         from slash_infer.sampling.choice import open_engine
+        from slash_infer.sampling.floor import as_floor
         from slash_infer.sampling.randomness import check_keys
         from slash_infer.sampling.temperature import parse
         from slash_infer.signals import stop_signals
@@ -112,6 +121,7 @@ def generate(
     check_outputs(destination, files, json_file, ranks=best_of is not None, force=force)
     raise_open_files()  # each clip has some
     opened = Bundle(bundle)
+    checked_floor = as_floor(floor, opened.manifest.codec.levels)
     primes = read_primes(prime or (), opened.manifest, prime_start, prime_seconds)
     request = Request(
         bundle=opened,
@@ -123,7 +133,12 @@ def generate(
             for file, number in zip(files, numbers, strict=True)
         ],
         options=RenderOptions(
-            seconds=seconds, seed=chosen_seed, include_prime=include_prime, normalise=normalise, bits=stored
+            seconds=seconds,
+            seed=chosen_seed,
+            floor=checked_floor,
+            include_prime=include_prime,
+            normalise=normalise,
+            bits=stored,
         ),
         destination=destination,
         force=force,

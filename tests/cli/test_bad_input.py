@@ -202,6 +202,21 @@ CASES = {
         "generate bundle --out new.wav --temperature 0",
         "temperature 0.0: must be from 0.01 to 100",
     ),
+    "a floor that leaves nothing": (
+        "generate bundle --out new.wav --floor 0.004",
+        "--floor 0.004: must be from 0 to 0.003515625, which is 0.9 / 256 levels of the codec; 0 leaves no code out",
+    ),
+    "a floor that is none": ("generate bundle --out new.wav --floor nan", "--floor nan: must be from 0 to 0.0035"),
+    "a negative floor": ("generate bundle --out new.wav --floor -1e-9", "--floor -1e-09: must be from 0 to 0.0035"),
+    "a floor of words": ("generate bundle --out new.wav --floor low", "--floor"),
+    "a floor beyond a codec of few levels": (
+        "generate example --out new.wav --floor 0.12",
+        "--floor 0.12: must be from 0 to 0.1125, which is 0.9 / 8 levels",
+    ),
+    "an audition with a floor that leaves nothing": (
+        "audition run --out new --floor 0.01",
+        "--floor 0.01: must be from 0 to 0.003515625",
+    ),
     "a negative seed": ("generate bundle --out new.wav --seed -1", "seed -1"),
     "a format that is not written": ("generate bundle --out new.mp3", ".mp3 is not written"),
     "forcing over a strange sidecar": ("generate bundle --out song.wav --force", "song.json: was not made by slash"),

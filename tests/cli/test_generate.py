@@ -108,13 +108,15 @@ def test_a_riff_is_continued_into_any_kind_of_file(bundle: Bundle, tmp_path: Pat
         soundfile.write(tmp_path / f"riff-{i}.wav", improvise(0.5, [i]), 48_000)
     out, riffs = tmp_path / "out", ["--prime", tmp_path / "riff-0.wav", "--prime", tmp_path / "riff-1.wav"]
     options = [*riffs, "--prime-start", "0.1", "--prime-seconds", "0.2", "--include-prime", "--seconds", "0.5"]
-    more = ["--temperature", "0.9,1.1", "--format", "flac", "--bits", "24", "--normalise", "loudness", "--seed", "1"]
+    more = ["--temperature", "0.9,1.1", "--floor", "0.002", "--seed", "1"]
+    more += ["--format", "flac", "--bits", "24", "--normalise", "loudness"]
     done = slash("generate", bundle.path, "--out", out, "-n", "3", *options, *more)
     assert done.returncode == 0, done.stderr
     sidecars = [Sidecar.read(out / f"clip-000{i}.json") for i in range(3)]
     primes = [Path(sidecar.prime.file).name for sidecar in sidecars if sidecar.prime]
     assert primes == ["riff-0.wav", "riff-1.wav", "riff-0.wav"]
     assert [sidecar.recipe.temperature for sidecar in sidecars] == [0.9, 1.1, 0.9]
+    assert [sidecar.recipe.floor for sidecar in sidecars] == [0.002] * 3
     info = soundfile.info(out / "clip-0001.flac")
     assert (info.subtype, info.frames) == ("PCM_24", 3200 + 8000)
     command = sidecars[1].outcome.again
@@ -147,7 +149,8 @@ def test_the_best_of_some_is_kept_and_all_are_reported(bundle: Bundle, tmp_path:
 
 def test_checkpoints_are_auditioned_and_shown(run: Run, tmp_path: Path) -> None:
     out, page = tmp_path / "audition", tmp_path / "page"
-    done = slash("audition", run.path, "--out", out, "-n", "2", "--seconds", "1.1", "--json", tmp_path / "table.json")
+    table = ["--json", tmp_path / "table.json"]
+    done = slash("audition", run.path, "--out", out, "-n", "2", "--seconds", "1.1", "--floor", "0.003", *table)
     assert done.returncode == 0, done.stderr
     lines = json.loads((tmp_path / "table.json").read_text())["checkpoints"]
     steps = [line["step"] for line in lines]

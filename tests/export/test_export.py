@@ -148,6 +148,7 @@ def test_graphs_are_plain_self_contained_and_signed_as_documented(bundle: Bundle
         "conditioning": ("FLOAT", ["batch", 4, width]),
         "uniform": ("FLOAT", ["batch", 4]),
         "temperature": ("FLOAT", ["batch"]),
+        "floor": ("FLOAT", ["batch"]),
         "codes": ("INT32", ["batch", 4]),
         "nll": ("FLOAT", ["batch", 4]),
     }
@@ -167,7 +168,7 @@ def test_export_is_deterministic(run: Run, bundle: Bundle, tmp_path: Path) -> No
 
 
 def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: Run) -> None:
-    """The graph's NLL against the PyTorch sample tier's, one temperature per clip."""
+    """The graph's NLL against the PyTorch sample tier's, one temperature and floor per clip; no floor changes it."""
     model = run.load_model("best").model
     steps = bundle.manifest.sample_tier.history
     rng = np.random.default_rng(0)
@@ -185,6 +186,7 @@ def test_nll_is_that_of_the_drawn_code_at_its_temperature(bundle: Bundle, run: R
             "conditioning": folded,
             "uniform": rng.random((3, steps), dtype=np.float32),
             "temperature": temperature,
+            "floor": np.array([0.0, 0.001, 0.003], np.float32),
         }
     )
     codes, nll = outputs["codes"], outputs["nll"]
@@ -217,6 +219,7 @@ def test_draws_follow_the_distribution(bundle: Bundle) -> None:
             "conditioning": conditioning,
             "uniform": np.repeat(uniform[:, None], steps, axis=1),
             "temperature": np.ones(clips, np.float32),
+            "floor": np.zeros(clips, np.float32),
         }
     )
     codes, nll = outputs["codes"], outputs["nll"]

@@ -66,7 +66,17 @@ WORDS = [
 NOWHERE = "nowhere"
 OPTIONS = {
     "generate bundle --out out.wav --seconds 0.01 --engine cpu": (
-        *("--seed", "--clip", "--temperature", "--bits", "--normalise", "--format", "--precision", "--latency"),
+        *(
+            "--seed",
+            "--clip",
+            "--temperature",
+            "--floor",
+            "--bits",
+            "--normalise",
+            "--format",
+            "--precision",
+            "--latency",
+        ),
         *("--shard", "--prime", "--prime-start", "--prime-seconds"),
     ),
     "generate bundle --out out.wav --seconds 0.01 --engine cpu --prime takes/0.wav": (
@@ -78,7 +88,7 @@ OPTIONS = {
     "evaluate bundle corpus": ("--split", "--precision", "--checkpoint", "--device"),
     "export run --out out --precision fp32": ("--precision", "--checkpoint"),
     f"train {NOWHERE} --out out": ("--steps", "--minutes", "--keep", "--precision", "--device", "--preset", "--set"),
-    f"audition {NOWHERE} --out out": ("-n", "--seconds", "--seed", "--temperature", "--checkpoint"),
+    f"audition {NOWHERE} --out out": ("-n", "--seconds", "--seed", "--temperature", "--floor", "--checkpoint"),
     f"bench {NOWHERE}": ("-n", "--seconds", "--engine", "--precision"),
     f"build {NOWHERE}": ("--target",),
     f"verify {NOWHERE}": ("--engine",),

@@ -12,7 +12,7 @@ import onnxruntime as ort
 class PlainSampler:
     """Draws clips with a bundle's fp32 graphs; `log` holds the inputs and outputs of every call."""
 
-    def __init__(self, folder: Path, seed: int, clips: list[int]) -> None:
+    def __init__(self, folder: Path, seed: int, clips: list[int], floor: float) -> None:
         self.manifest = json.loads((folder / "manifest.json").read_text())
         self.tiers = self.manifest["frame_tiers"]
         fp32 = self.manifest["variants"][0]
@@ -29,6 +29,7 @@ class PlainSampler:
         self.codes = np.full((len(clips), context), silence, np.int32)
         self.philox = [np.random.Philox(key=np.array([seed, clip], np.uint64)) for clip in clips]
         self.temperature = np.ones(len(clips), np.float32)
+        self.floor = np.full(len(clips), floor, np.float32)
         self.log: list[tuple[str, dict[str, np.ndarray]]] = []
 
     def frame(self) -> None:
@@ -49,7 +50,7 @@ class PlainSampler:
             return
         words = np.stack([stream.random_raw(tier["hop"]) for stream in self.philox])
         uniform = (((words >> np.uint64(42)) + 0.5) / 2**22).astype(np.float32)
-        feed = {"conditioning": below, "uniform": uniform, "temperature": self.temperature}
+        feed = {"conditioning": below, "uniform": uniform, "temperature": self.temperature, "floor": self.floor}
         if self.manifest["sample_tier"]["history"]:
             feed["history"] = self.codes[:, -self.manifest["sample_tier"]["history"] :]
         codes, _ = self._call("sample_tier", self.sample_graph, feed)

@@ -17,6 +17,7 @@ from slash_infer.codec import Codec
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.floor import as_floor, highest_floor
 
 NAN, INF = float("nan"), float("inf")
 ODD: list[Any] = [
@@ -106,6 +107,25 @@ def test_temperatures(bundle: Bundle, engine: Engine) -> None:
     assert TemperatureSchedule(points).points == ((0.0, 0.5), (1.0, 2.0))
 
 
+def test_floors(bundle: Bundle, engine: Engine) -> None:
+    most = 0.9 / 256
+    refused(
+        lambda floor: Sampler(bundle, floor=floor, engine=engine), [*without(0, None), np.nextafter(most, 1), -1e-300]
+    )
+    range_ = r"must be from 0 to 0\.003515625, which is 0\.9 / 256 levels of the codec"
+    with pytest.raises(UserError, match=f"^`floor` 0\\.004: {range_}; 0 leaves no code out$"):
+        Sampler(bundle, floor=0.004, engine=engine)
+    assert Sampler(bundle, floor=np.float32(0.0035), engine=engine).floor == np.float32(0.0035)  # type: ignore[arg-type]
+    assert Sampler(bundle, floor=most, engine=engine).codes(40).shape == (1, 40)
+
+
+@pytest.mark.parametrize("levels", [2, 256, 65_536])
+def test_a_default_floor_fits_any_codec(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert as_floor(as_floor(None, levels), levels) == as_floor(None, levels)
+    monkeypatch.setattr("slash_infer.sampling.floor.DEFAULT_FLOOR", 0.002)
+    assert as_floor(None, levels) * levels == pytest.approx(0.512) and as_floor(None, levels) < highest_floor(levels)
+
+
 def test_words(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     saved = tmp_path / "saved.npz"
     Sampler(bundle, engine=engine).save(saved)
@@ -170,12 +190,15 @@ def test_jobs(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     refused(lambda temperature: ClipSpec(clip, 0, temperature), [*without(), 1.0])
     refused(lambda seconds: RenderOptions(seconds, 0), without(INF, 0, 1e300, 2**64))
     refused(lambda seed: RenderOptions(1.0, seed), without(0))
+    refused(lambda floor: RenderOptions(1.0, 0, floor=floor), without(0, None))
     refused(lambda normalise: RenderOptions(1.0, 0, normalise=normalise), without(None))
     for bits in (0, 20, None, NAN):
         with pytest.raises(UserError, match="`bits`"):
             render(bundle, engine, [ClipSpec(clip, 0)], RenderOptions(0.1, 0, bits=bits))  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"\.mp3: is not written; choose \.wav"):
         render(bundle, engine, [ClipSpec(clip.with_suffix(".mp3"), 0)], RenderOptions(0.1, 0))
+    with pytest.raises(UserError, match=r"`floor` 0\.5: must be from 0 to 0\.003515625"):
+        render(bundle, engine, [ClipSpec(clip, 0)], RenderOptions(0.1, 0, floor=0.5))
     assert [*tmp_path.iterdir()] == []
 
 

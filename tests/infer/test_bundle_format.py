@@ -3,8 +3,9 @@
 import re
 
 import numpy as np
+import pytest
 from plain_sampler import PlainSampler
-from worked_example import BUNDLE, CLIP, SEED, committed_example, worked_example
+from worked_example import BUNDLE, CLIP, FLOOR, SEED, committed_example, worked_example
 
 from slash_infer.bundle import Bundle
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
@@ -14,11 +15,14 @@ from slash_infer.sampling.sampler import Sampler
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-def test_a_sampler_written_from_the_document_makes_the_same_audio(bundle: Bundle, engine: Engine) -> None:
-    plain = PlainSampler(bundle.path, seed=3, clips=[0, 7])
+@pytest.mark.parametrize("floor", [0.0, 0.003])
+def test_a_sampler_written_from_the_document_makes_the_same_audio(
+    bundle: Bundle, engine: Engine, floor: float
+) -> None:
+    plain = PlainSampler(bundle.path, seed=3, clips=[0, 7], floor=floor)
     for _ in range(50):
         plain.frame()
-    codes = Sampler(bundle, [0, 7], seed=3, engine=engine).codes(50 * bundle.manifest.top_hop)
+    codes = Sampler(bundle, [0, 7], seed=3, floor=floor, engine=engine).codes(50 * bundle.manifest.top_hop)
     assert np.array_equal(plain.codes[:, bundle.manifest.context :], codes)
 
 
@@ -32,5 +36,5 @@ def test_the_worked_example_is_what_the_example_bundle_does() -> None:
 
 def test_slash_agrees_with_the_worked_example() -> None:
     bundle = Bundle(BUNDLE)
-    codes = Sampler(bundle, [CLIP], seed=SEED, engine=Engine(bundle, OnnxCpu())).codes(4)
+    codes = Sampler(bundle, [CLIP], seed=SEED, floor=FLOOR, engine=Engine(bundle, OnnxCpu())).codes(4)
     assert f"codes made: {' '.join(map(str, codes[0]))}" in committed_example()

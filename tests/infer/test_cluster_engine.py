@@ -59,7 +59,7 @@ def test_temperatures_are_the_clips_own(bundle: Bundle, engine: Engine) -> None:
     hop, steps = bundle.manifest.top_hop, 4
     temperature = np.repeat(np.array([[0.3], [3.0]], np.float32), steps, axis=1)
     uniform = Uniforms(0, [7, 7]).next(steps * hop)
-    cold, hot = Batch(engine, 2).generate(uniform, temperature).nll.mean(axis=1)
+    cold, hot = Batch(engine, 2).generate(uniform, temperature, 0.0).nll.mean(axis=1)
     assert cold + 1 < hot
 
 
@@ -67,7 +67,7 @@ def test_a_clip_is_the_same_to_the_last_bit_in_any_batch(bundle: Bundle, engine:
     """One clip, two, and five in several launches of one kernel."""
     hop = bundle.manifest.top_hop
     uniform, temperature = Uniforms(2, range(5)).next(4 * hop), np.ones((5, 4), np.float32)
-    made = [Batch(engine, clips).generate(uniform[:clips], temperature[:clips]) for clips in (1, 2, 5)]
+    made = [Batch(engine, clips).generate(uniform[:clips], temperature[:clips], 0.0) for clips in (1, 2, 5)]
     for some in made[:2]:
         assert np.array_equal(some.codes, made[2].codes[: len(some.codes)])
         assert np.array_equal(some.nll, made[2].nll[: len(some.nll)])
@@ -110,15 +110,33 @@ def test_what_the_kernel_cannot_run_is_refused(overrides: list[str], reason: str
         Engine(bundle, Cluster(device), "fp16")
 
 
+@pytest.mark.parametrize("shape", ["a history of one code", "no sample tier, the lowest frame is the largest"])
+def test_codes_under_the_floor_are_never_drawn(shape: str, kernels: Path, tmp_path: Path) -> None:
+    """Not even where rounding decides: a uniform of 1, which none is, is at the end of all sums."""
+    bundle = write_odd(tmp_path, SEEN[shape])
+    engine, floor = Engine(bundle, Cluster(HostDevice(kernels)), "fp16"), 0.0035
+    steps = 64 // bundle.manifest.top_hop
+    uniform = Uniforms(0, range(2)).next(steps * bundle.manifest.top_hop)
+    uniform[:, ::4] = 1
+    least = {}
+    for used in (0.0, floor):
+        drawn = Batch(engine, 2).generate(uniform, np.full((2, steps), 0.1, np.float32), used)
+        assert drawn.fault(256) is None
+        least[used] = np.exp(-drawn.nll.max())
+    assert least[0.0] < floor / 2 and least[floor] > floor - 1e-5
+
+
 @pytest.mark.parametrize("clips", [1, 2])
 @pytest.mark.parametrize("shape", SEEN)
 def test_codes_are_those_of_the_graphs(shape: str, clips: int, kernels: Path, tmp_path: Path) -> None:
     """One clip's table rows are in registers, those of two pass through shared memory."""
     bundle = write_odd(tmp_path, SEEN[shape])
-    _assert_same_codes(bundle, Engine(bundle, Cluster(HostDevice(kernels)), "fp16"), clips)
+    engine = Engine(bundle, Cluster(HostDevice(kernels)), "fp16")
+    for floor in (0.0, 0.002):
+        _assert_same_codes(bundle, engine, clips, floor=floor)
 
 
-def _assert_same_codes(bundle: Bundle, engine: Engine, clips: int) -> None:
+def _assert_same_codes(bundle: Bundle, engine: Engine, clips: int, floor: float) -> None:
     """Compare code by code, after a prime that is no multiple of a hop, and shorter than some contexts."""
     graphs, steps = Engine(bundle, OnnxCpu(), "fp16"), 32 // bundle.manifest.top_hop
     batch, expected = Batch(engine, clips), Batch(graphs, clips)
@@ -128,11 +146,12 @@ def _assert_same_codes(bundle: Bundle, engine: Engine, clips: int) -> None:
     before = batch.state()
     assert _distance(before, expected.state()) < 0.01
     uniform = Uniforms(0, range(clips)).next(steps * bundle.manifest.top_hop)
-    drawn = batch.generate(uniform, np.ones((clips, steps), np.float32))
+    drawn = batch.generate(uniform, np.ones((clips, steps), np.float32), floor)
     forced = TeacherForced(bundle, graphs)
     forced.resume(before)
     logits = forced.logits(np.concatenate([before.history, drawn.codes], axis=1))
-    off = distance_outside(logits, drawn.codes, uniform)
+    left = np.exp(log_softmax(logits)) - floor
+    off = distance_outside(np.log(np.maximum(left, 1e-30)), drawn.codes, uniform)
     nll = -np.take_along_axis(log_softmax(logits), drawn.codes[..., None].astype(np.int64), axis=-1)[..., 0]
     assert off.max() < 0.002 and (off > 0).mean() < 0.1, "codes other than rounding gives"  # one of 256 has 0.004
     assert np.abs(drawn.nll - nll).max() < 0.02
@@ -155,7 +174,7 @@ def test_a_history_fits_to_the_last_byte_or_is_refused(history: int, kernels: Pa
     with pytest.raises(UserError, match=f"needs {needed} bytes of shared memory, and has {int(needed) - 1}"):
         Engine(bundle, Cluster(HostDevice(kernels, shared_bytes=int(needed) - 1)), "fp16")
     device = HostDevice(kernels, shared_bytes=int(needed))
-    _assert_same_codes(bundle, Engine(bundle, Cluster(device), "fp16"), clips=1)
+    _assert_same_codes(bundle, Engine(bundle, Cluster(device), "fp16"), clips=1, floor=0.0)
 
 
 def test_a_bundle_without_fp16_is_refused(tmp_path: Path) -> None:

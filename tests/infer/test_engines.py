@@ -69,7 +69,7 @@ def test_clips_are_the_same_to_the_last_bit_in_batches_of_any_size(bundle: Bundl
     engine = Engine(bundle, OnnxCpu(), precision)  # type: ignore[arg-type]
     hop = bundle.manifest.top_hop
     uniform, temperature = Uniforms(2, range(20)).next(40 * hop), np.ones((20, 40), np.float32)
-    largest = Batch(engine, 20).generate(uniform, temperature)
+    largest = Batch(engine, 20).generate(uniform, temperature, 0.0)
     for clips in range(1, 21):
         _assert_generates(engine, uniform[:clips], temperature[:clips], largest.select(slice(clips)))
 
@@ -79,7 +79,7 @@ def _assert_generates(
 ) -> None:
     """In a padded batch: codes and likelihoods, to the last bit."""
     batch = Batch(engine, len(uniform))
-    generated = batch.generate(uniform, temperature)
+    generated = batch.generate(uniform, temperature, 0.0)
     assert batch.rows % engine.batch_multiple == 0
     assert np.array_equal(generated.codes, expected.codes)
     assert np.array_equal(generated.nll, expected.nll)
@@ -91,11 +91,11 @@ def test_an_engine_keeps_few_idle_runners(bundle: Bundle) -> None:
     engine = Engine(bundle, OnnxCpu())
     first = engine.runner(2)
     uniform, temperature = np.full((2, first.hop), 0.5, np.float32), np.ones((2, 1), np.float32)
-    expected = first.generate(uniform, temperature).codes
+    expected = first.generate(uniform, temperature, 0.0).codes
     engine.release([first])
     engine.release([engine.runner(clips) for clips in range(3, 2 + IDLE_RUNNERS)])
     assert engine.runner(2) is first
-    assert np.array_equal(first.generate(uniform, temperature).codes, expected)
+    assert np.array_equal(first.generate(uniform, temperature, 0.0).codes, expected)
     engine.release([first, *(engine.runner(50 + i) for i in range(IDLE_RUNNERS))])
     assert engine.runner(2) is not first
 
@@ -132,7 +132,7 @@ def test_threads_inside_operators_do_not_show(wide: Bundle, cores: int, precisio
     """ONNX Runtime's sums add in another order where there are fewer rows than threads."""
     engine, hop = Engine(wide, OnnxCpu(cores=cores), precision), wide.manifest.top_hop  # type: ignore[arg-type]
     uniform, temperature = Uniforms(2, range(12)).next(20 * hop), np.ones((12, 20), np.float32)
-    expected = Batch(Engine(wide, OnnxCpu(cores=1), precision), 12).generate(uniform, temperature)  # type: ignore[arg-type]
+    expected = Batch(Engine(wide, OnnxCpu(cores=1), precision), 12).generate(uniform, temperature, 0.0)  # type: ignore[arg-type]
     for clips in (1, 2, 3, 5, 12):
         _assert_generates(engine, uniform[:clips], temperature[:clips], expected.select(slice(clips)))
 
@@ -149,10 +149,10 @@ def test_temperatures_are_the_clips_own(engine: Engine) -> None:
     runner = engine.runner(2)
     uniform = np.random.default_rng(0).random((1, 800), np.float32).repeat(2, axis=0)
     temperature = np.array([[0.05], [20.0]], np.float32).repeat(800 // runner.hop, axis=1)
-    cold, hot = runner.generate(uniform, temperature).codes
+    cold, hot = runner.generate(uniform, temperature, 0.0).codes
     assert len(np.unique(cold)) < len(np.unique(hot))
     runner.set_state(engine.initial_state(2))
-    assert np.array_equal(runner.generate(uniform, temperature).codes, [cold, hot])
+    assert np.array_equal(runner.generate(uniform, temperature, 0.0).codes, [cold, hot])
 
 
 def test_a_graph_onnx_runtime_rejects_is_named() -> None:

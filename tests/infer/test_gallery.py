@@ -82,6 +82,7 @@ def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
         tmp_path / "clips" / "one.wav",
         clip=7,
         temperature="0:1,4:0.8",
+        floor=0.00125,
         complete=False,
         prime=prime,
         include_prime=True,
@@ -94,6 +95,7 @@ def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
     page = _make([tmp_path / "clips"], tmp_path / "page")
     for text in (
         "0:1,4:0.8",
+        "0.00125",
         "tiny, step 1,000",
         "1.250 bits/sample",
         "1.500 bits/sample",
@@ -202,7 +204,7 @@ def test_names_and_texts_are_only_ever_text(tmp_path: Path) -> None:
         ("{", "clip.json: cannot be read as a clip's sidecar"),
         ('{"made_by": "slash generate"}', "clip.json: was written by another version of Slash"),
         (
-            '{"made_by": "slash generate", "schema_version": 2}',
+            '{"made_by": "slash generate", "schema_version": 3}',
             "clip.json: is not the sidecar of a clip (sample_rate: Field required)",
         ),
         (None, "clip.wav: is not readable audio"),

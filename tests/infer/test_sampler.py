@@ -1,6 +1,7 @@
 """The sampler: what a clip does and does not depend on, how it begins, and how it goes on."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from slash_export.teacher_forcing import TeacherForced, log_softmax
 from slash_infer import Bundle, Sampler, TemperatureSchedule, UserError
 from slash_infer.bench.throughput import measure
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
@@ -63,8 +65,8 @@ def test_the_state_is_carried_between_frames(bundle: Bundle, engine: Engine) -> 
             array[...] = 0.5
         forgetful.set_state(state)
         uniform = uniforms.next(bundle.manifest.top_hop)
-        made.append(forgetful.generate(uniform, temperature).codes)
-        expected.append(carried.generate(uniform, temperature).codes)
+        made.append(forgetful.generate(uniform, temperature, 0.0).codes)
+        expected.append(carried.generate(uniform, temperature, 0.0).codes)
     assert not np.array_equal(np.concatenate(made), np.concatenate(expected))
 
 
@@ -87,6 +89,38 @@ def test_temperatures_are_each_clips_own_and_move_over_time(bundle: Bundle, engi
     assert np.array_equal(Sampler(bundle, 2, temperature=[1.0, 0.1], engine=engine).codes(800)[0], warm[:800])
     with pytest.raises(UserError, match="3 temperatures for 2 clips"):
         Sampler(bundle, 2, temperature=[1.0, 1.0, 1.0], engine=engine)
+
+
+def test_codes_under_the_floor_are_never_drawn(bundle: Bundle, engine: Engine) -> None:
+    """By the probabilities that the graphs themselves give, of every code of some clips; batches do not matter."""
+    floor, forced = 0.003, TeacherForced(bundle, engine)
+    drawn, least = {}, {}
+    for used in (0.0, floor):
+        sampler = Sampler(bundle, 6, seed=4, floor=used, engine=engine)
+        drawn[used] = sampler.codes(800)
+        forced.start(6)
+        silence = np.full((6, bundle.manifest.context), 128, np.int32)
+        logits = forced.logits(np.concatenate([silence, drawn[used]], axis=1))
+        nll = -np.take_along_axis(log_softmax(logits), drawn[used][..., None].astype(np.int64), axis=-1)[..., 0]
+        least[used] = np.exp(-nll.max())
+        assert sampler.bits == pytest.approx(nll.mean(axis=1) / np.log(2), abs=1e-4)  # before the floor
+    assert least[0.0] < floor / 10 and least[floor] > floor - 1e-6
+    assert not np.array_equal(drawn[0.0], drawn[floor])
+    for clips in ([3], [5, 0]):
+        assert np.array_equal(
+            Sampler(bundle, clips, seed=4, floor=floor, engine=engine).codes(800), drawn[floor][clips]
+        )
+
+
+def test_a_saved_sampler_keeps_its_floor(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    whole, without = (Sampler(bundle, 3, floor=floor, engine=engine).codes(1600) for floor in (0.003, 0.0))
+    first = Sampler(bundle, 3, floor=0.003, engine=engine)
+    begun = first.codes(403)
+    first.save(tmp_path / "saved.npz")
+    rest = Sampler.restore(tmp_path / "saved.npz", bundle, engine=engine)
+    assert rest.floor == 0.003
+    assert np.array_equal(np.concatenate([begun, rest.codes(1197)], axis=1), whole)
+    assert not np.array_equal(whole, without)
 
 
 def test_audio_is_float32_in_range_and_as_long_as_asked(bundle: Bundle, engine: Engine) -> None:
@@ -163,6 +197,15 @@ def test_what_was_not_saved_is_not_restored(bundle: Bundle, engine: Engine, tmp_
             "generated",
         ),
         ({"metadata": np.array(str(arrays["metadata"]).replace("[[0.0,1.0]]", "[[0.0,-1.0]]"))}, "must be from 0.01"),
+        *(
+            ({"metadata": np.array(re.sub('"floor":[^,]*', f'"floor":{floor}', str(arrays["metadata"])))}, says)
+            for floor, says in (
+                ("0.004", "is damaged .its floor is out of range"),
+                ("-1e-9", "is damaged .its floor is out of range"),
+                ("NaN", "is damaged .its floor is out of range"),
+                ('"low"', "floor"),
+            )
+        ),
         ({"metadata": np.array("[" * 100_000)}, "is not a sampler that was saved"),
         ({"tier_1.h": arrays["tier_1.h"].astype(np.float64)}, "tier_1.h does not fit"),
         ({"history": history}, "codes that the bundle's codec does not have"),
@@ -197,7 +240,7 @@ def test_a_prime_is_continued_as_the_model_continues_it(bundle: Bundle, engine: 
     hop, context = bundle.manifest.top_hop, bundle.manifest.context
     riffs = [improvise(0.3, [1, i])[::3] for i in range(2)] * 40
     riffs = [riff[: 4800 - 7 * i] for i, riff in enumerate(riffs)]  # some fill whole frames, most do not
-    sampler = Sampler(bundle, len(riffs), seed=3, engine=engine)
+    sampler = Sampler(bundle, len(riffs), seed=3, floor=0.0, engine=engine)
     sampler.prime(riffs)
     made, first_bits = sampler.codes(hop), sampler.bits
     uniform = Uniforms(3, range(len(riffs))).next(hop)
@@ -248,7 +291,7 @@ def test_long_primes_are_fed_piece_by_piece(bundle: Bundle, engine: Engine) -> N
         batch = Batch(engine, 3)
         batch.prefill([bundle.manifest.codec.encode(riff) for riff in riffs], steps_at_once=steps_at_once)
         temperature = np.ones((3, 512 // bundle.manifest.top_hop), np.float32)
-        made.append(batch.generate(uniform, temperature).codes)
+        made.append(batch.generate(uniform, temperature, 0.0).codes)
     assert np.array_equal(made[0], made[1])
 
 

@@ -36,10 +36,10 @@ def on_cpu(seen: Bundle) -> Engine:
 
 def test_the_plain_sampler_makes_the_same_codes(seen: Bundle, on_cpu: Engine) -> None:
     steps = 2 + 200 // seen.manifest.top_hop
-    plain = PlainSampler(seen.path, seed=3, clips=[0, 7])
+    plain = PlainSampler(seen.path, seed=3, clips=[0, 7], floor=0.002)
     for _ in range(steps):
         plain.frame()
-    codes = Sampler(seen, [0, 7], seed=3, engine=on_cpu).codes(steps * seen.manifest.top_hop)
+    codes = Sampler(seen, [0, 7], seed=3, floor=0.002, engine=on_cpu).codes(steps * seen.manifest.top_hop)
     assert np.array_equal(plain.codes[:, seen.manifest.context :], codes)
 
 
@@ -52,7 +52,7 @@ def test_primes_are_continued_as_the_model_continues_them(seen: Bundle, on_cpu: 
     uniform = Uniforms(5, range(len(primes))).next(40 * hop)
     batch = Batch(on_cpu, len(primes))
     batch.prefill(primes)
-    drawn = batch.generate(uniform, np.ones((len(primes), 40), np.float32))
+    drawn = batch.generate(uniform, np.ones((len(primes), 40), np.float32), 0.0)
     for i, prime in enumerate(primes):
         before = np.full(context + -len(prime) % hop, silence)
         window = np.concatenate([before, prime, drawn.codes[i]])[np.newaxis]
@@ -92,9 +92,11 @@ def test_a_clip_begins_with_silence_as_long_as_the_context(seen: Bundle, on_cpu:
     uniform, temperature = Uniforms(1, [0, 1]).next(8 * hop), np.ones((2, 8), np.float32)
     fresh, used = on_cpu.runner(2), on_cpu.runner(2)
     used.prefill(np.random.default_rng(0).integers(0, 256, (2, 16 * hop), np.int32))
-    used.generate(uniform[:, : 3 * hop], temperature[:, :3])
+    used.generate(uniform[:, : 3 * hop], temperature[:, :3], 0.0)
     used.set_state(initial)
-    assert np.array_equal(used.generate(uniform, temperature).codes, fresh.generate(uniform, temperature).codes)
+    assert np.array_equal(
+        used.generate(uniform, temperature, 0.0).codes, fresh.generate(uniform, temperature, 0.0).codes
+    )
 
 
 def test_frames_and_history_given_as_in_the_paper_are_those_not_given(tmp_path: Path) -> None:

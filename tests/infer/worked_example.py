@@ -20,7 +20,7 @@ from slash_train.trained_model import TrainedModel
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DOCUMENT, BUNDLE = DOCS / "bundle-format.md", DOCS / "example-bundle"
 BEGIN, END = "<!-- worked example: begin -->\n", "<!-- worked example: end -->\n"
-SEED, CLIP = 1, 0
+SEED, CLIP, FLOOR = 1, 0, 0.11
 MODEL = ModelConfig(hops=(2, 4), frame_sizes=(3, 4), history=5, rnn_layers=1, width=3, embedding=2)
 LEVELS = 8
 
@@ -38,7 +38,7 @@ def write_bundle() -> None:
 
 def worked_example() -> str:
     """Return the example as text: each call of a graph with its inputs and outputs."""
-    sampler = PlainSampler(BUNDLE, SEED, [CLIP])
+    sampler = PlainSampler(BUNDLE, SEED, [CLIP], FLOOR)
     sampler.frame()
     lines = ["```"]
     for name, tensors in sampler.log:
@@ -58,11 +58,19 @@ def _first_draw(call: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     (logits,) = session.run(["logits_0"], {value.name: call[value.name] for value in session.get_inputs()})
     p = np.exp(logits) / np.exp(logits).sum()
-    cumulative = np.cumsum(p, axis=1)
+    left = np.maximum(p - call["floor"][:, None], 0)
+    cumulative = np.cumsum(left, axis=1)
     target = call["uniform"][:, :1] * cumulative[:, -1:]
     code = (cumulative <= target).sum(axis=1)
     assert code == call["codes"][:, 0]
-    return {"logits_0": logits, "p": p, "cumulative": cumulative, "uniform * c[Q-1]": target, "code": code}
+    return {
+        "logits_0": logits,
+        "p": p,
+        "p'": left,
+        "cumulative": cumulative,
+        "uniform * c[Q-1]": target,
+        "code": code,
+    }
 
 
 def committed_example() -> str:

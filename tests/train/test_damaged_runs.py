@@ -105,6 +105,7 @@ def test_a_checkpoint_of_nan_is_not_scored_exported_or_auditioned(
             seconds=0.1,
             seed=0,
             temperature=TemperatureSchedule.constant(1.0),
+            floor=0.0,
             force=False,
         )
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -12,7 +12,7 @@ from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json, write_json
 
 MADE_BY: Literal["slash generate"] = "slash generate"
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
 SIDECAR_LIMIT = 1 << 20
 """Bytes of the largest sidecar that is read: one has about a thousand."""
 REMEDY = "make the clip again or move both files away"
@@ -44,6 +44,8 @@ class ClipRecipe(_Record):
     clip: int
     temperature: float | str
     """A number, or SECONDS:TEMPERATURE,..."""
+    floor: float
+    """Subtracted from the probabilities of all codes before each draw."""
     prime_sha256: Annotated[str | None, Field(title="prime")] = None
     """Of the codes that the clip continues, as little-endian int32."""
     include_prime: bool = False
@@ -81,7 +83,7 @@ class ClipOutcome(_Record):
     complete: bool
     """False when it was stopped before it had the length asked for."""
     bits_per_sample: float | None = None
-    """Mean negative log2-likelihood of its samples, at the clip's temperature."""
+    """Mean negative log2-likelihood of its samples, at the clip's temperature, before the floor."""
     measures: Measures | None = None
     heard: ClipHeard | None = None
     engine: str
@@ -99,7 +101,7 @@ class Sidecar(_Record):
     """The contents of a clip's sidecar."""
 
     made_by: Literal["slash generate"] = MADE_BY
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     sample_rate: int
     recipe: ClipRecipe
     outcome: ClipOutcome

@@ -11,6 +11,7 @@ from slash_infer.clips.place import Place
 from slash_infer.clips.primes import Prime
 from slash_infer.clips.sidecar import ClipRecipe
 from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY
 from slash_infer.sampling.temperature import TemperatureSchedule
 
@@ -51,6 +52,8 @@ class RenderOptions:
     seconds: float
     """Length of each. Infinite: until `stop`, or until a file is full."""
     seed: int
+    floor: float | None = None
+    """As for a `Sampler`, which knows how large it may be."""
     include_prime: bool = False
     """Whether a file begins with its clip's prime."""
     normalise: Normalise | None = None
@@ -60,6 +63,8 @@ class RenderOptions:
     def __post_init__(self) -> None:
         as_number("seconds", self.seconds, 0)
         as_integer("seed", self.seed, 0, MAX_KEY)
+        if self.floor is not None:
+            as_number("floor", self.floor, 0, 1)
         check_bool("include_prime", self.include_prime)
         if self.normalise is not None:
             check_choice("normalise", self.normalise, get_args(Normalise))
@@ -73,6 +78,7 @@ def recipe_of(spec: ClipSpec, options: RenderOptions, bundle: Bundle, engine: En
         seed=options.seed,
         clip=spec.clip,
         temperature=spec.temperature.plain,
+        floor=as_floor(options.floor, bundle.manifest.codec.levels),
         prime_sha256=spec.prime and spec.prime.sha256,
         include_prime=options.include_prime,
         normalise=options.normalise,

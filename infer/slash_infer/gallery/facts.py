@@ -19,6 +19,7 @@ def facts(clip: Clip) -> list[tuple[str, str]]:
         "Seed": str(clip.seed),
         "Clip": str(clip.number),
         "Temperature": _temperature(recipe),
+        "Floor": f"{recipe.floor:g}" if recipe.floor else None,
         "Length": f"{outcome.seconds:.4g} s",
         "Checkpoint": f"{checkpoint.preset}, step {checkpoint.step:,}",
         "Held-out recordings": _bits(checkpoint.valid_bits),

@@ -55,6 +55,7 @@ class BatchRunner(Runner):
         self._uniform, self._uniform_calls = self._as_row([self._calls, self._call_size], np.float32)
         self._nll, self._nll_calls = self._as_row([self._calls, self._call_size], np.float32)
         self._temperature_row, self._temperature = self._as_row([clips], np.float32)
+        self._floor = array([clips], np.float32)
         self._step_codes_row, self._step_codes = self._as_row([clips, self.hop], np.int32)
         self._given_codes_row, self._given_codes = self._as_row([clips, self.hop], np.int32)
         self._generating = [runtime.capture(self._step(direction, given=False)) for direction in range(2)]
@@ -81,10 +82,11 @@ class BatchRunner(Runner):
                 self._runtime.put(buffers[0][name], value)
 
     @override
-    def generate(self, uniform: Float32, temperature: Float32) -> Generated:
+    def generate(self, uniform: Float32, temperature: Float32, floor: float) -> Generated:
         runtime, steps = self._runtime, temperature.shape[1]
         uniforms = self._to_device(self._by_call(uniform, steps))
         temperatures = self._to_device(temperature.T)
+        runtime.put(self._floor, np.full(self.clips, floor, np.float32))
         codes = runtime.array([steps, self.clips, self.hop], np.int32)
         nll = runtime.array([steps, self._calls, self._call_size], np.float32)
         for step in range(steps):
@@ -96,7 +98,7 @@ class BatchRunner(Runner):
         return Generated(runtime.get(codes).swapaxes(0, 1).reshape(self.clips, -1), self._by_clip(runtime.get(nll)))
 
     def step(self) -> None:
-        """Take one step with the uniforms and temperatures that are in the buffers. `generate` fills them."""
+        """Take one step with the uniforms, temperatures and floor that are in the buffers. `generate` fills them."""
         self._generating[self._direction]()
         self._direction = 1 - self._direction
 
@@ -186,6 +188,7 @@ class BatchRunner(Runner):
             "conditioning": self._conditioning_out[0],
             "uniform": self._runtime.part(self._uniform_calls, at // hop, [self.clips, hop]),
             "temperature": self._temperature,
+            "floor": self._floor,
             "codes": self._codes,
             "nll": self._runtime.part(self._nll_calls, at // hop, [self.clips, hop]),
         }

@@ -66,6 +66,7 @@ struct Call {
     u32 *fault;              // on the device: whether a thread gave up
     volatile u32 *report;    // on the host: where it did
     u64 *profile;
+    float floor;             // subtracted from all probabilities before a draw
     int steps;               // of the top tier
     int flags;
     int first_op, step_op, last_op, end_op;  // of a program: begin of what runs once, of what runs every step, ...
@@ -447,14 +448,15 @@ DEVICE void run_frame_tiers(const Call &call, int index) {
 
 struct Drawn {
     int code;
-    float total, most, logit;  // of all likelihoods; the largest exponent; of the code
+    float total, most, logit;  // of all likelihoods, before the floor; the largest exponent; of the code
 
     DEVICE float nll(float scale) const { return 0.6931471805599453f * (log2_(total) + most - logit * scale); }
 };
 
-// Draws a code for one clip, by one warp: the number of cumulative sums of the likelihoods at or below uniform * total.
-// Sums within a lane are in order; those of lanes are added as a tree. `scale` takes logits to powers of two.
-DEVICE Drawn draw(const float *logits, float scale, float uniform) {
+// Draws a code for one clip, by one warp: the first whose cumulative sum is above uniform * total. Sums are of what the floor
+// leaves of the likelihoods. Those within a lane are in order; those of lanes are added as a tree, and rounded differently:
+// only a code that adds something to its lane's sum is drawn. `scale` takes logits to powers of two.
+DEVICE Drawn draw(const float *logits, float scale, float floor, float uniform) {
     constexpr int SHARE = LOGITS / 32;
     const int lane = thread_index() % 32;
     float value[SHARE], through[SHARE], largest = logits[lane * SHARE];
@@ -465,9 +467,19 @@ DEVICE Drawn draw(const float *logits, float scale, float uniform) {
     }
     const float most = warp_max(largest) * scale;
     #pragma unroll
+    for (int i = 0; i < SHARE; i++) value[i] = exp2_(value[i] * scale - most);
+    float all = 0;
+    if (floor > 0.0f) {
+        #pragma unroll
+        for (int i = 0; i < SHARE; i++) all += value[i];
+        #pragma unroll
+        for (int mask = 1; mask < 32; mask *= 2) all += across(all, mask);
+    }
+    const float least = floor * all;
+    #pragma unroll
     for (int i = 0; i < SHARE; i++) {
-        const float likelihood = exp2_(value[i] * scale - most);
-        through[i] = i ? through[i - 1] + likelihood : likelihood;
+        const float left = larger(value[i] - least, 0.0f);
+        through[i] = i ? through[i - 1] + left : left;
     }
     float sum = through[SHARE - 1];
     #pragma unroll
@@ -477,12 +489,19 @@ DEVICE Drawn draw(const float *logits, float scale, float uniform) {
     }
     const float total = lane_of(sum, 31), below = lane_of(sum, lane - 1), threshold = uniform * total;
     const float begin = lane ? below : 0.0f;
-    int above = 0;  // signs of the differences
+    int first = LOGITS;
     #pragma unroll
-    for (int i = 0; i < SHARE; i++) above += bits_of(threshold - (begin + through[i])) >> 31;
-    int count = warp_sum(SHARE - above);
-    if (count > LEVELS - 1) count = LEVELS - 1;  // rounding
-    return {count, total, most, logits[count]};
+    for (int i = SHARE - 1; i >= 0; i--)
+        if (begin + through[i] > threshold && through[i] > (i ? through[i - 1] : 0.0f)) first = lane * SHARE + i;
+    int code = warp_min(first);
+    if (code == LOGITS) {  // rounding: the last one, then
+        int last = 0;
+        #pragma unroll
+        for (int i = 0; i < SHARE; i++)
+            if (through[i] > (i ? through[i - 1] : 0.0f)) last = lane * SHARE + i;
+        code = -warp_min(-last);
+    }
+    return {code, floor > 0.0f ? all : total, most, logits[code]};
 }
 
 DEVICE float scale_of(const Call &call, int clip, int t) { return 1.4426950408889634f / call.temperature[clip * call.steps + t / TOP_HOP]; }
@@ -517,7 +536,7 @@ DEVICE void run_sample_tier(const Call &call) {
             logits[i + 1] = i + 1 < LEVELS ? float_of((u32)found[k].second) : -1e30f;
         }
         warp_sync();
-        drawn = draw(logits, scale, uniform);
+        drawn = draw(logits, scale, call.floor, uniform);
         if (lane == 0) write_word(call.tape + clip * (CONTEXT + samples) + CONTEXT + t, word_of(drawn.code, 1));
         warp_sync();
     }
@@ -878,7 +897,7 @@ DEVICE void run_sample_tier(const Call &call) {
         if (thread_index() == 0) expect(&s.logits_full, CLIPS * LOGITS * 4);
         watch.mark(12);
         if (draws) {
-            drawn = draw(s.logits[clip], scale, uniform);
+            drawn = draw(s.logits[clip], scale, call.floor, uniform);
             if (tells) write_word(tape + t, word_of(drawn.code, 1));
             if (warp == clip && lane == 0) s.codes[clip][(t + HISTORY) % RING] = drawn.code;
         }

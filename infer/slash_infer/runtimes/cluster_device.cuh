@@ -21,7 +21,7 @@ DEVICE void cluster_sync() {
 DEVICE float lane_of(float value, int lane) { return __shfl_sync(0xffffffff, value, lane); }
 DEVICE float across(float value, int mask) { return __shfl_xor_sync(0xffffffff, value, mask); }
 DEVICE u32 bits_of_lane(u32 value, int lane) { return __shfl_sync(0xffffffff, value, lane); }
-DEVICE int warp_sum(int value) { return __reduce_add_sync(0xffffffff, value); }
+DEVICE int warp_min(int value) { return __reduce_min_sync(0xffffffff, value); }
 DEVICE float warp_max(float value) {  // as integers in the same order
     const int bits = __float_as_int(value), most = __reduce_max_sync(0xffffffff, bits ^ (bits >> 31 & 0x7fffffff));
     return __int_as_float(most ^ (most >> 31 & 0x7fffffff));

@@ -128,6 +128,7 @@ class Call(ctypes.Structure):
                 "profile",
             ]
         ),
+        ("floor", ctypes.c_float),
         *(
             (name, ctypes.c_int)
             for name in [

@@ -67,14 +67,14 @@ class ClusterRunner(Runner, Generic[A]):
         self._history = state.history.astype(np.int32)
 
     @override
-    def generate(self, uniform: Float32, temperature: Float32) -> Generated:
+    def generate(self, uniform: Float32, temperature: Float32, floor: float) -> Generated:
         steps = temperature.shape[1]
         at_once = max(1, MOST_SAMPLES // self.hop)
         parts = [Generated.empty(self.clips)]
         for first in range(0, steps, at_once):
             some = slice(first, min(first + at_once, steps))
             samples = slice(some.start * self.hop, some.stop * self.hop)
-            parts.append(self._launch(uniform[:, samples], temperature[:, some]))
+            parts.append(self._launch(uniform[:, samples], temperature[:, some], floor))
         return Generated.concatenate(parts, axis=1)
 
     @override
@@ -83,7 +83,7 @@ class ClusterRunner(Runner, Generic[A]):
         for first in range(0, codes.shape[1], at_once):
             self._run(codes[:, first : first + at_once], GIVEN, {})
 
-    def _launch(self, uniform: Float32, temperature: Float32) -> Generated:
+    def _launch(self, uniform: Float32, temperature: Float32, floor: float) -> Generated:
         device = self._device
         given = {"uniform": self._padded(uniform), "temperature": self._padded(temperature)}
         arrays = {name: device.array(values.shape, np.float32) for name, values in given.items()}
@@ -91,10 +91,10 @@ class ClusterRunner(Runner, Generic[A]):
             device.put(arrays[name], values)
         arrays["nll"] = device.array(given["uniform"].shape, np.float32)
         unknown = np.full(uniform.shape, -1, np.int32)
-        codes = self._run(unknown, 0, arrays)
+        codes = self._run(unknown, 0, arrays, floor)
         return Generated(codes, device.get(arrays["nll"])[: self.clips])
 
-    def _run(self, codes: Int32, flags: int, arrays: Mapping[str, A]) -> Int32:
+    def _run(self, codes: Int32, flags: int, arrays: Mapping[str, A], floor: float = 0.0) -> Int32:
         """Launch the kernel over codes that are given, or -1; return those that are there when it ends."""
         device, plan = self._device, self._plan
         words = np.concatenate([self._history, codes], axis=1)
@@ -106,6 +106,7 @@ class ClusterRunner(Runner, Generic[A]):
             Call(
                 steps=codes.shape[1] // self.hop,
                 flags=flags,
+                floor=floor,
                 tiers=(Tier * MAX_TIERS)(*plan.tiers),
                 **plan.call,
                 **{name: device.address(array) for name, array in held.items()},

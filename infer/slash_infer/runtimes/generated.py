@@ -19,7 +19,7 @@ class Generated:
     codes: Int32
     """[B, T]."""
     nll: Float32
-    """Negative log-likelihood of each code in nats, at the temperature it was drawn at, [B, T]."""
+    """Negative log-likelihood of each code in nats, [B, T], at the temperature it was drawn at, before the floor."""
 
     @classmethod
     def empty(cls, clips: int) -> Self:

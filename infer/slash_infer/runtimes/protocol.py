@@ -55,12 +55,13 @@ class Runner(Protocol):
     def set_state(self, state: GenerationState) -> None:
         """Put all clips into `state`."""
 
-    def generate(self, uniform: Float32, temperature: Float32) -> Generated:
+    def generate(self, uniform: Float32, temperature: Float32, floor: float) -> Generated:
         """Take steps of the top tier, each of `hop` samples.
 
         Args:
             uniform: one draw for each sample, [B, T]; T a multiple of `hop`.
             temperature: divides each clip's logits during a step, [B, T / hop].
+            floor: is subtracted from the probabilities of all codes before a draw.
 
         Returns:
             the codes drawn, [B, T], and their likelihoods.

@@ -41,6 +41,7 @@ def sample_tier_signature(manifest: Manifest) -> Signature:
         "conditioning": _floats(BATCH, hop, manifest.width if history else manifest.codec.levels),
         "uniform": _floats(BATCH, hop),
         "temperature": _floats(BATCH),
+        "floor": _floats(BATCH),
     }
     if history:
         inputs["history"] = TensorType("int32", [BATCH, history])

@@ -58,19 +58,20 @@ class Batch:
         self._release()
         self._runners = []
 
-    def generate(self, uniform: Float32, temperature: Float32) -> Generated:
+    def generate(self, uniform: Float32, temperature: Float32, floor: float) -> Generated:
         """Take steps of the top tier.
 
         Args:
             uniform: one draw for each sample, [B, T]; T a multiple of the top tier's hop.
             temperature: divides each clip's logits during a step, [B, T / hop].
+            floor: is subtracted from the probabilities of all codes before a draw.
 
         Returns:
             the codes drawn, [B, T], and their likelihoods.
         """
 
         def share(runner: Runner, clip_index: npt.NDArray[np.intp]) -> Generated:
-            return runner.generate(uniform[clip_index], temperature[clip_index])
+            return runner.generate(uniform[clip_index], temperature[clip_index], floor)
 
         run = map if self._pool is None else self._pool.map
         parts = list(run(share, self._open_runners(), self._clip_index))

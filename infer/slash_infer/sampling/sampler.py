@@ -26,6 +26,7 @@ from slash_infer.runtimes.generation_state import Float32, Int32
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY, Uniforms
 from slash_infer.sampling.saved_sampler import SavedSampler
 from slash_infer.sampling.temperature import Temperature, schedules
@@ -43,8 +44,8 @@ Audio: TypeAlias = npt.NDArray[np.floating]
 class Sampler:
     """Generates a batch of clips from a bundle.
 
-    A clip is a function of the bundle, its precision, the seed, the clip's number, its temperature and its prime. It
-    depends neither on the other clips of the batch nor on the lengths that are asked for.
+    A clip is a function of the bundle, its precision, the seed, the clip's number, its temperature, the floor and its
+    prime. It depends neither on the other clips of the batch nor on the lengths that are asked for.
 
     Args:
         bundle: the exported model.
@@ -52,6 +53,10 @@ class Sampler:
         seed: of the random draws, 0 .. 2**64 - 1. Each clip's draws depend on the seed and the clip's number.
         temperature: divides the logits, 0.01 to 100; below 1 is safer, above 1 wilder. A number or a
             `TemperatureSchedule`; one for all clips, or one for each.
+        floor: is subtracted from the probabilities of all codes before each draw, so that a code whose probability is
+            at or under it is never drawn: 0, which leaves no code out, to 0.9 / Q for a codec of Q levels. LPCNet,
+            whose idea it is, has 256 levels and 0.002 (Valin and Skoglund 2019, arXiv 1810.11846, section 3.7).
+            None is Slash's default.
         engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to
@@ -71,6 +76,7 @@ class Sampler:
         *,
         seed: int = 0,
         temperature: Temperature | Sequence[Temperature] = 1.0,
+        floor: float | None = None,
         engine: Engine | EngineName = "auto",
         precision: PrecisionName = "auto",
         batch_invariant: bool = True,
@@ -80,6 +86,7 @@ class Sampler:
         self.clips = _clip_numbers(clips)
         self.seed = as_integer("seed", seed, 0, MAX_KEY)
         self._schedules = schedules(temperature, len(self.clips))
+        self.floor = as_floor(floor, self._manifest.codec.levels)
         check_bool("batch_invariant", batch_invariant)
         check_choice("precision", precision, get_args(PrecisionName))
         self.batch_invariant = batch_invariant
@@ -126,7 +133,7 @@ class Sampler:
     def bits(self) -> npt.NDArray[np.float64]:
         """Mean negative log2-likelihood of the samples asked for so far, in bits/sample, [clips].
 
-        At the temperature that each was drawn at. NaN before the first sample.
+        At the temperature that each was drawn at, before the floor. NaN before the first sample.
         """
         if not self._asked_for:
             return np.full_like(self._nll_sum, np.nan)
@@ -229,6 +236,7 @@ class Sampler:
             clips=self.clips,
             batch_invariant=self.batch_invariant,
             temperature=self._schedules,
+            floor=self.floor,
             generated=self._generated,
             precision=self.engine.precision,
             buffered=self._buffered,
@@ -267,6 +275,7 @@ class Sampler:
             saved.clips,
             seed=saved.seed,
             temperature=saved.temperature,
+            floor=saved.floor,
             engine=engine,
             precision=precision or saved.precision,
             batch_invariant=saved.batch_invariant,
@@ -303,7 +312,7 @@ class Sampler:
         times = (self._generated + hop * np.arange(steps)) / self.sample_rate
         temperatures = np.stack([schedule.at(times) for schedule in self._schedules])
         self._generated += steps * hop
-        generated = self._batch.generate(self._uniforms.next(steps * hop), temperatures)
+        generated = self._batch.generate(self._uniforms.next(steps * hop), temperatures, self.floor)
         fault = generated.fault(self._manifest.codec.levels)
         if fault is not None:
             graph = self._bundle.variant(self.engine.precision).sample_tier.file

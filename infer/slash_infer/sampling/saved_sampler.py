@@ -17,6 +17,7 @@ from slash_infer.errors import UserError, first_fault, first_line
 from slash_infer.files import atomic_file, open_plain_file, sweep
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import HISTORY, GenerationState
+from slash_infer.sampling.floor import highest_floor
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -35,13 +36,14 @@ class _Metadata(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     made_by: Literal["slash_infer.Sampler"] = MADE_BY
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     manifest_sha256: str
     seed: Key
     clips: Annotated[list[Key], Field(min_length=1)]
     batch_invariant: bool
     temperature: list[Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]]
     """The points of each clip's schedule."""
+    floor: float
     generated: Annotated[int, Field(ge=0, lt=2**62)]
     precision: Precision
 
@@ -55,6 +57,7 @@ class SavedSampler:
     clips: list[int]
     batch_invariant: bool
     temperature: list[TemperatureSchedule]
+    floor: float
     generated: int
     """Samples of every clip so far."""
     buffered: Generated
@@ -72,6 +75,7 @@ class SavedSampler:
             clips=self.clips,
             batch_invariant=self.batch_invariant,
             temperature=[schedule.points for schedule in self.temperature],
+            floor=self.floor,
             generated=self.generated,
             precision=self.precision,
         )
@@ -104,6 +108,8 @@ class SavedSampler:
         if metadata.manifest_sha256 != bundle.manifest_sha256:
             raise UserError(path, f"was saved from another bundle than {bundle.path}", "open that one")
         fault = _fault(arrays, metadata, bundle.manifest)
+        if not 0 <= metadata.floor <= highest_floor(bundle.manifest.codec.levels):
+            fault = "its floor is out of range"
         if fault is not None:
             raise UserError(path, f"is damaged ({fault})", REMEDY)
         return cls(
@@ -112,6 +118,7 @@ class SavedSampler:
             clips=metadata.clips,
             batch_invariant=metadata.batch_invariant,
             temperature=temperature,
+            floor=metadata.floor,
             generated=metadata.generated,
             precision=metadata.precision,
             buffered=Generated(arrays[CODES], arrays[NLL]),

@@ -107,10 +107,13 @@ static inline float float_of(u32 bits) { float value; memcpy(&value, &bits, 4); 
 static inline float lane_of(float value, int lane) { return float_of((u32)from_lane(bits_of(value), (lane + 32) % 32)); }
 static inline float across(float value, int mask) { return float_of((u32)from_lane(bits_of(value), current % 32 ^ mask)); }
 static inline u32 bits_of_lane(u32 value, int lane) { return (u32)from_lane(value, lane); }
-static inline int warp_sum(int value) {
-    int sum = 0;
-    for (int lane = 0; lane < 32; lane++) sum += (int)from_lane((u32)value, lane);
-    return sum;
+static inline int warp_min(int value) {
+    int least = value;
+    for (int lane = 0; lane < 32; lane++) {
+        const int other = (int)from_lane((u32)value, lane);
+        if (other < least) least = other;
+    }
+    return least;
 }
 static inline float warp_max(float value) {
     float most = value;
