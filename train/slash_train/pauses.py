@@ -50,7 +50,7 @@ def _silent_blocks(pcm: npt.NDArray[np.int16], block: int) -> npt.NDArray[np.boo
         squares.append(np.add.reduceat(samples**2, np.arange(0, len(samples), block)))
     power = np.concatenate([*squares, []])
     lengths = np.diff([*range(0, len(pcm), block), len(pcm)])
-    return power <= SILENCE * power.sum() / max(1, len(pcm)) * lengths
+    return np.asarray(power <= SILENCE * power.sum() / max(1, len(pcm)) * lengths)
 
 
 def _runs(flags: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
