@@ -251,9 +251,10 @@ def _perturb(folder: Path, graph: str, weight: str) -> None:
     write_json(folder / MANIFEST, content)
 
 
-def _used_entry(weight: str, values: np.ndarray) -> int:
-    """Return an entry that generation always reads: in the table, the row of silence at the first position."""
-    return 128 * values.shape[-1] if weight == "table" else 0
+def _used_entry(weight: str, values: np.ndarray) -> int | slice:
+    """Return what generation always reads: an entry or, in the table, the row of silence at the first position."""
+    width = values.shape[-1]
+    return slice(128 * width, 129 * width) if weight == "table" else 0
 
 
 def _signature(model: onnx.ModelProto) -> dict[str, tuple[str, list[int | str]]]:

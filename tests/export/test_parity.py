@@ -121,8 +121,8 @@ def _draw_from_the_other_end(graph: onnx.GraphProto) -> None:
             node.op_type = "Greater"
 
 
-def _nudge(weight: str, entry: int) -> Callable[[onnx.GraphProto], None]:
-    """Change one entry of a weight by a hundredth."""
+def _nudge(weight: str, entry: int | slice) -> Callable[[onnx.GraphProto], None]:
+    """Change an entry of a weight, or some, by a hundredth."""
 
     def nudge(graph: onnx.GraphProto) -> None:
         (tensor,) = [one for one in graph.initializer if one.name == weight]
@@ -133,7 +133,7 @@ def _nudge(weight: str, entry: int) -> Callable[[onnx.GraphProto], None]:
     return nudge
 
 
-ALWAYS_READ = 128 * 32  # of the table: silence at the first position
+ALWAYS_READ = slice(128 * 32, 129 * 32)  # of the table: the row of silence at the first position
 DEFECTS = {
     "top recurrence": ("frame_tier_2", _nudge("layer_0.weight", 0), "states"),
     "top state": ("frame_tier_2", _swap_outputs, "states"),

@@ -109,10 +109,11 @@ class ImpatientGpu(FakeClusterGpu):
         return super().compile(source, {**macros, "PATIENCE": "0"} if macros else {})
 
 
-def the_cluster_kernel_draws_the_codes_of_the_cpu() -> None:
+def the_cluster_kernel_draws_the_codes_that_it_draws_without_a_driver() -> None:
     bundle = Bundle(Path(sys.argv[2]))
     engine = Engine(bundle, Cluster(FakeClusterGpu()), "fp16")
-    expected = Sampler(bundle, 2, engine=Engine(bundle, OnnxCpu(cores=1), "fp16")).codes(64)
+    without = Cluster(host_device.HostDevice(Path(sys.argv[3])))
+    expected = Sampler(bundle, 2, engine=Engine(bundle, without, "fp16")).codes(64)
     sampler = Sampler(bundle, 2, engine=engine)
     assert np.array_equal(np.concatenate([sampler.codes(samples) for samples in (1, 15, 48)], axis=1), expected)
     drawn = dict[int, Any]()
@@ -287,7 +288,7 @@ def _in_threads(work: Callable[[int], None], count: int) -> None:
 
 
 CHECKS = [
-    the_cluster_kernel_draws_the_codes_of_the_cpu,
+    the_cluster_kernel_draws_the_codes_that_it_draws_without_a_driver,
     the_whole_player_draws_the_codes_of_the_cpu,
     a_captured_graph_keeps_alive_what_it_was_captured_from,
     any_thread_may_use_it,
