@@ -21,7 +21,10 @@ from slash_train.metrics import Metrics
 from slash_train.run import Run
 
 STEPS = 60
-OVERRIDES = ("training.ema_decay=0.99", "training.checkpoint_every=20", "training.keep=1", "training.warmup_steps=10")
+OVERRIDES = (
+    *("training.ema_decay=0.99", "training.checkpoint_every=20", "training.keep=1", "training.warmup_steps=10"),
+    *("training.optimiser=muon", "training.cooldown=0.4", "training.augment_semitones=1"),
+)
 
 
 @pytest.fixture(scope="module", name="preset")
