@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from slash_cli.console import optional_packages, progress_bar, stdout, table
+from slash_cli.floor_option import FloorOption
 from slash_infer.errors import UserError
-from slash_infer.sampling.default_floor import DEFAULT_FLOOR
 
 
 def audition(
@@ -21,13 +21,7 @@ def audition(
     seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 5.0,
     seed: Annotated[int, typer.Option(help="Of the random draws, the same for each checkpoint.")] = 0,
     temperature: Annotated[str, typer.Option(help="A number, or one over time such as 0:0.9,5:1.05.")] = "1",
-    floor: Annotated[
-        float | None,
-        typer.Option(
-            help="Codes of this probability or less are never drawn: 0 to 0.9 / the number of codes. "
-            f"[default: {DEFAULT_FLOOR:g} for 256]"
-        ),
-    ] = None,
+    floor: FloorOption = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the table to this file, too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing audition.")] = False,
 ) -> None:

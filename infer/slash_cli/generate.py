@@ -8,8 +8,8 @@ import typer
 
 from slash_cli.console import optional_packages
 from slash_cli.engine_options import EngineOption, PrecisionOption
+from slash_cli.floor_option import FloorOption
 from slash_infer.choices import AudioFormat, Normalise
-from slash_infer.sampling.default_floor import DEFAULT_FLOOR
 
 
 def generate(
@@ -31,13 +31,7 @@ def generate(
             "0:0.9,5:1.05 moves from 0.9 at 0 s to 1.05 at 5 s."
         ),
     ] = "1",
-    floor: Annotated[
-        float | None,
-        typer.Option(
-            help="Codes of this probability or less are never drawn: 0 to 0.9 / the number of codes. "
-            f"[default: {DEFAULT_FLOOR:g} for 256]"
-        ),
-    ] = None,
+    floor: FloorOption = None,
     prime: Annotated[
         list[Path] | None,
         typer.Option(help="A recording to continue; several are taken by the clips in turn."),

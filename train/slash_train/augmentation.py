@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-FULL_SCALE = 32768
+from slash_infer.codec import PCM16_SCALE, to_pcm16
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Augmentation:
         if self.speed == 1:
             return pcm
         played = np.zeros(self.length(len(pcm)), np.float32)
-        resampled = soxr.resample(np.asarray(pcm, np.float32), self.speed, 1.0)[: len(played)]
+        resampled = soxr.resample(np.asarray(pcm, np.float32) / PCM16_SCALE, self.speed, 1.0)[: len(played)]
         played[: len(resampled)] = resampled
-        return np.clip(np.rint(played), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+        return to_pcm16(played)
 
 
 def draw_augmentation(semitones: int, seed: tuple[int, ...]) -> Augmentation:

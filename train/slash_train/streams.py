@@ -214,7 +214,8 @@ def _training_clips(corpus: Corpus, recipe: TrainingConfig) -> list[Clip]:
         UserError: lanes would get less than a window.
     """
     seconds = recipe.clip_seconds
-    samples = sum(clip.length for clip in cut_clips(corpus, "train", seconds, recipe.longest_pause))
+    clips = cut_clips(corpus, "train", seconds, recipe.longest_pause)
+    samples = sum(clip.length for clip in clips)
     if samples < recipe.window * recipe.batch_size:
         raise UserError(
             corpus.path,
@@ -222,8 +223,9 @@ def _training_clips(corpus: Corpus, recipe: TrainingConfig) -> list[Clip]:
             f"for each of {recipe.batch_size} lanes",
             "add recordings, or `overrides` training.batch_size or training.window to lower them",
         )
-    while len(clips := cut_clips(corpus, "train", seconds, recipe.longest_pause)) < recipe.batch_size:
+    while len(clips) < recipe.batch_size:
         seconds = min(0.9 * seconds, samples / recipe.batch_size / corpus.sample_rate)
+        clips = cut_clips(corpus, "train", seconds, recipe.longest_pause)
     return clips
 
 
@@ -239,6 +241,6 @@ def read_once(
     longest_first = sorted(range(len(clips)), key=lambda i: -clips[i].length)
     for first in range(0, len(clips), batch):
         together = longest_first[first : first + batch]
-        for offset in range(0, clips[together[0]].length, window):
-            lanes = [(clips[i].read(corpus.pcm) if offset < clips[i].length else None, offset) for i in together]
-            yield together, reader.read(lanes)
+        played = [clips[i].read(corpus.pcm) for i in together]
+        for offset in range(0, len(played[0]), window):
+            yield together, reader.read([(pcm if offset < len(pcm) else None, offset) for pcm in played])

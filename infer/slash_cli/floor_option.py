@@ -1,0 +1,15 @@
+"""The option `--floor`, of all commands that draw."""
+
+from typing import Annotated
+
+import typer
+
+from slash_infer.sampling.default_floor import DEFAULT_FLOOR
+
+FloorOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Codes of this probability or less are never drawn: 0 to 0.9 / the number of codes. "
+        f"[default: {DEFAULT_FLOOR:g} for 256]"
+    ),
+]
