@@ -38,6 +38,7 @@ class HostDevice(KernelDevice[Array]):
         threads: of a block.
         shared_bytes: of a block.
         change: of the source, before it is compiled.
+        disorder: a seed of the order in which threads take turns, and in which what they send arrives; in order if 0.
     """
 
     name = "a processor"
@@ -50,9 +51,10 @@ class HostDevice(KernelDevice[Array]):
         threads: int = 128,
         shared_bytes: int = 227 * 1024,
         change: Callable[[str], str] = str,
+        disorder: int = 0,
     ) -> None:
         self.shared_bytes, self.threads = shared_bytes, threads
-        self._folder, self._blocks, self._change = folder, blocks, change
+        self._folder, self._blocks, self._change, self._disorder = folder, blocks, change, disorder
         self.plans: list[Plan] = []
 
     @override
@@ -86,7 +88,7 @@ class HostDevice(KernelDevice[Array]):
     def kernel(self, plan: Plan) -> Kernel:
         self.plans.append(plan)
         source = self._change((SOURCES / "cluster.cu").read_text())
-        return _HostKernel(build(self._folder, source, plan.macros(patience=PATIENCE)), plan)
+        return _HostKernel(build(self._folder, source, plan.macros(patience=PATIENCE)), plan, self._disorder)
 
 
 def build(folder: Path, source: str, macros: Mapping[str, str]) -> Path:
@@ -105,14 +107,16 @@ def build(folder: Path, source: str, macros: Mapping[str, str]) -> Path:
 
 
 class _HostKernel(Kernel):
-    def __init__(self, library: Path, plan: Plan) -> None:
+    def __init__(self, library: Path, plan: Plan, disorder: int) -> None:
         self._library, self._blocks = ctypes.CDLL(str(library)), plan.blocks
         assert self._library.call_size() == ctypes.sizeof(Call)
         assert 4 * self._library.op_size() == ctypes.sizeof(Op)
         self._words = np.zeros(16, np.uint32)
+        self._disorder = ctypes.c_uint64(disorder)
 
     @override
     def launch(self, call: Call) -> None:
+        self._library.disorder(self._disorder)  # the library may be that of other devices, too
         self._words[:] = 0
         call.fault, call.report = self._words.ctypes.data, self._words[8:].ctypes.data
         if not self._library.run(ctypes.byref(call), self._blocks):

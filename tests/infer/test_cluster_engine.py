@@ -73,6 +73,21 @@ def test_a_clip_is_the_same_to_the_last_bit_in_any_batch(bundle: Bundle, engine:
         assert np.array_equal(some.nll, made[2].nll[: len(some.nll)])
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_order_in_which_threads_take_turns_does_not_matter(
+    bundle: Bundle, engine: Engine, kernels: Path, seed: int
+) -> None:
+    """What they send to one another, and copies, arrive late and in any order."""
+    hop, disordered = bundle.manifest.top_hop, Engine(bundle, Cluster(HostDevice(kernels, disorder=seed)), "fp16")
+    uniform, temperature = Uniforms(2, range(2)).next(2 * hop), np.ones((2, 2), np.float32)
+    for clips in (1, 2):
+        expected, made = (
+            Batch(each, clips).generate(uniform[:clips], temperature[:clips], 0.0) for each in (engine, disordered)
+        )
+        assert np.array_equal(made.codes, expected.codes)
+        assert np.array_equal(made.nll, expected.nll)
+
+
 def test_a_saved_sampler_goes_on_exactly(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     sampler = Sampler(bundle, 1, engine=engine)
     sampler.codes(21)

@@ -1,5 +1,5 @@
 // What cluster.cu needs of a device, on the host: every thread of the grid is a fiber on one core, barriers and lanes switch.
-// Deterministic: it proves the logic, not the absence of races.
+// Threads take turns, and what is sent arrives at once; or, after disorder(seed), in a random order that the seed decides.
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -59,7 +59,18 @@ struct Fragments { uint4 a; u32 b0, b1; };
 static std::vector<Fragments> operands[2];
 static long long ticks;
 
+static u64 disordered;                                // state of a xorshift; 0: everything in order
+static int below(int n) {
+    disordered ^= disordered << 13, disordered ^= disordered >> 7, disordered ^= disordered << 17;
+    return (int)(disordered % n);
+}
+static void arrive_some(bool all);
+
 static void next_fiber() {
+    if (disordered) {
+        arrive_some(ready.empty());
+        if (!ready.empty()) std::swap(ready.front(), ready[below(ready.size())]);
+    }
     if (ready.empty()) {  // every thread waits for a barrier
         void *nowhere;
         switch_fiber(&nowhere, main_stack);
@@ -153,8 +164,17 @@ static inline u64 read_word(const u64 *from) { return *from; }
 struct Words { u64 first, second; };
 static inline Words read_words(const u64 *from) { return {from[0], from[1]}; }
 static inline Words glance(const u64 *from) { return read_words(from); }
-static inline void copy_near(void *to, const void *from) { memcpy(to, from, 16); }
-static inline void await_copies() {}
+struct Copy { int fiber; void *to; const void *from; };
+static std::vector<Copy> copies;                       // that have begun
+static inline void copy_near(void *to, const void *from) {
+    if (disordered) copies.push_back({current, to, from});
+    else memcpy(to, from, 16);
+}
+static inline void await_copies() {
+    for (size_t i = 0; i < copies.size();)
+        if (copies[i].fiber == current) memcpy(copies[i].to, copies[i].from, 16), copies[i] = copies.back(), copies.pop_back();
+        else i++;
+}
 static inline uint2 read_table(const u32 *from) { return {from[0], from[1]}; }
 static inline void write_word(u64 *to, u64 word) { *to = word; }
 static inline bool claim(u32 *flag) { return (*flag)++ == 0; }
@@ -168,14 +188,31 @@ static inline void complete(Barrier &b) {
     if (b.pending == 0 && b.bytes == 0) b.pending = 1, b.phase++;
 }
 static std::vector<Barrier> barriers;                  // a barrier in shared memory holds its index here
-static inline void sent(u64 *barrier, int rank, int bytes) {
-    Barrier &b = barriers[*(u64 *)there(barrier, rank)];
-    b.bytes -= bytes;
+struct Sent { void *to; uint4 value; u64 *barrier; };
+static std::vector<Sent> on_their_way;
+static inline void arrive(const Sent &s) {
+    memcpy(s.to, &s.value, 16);
+    Barrier &b = barriers[*s.barrier];
+    b.bytes -= 16;
     complete(b);
 }
 static inline void send(void *to, int rank, const uint4 &value, u64 *barrier) {
-    memcpy(there(to, rank), &value, 16);
-    sent(barrier, rank, 16);
+    const Sent s = {there(to, rank), value, (u64 *)there(barrier, rank)};
+    if (disordered) on_their_way.push_back(s);
+    else arrive(s);
+}
+static void arrive_some(bool all) {
+    for (int n = all ? on_their_way.size() : below(3); n > 0 && !on_their_way.empty(); n--) {
+        std::swap(on_their_way.back(), on_their_way[below(on_their_way.size())]);
+        const Sent s = on_their_way.back();
+        on_their_way.pop_back();
+        arrive(s);
+    }
+    for (int n = below(3); n > 0 && !copies.empty(); n--) {
+        std::swap(copies.back(), copies[below(copies.size())]);
+        memcpy(copies.back().to, copies.back().from, 16);
+        copies.pop_back();
+    }
 }
 static inline uint2 read_near(const void *local, int rank) { return *(const uint2 *)there(local, rank); }
 static inline void begin_barrier(u64 *barrier) {
@@ -206,7 +243,7 @@ static void body() {
 extern "C" int run(const Call *call, int count) {
     const size_t stack = 16384;
     const int n = count * THREADS;
-    fibers.assign(n, {}), ready.clear(), barriers.clear(), memories.clear();
+    fibers.assign(n, {}), ready.clear(), barriers.clear(), memories.clear(), on_their_way.clear(), copies.clear();
     blocks.clear(), clusters.clear(), warps.clear();
     for (int i = 0; i < count; i++) {
         Meeting m;
@@ -235,6 +272,8 @@ extern "C" int run(const Call *call, int count) {
     for (u8 *memory : memories) free(memory);
     return alive == 0 && *call->fault == 0;
 }
+// From now on, threads take turns at random, and sends and copies arrive late. 0 brings back the order.
+extern "C" void disorder(unsigned long long seed) { disordered = seed * 0x9e3779b97f4a7c15ull; }
 extern "C" int call_size() { return sizeof(Call); }
 extern "C" int op_size() { return OP; }
 extern "C" int frame_shared_size() { return sizeof(FrameShared); }
