@@ -8,6 +8,7 @@ is scored. The baseline (benchmarks/baseline.py) only trains: one GRU per frame 
 normalisation and Adam at 1e-3, as in public implementations, on the same batches. Each has all cores to itself.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -32,24 +33,28 @@ def main(
     out: Annotated[Path, typer.Option(help="Where to write Slash's run.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the result.")] = None,
     preset: Annotated[str, typer.Option(help="Slash's model and recipe.")] = "live",
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Change one value of Slash's.")] = None,
     minutes: Annotated[float, typer.Option(help="Wall-clock time for each.")] = 10.0,
     seed: Annotated[int, typer.Option(help="Of Slash's weights and of the order of clips.")] = 0,
     with_baseline: Annotated[bool, typer.Option("--baseline/--no-baseline", help="Train the baseline, too.")] = True,
 ) -> None:
     """Train and score the contenders one after another."""
     opened = Corpus(corpus)
-    learned = [_slash(preset, opened, out, minutes, seed)]
+    learned = [_slash(preset, [f"training.seed={seed}", *(overrides or ())], opened, out, minutes)]
     if with_baseline:
         configuration = load_preset(preset, BASELINE)
         name = "baseline, three tiers (4, 16)"
         learned.append(learn(name, configuration, opened, seconds=minutes * 60, baseline=True))
     print(table(learned))
     if json_file is not None:
-        write_json(json_file, report(learned, corpus, preset=preset, minutes_each=minutes, seed=seed))
+        write_json(
+            json_file,
+            report(learned, corpus, preset=preset, overrides=overrides or [], minutes_each=minutes, seed=seed),
+        )
 
 
-def _slash(name: str, corpus: Corpus, out: Path, minutes: float, seed: int) -> Learned:
-    preset = load_preset(name, [f"training.seed={seed}"])
+def _slash(name: str, overrides: Sequence[str], corpus: Corpus, out: Path, minutes: float) -> Learned:
+    preset = load_preset(name, overrides)
     context = loop.TrainContext(CPU, previews=make_previews)
     done = loop.train(corpus, out, name, preset, limits=loop.Limits(minutes=minutes), context=context)
     newest = SampleRNN(preset.model, preset.audio.codec)

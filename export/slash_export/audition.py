@@ -8,6 +8,7 @@ from statistics import mean
 from slash_export.recordings import learned_recordings
 from slash_export.rendering import render_model
 from slash_infer.audio.ear.recordings import Recordings
+from slash_infer.choices import Surprise
 from slash_infer.clips.measured import measured
 from slash_infer.clips.sidecar import Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions
@@ -53,6 +54,7 @@ def audition(
     seed: int,
     temperature: TemperatureSchedule,
     floor: float,
+    surprise: Surprise,
     force: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Auditioned]:
@@ -67,6 +69,7 @@ def audition(
         seed: seed of the random draws.
         temperature: temperature of all clips.
         floor: floor of all clips.
+        surprise: as for a `Sampler`.
         force: replace an existing audition at `out`.
         advance: called after each checkpoint.
 
@@ -83,11 +86,11 @@ def audition(
             trained = run.load_model(str(checkpoint.path))
             files = [folder / f"step-{trained.step:08d}" / f"clip-{i:04d}.wav" for i in range(clips)]
             specs = [ClipSpec(file, i, temperature) for i, file in enumerate(files)]
-            options = RenderOptions(seconds, seed, floor=floor)
+            options = RenderOptions(seconds, seed, floor=floor, surprise=surprise)
             sidecars = _render(trained, specs, options, recordings)
             auditioned.append(_mean(trained.step, sidecars))
             advance()
-        drawn = {"seed": seed, "temperature": temperature.plain, "floor": floor}
+        drawn = {"seed": seed, "temperature": temperature.plain, "floor": floor, "surprise": surprise}
         content = {"made_by": MADE_BY, "run": str(run.path), **drawn}
         write_json(folder / METADATA, {**content, "checkpoints": [asdict(line) for line in auditioned]})
     return auditioned

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from slash_cli.console import optional_packages, progress_bar, stdout, table
-from slash_cli.floor_option import FloorOption
+from slash_cli.drawing_options import FloorOption, SurpriseOption, parse_surprise
 from slash_infer.errors import UserError
 
 
@@ -22,6 +22,7 @@ def audition(
     seed: Annotated[int, typer.Option(help="Of the random draws, the same for each checkpoint.")] = 0,
     temperature: Annotated[str, typer.Option(help="A number, or one over time such as 0:0.9,5:1.05.")] = "1",
     floor: FloorOption = None,
+    surprise: SurpriseOption = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the table to this file, too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing audition.")] = False,
 ) -> None:
@@ -48,6 +49,7 @@ def audition(
     if not 0.1 <= seconds <= LONGEST:
         raise UserError(f"--seconds {seconds}", f"must be from 0.1 to {LONGEST:.0f}")
     check_keys(seed)
+    checked_surprise = parse_surprise(surprise)
     schedule, *more = parse(temperature)
     if more:
         raise UserError(f"--temperature {temperature}", "takes one for all clips here")
@@ -72,6 +74,7 @@ def audition(
             seed=seed,
             temperature=schedule,
             floor=checked_floor,
+            surprise=checked_surprise,
             force=force,
             advance=lambda: progress.update(task, advance=1),
         )

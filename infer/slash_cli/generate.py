@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from slash_cli.console import optional_packages
+from slash_cli.drawing_options import FloorOption, SurpriseOption, parse_surprise
 from slash_cli.engine_options import EngineOption, PrecisionOption
-from slash_cli.floor_option import FloorOption
 from slash_infer.choices import AudioFormat, Normalise
 
 
@@ -32,6 +32,7 @@ def generate(
         ),
     ] = "1",
     floor: FloorOption = None,
+    surprise: SurpriseOption = "auto",
     prime: Annotated[
         list[Path] | None,
         typer.Option(help="A recording to continue; several are taken by the clips in turn."),
@@ -115,6 +116,7 @@ def generate(
     check_outputs(destination, files, json_file, ranks=best_of is not None, force=force)
     raise_open_files()  # each clip has some
     opened = Bundle(bundle)
+    checked_surprise = parse_surprise(surprise)
     checked_floor = as_floor(floor, opened.manifest.codec.levels)
     primes = read_primes(prime or (), opened.manifest, prime_start, prime_seconds)
     request = Request(
@@ -130,6 +132,7 @@ def generate(
             seconds=seconds,
             seed=chosen_seed,
             floor=checked_floor,
+            surprise=checked_surprise,
             include_prime=include_prime,
             normalise=normalise,
             bits=stored,

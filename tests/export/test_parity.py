@@ -101,7 +101,15 @@ def test_a_run_of_one_step_is_scored_and_auditioned_and_its_weights_may_be_the_i
     assert scored == pytest.approx(trained.valid_bits, abs=1e-3)
     temperature = TemperatureSchedule.constant(1.0)
     (line,) = audition(
-        run, tmp_path / "audition", [checkpoint], clips=1, seconds=0.2, seed=0, temperature=temperature, floor=0.0
+        run,
+        tmp_path / "audition",
+        [checkpoint],
+        clips=1,
+        seconds=0.2,
+        seed=0,
+        temperature=temperature,
+        floor=0.0,
+        surprise="auto",
     )
     assert line.step == 1 and np.isfinite(line.bits)
     assert export(run, tmp_path / "bundle").parity is not None

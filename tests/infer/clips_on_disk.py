@@ -26,6 +26,7 @@ def write_clip(path: Path, *, step: int = 1000, seconds: float = 0.5, preset: st
         "clip": clip,
         "temperature": 0.95,
         "floor": 0.0,
+        "surprise": None,
         "seconds": seconds,
         "sample_rate": RATE,
         "engine": "cpu",

@@ -31,7 +31,9 @@ WHOLE, SHORT, OTHER = (1, 0.5, True), (1, 0.25, False), (2, 0.5, True)
 def make(file: Path, seed: int, seconds: float, complete: bool) -> None:
     """Put a clip in place, whatever is there."""
     (place,) = check_places([file], force=True)
-    recipe = ClipRecipe(manifest_sha256="0", precision="fp32", seed=seed, clip=0, temperature=1.0, floor=0.0)
+    recipe = ClipRecipe(
+        manifest_sha256="0", precision="fp32", seed=seed, clip=0, temperature=1.0, floor=0.0, surprise=None
+    )
     outcome = ClipOutcome(seconds=seconds, complete=complete, engine="cpu", runtime="", slash_version="0")
     with clip_file(file, recipe, RATE, Tags(f"seed {seed}", "a test"), place) as clip:
         clip.write(np.zeros(round(seconds * RATE), np.float32))

@@ -133,6 +133,7 @@ def primed_sampler(
         seed=options.seed,
         temperature=[spec.temperature for spec in specs],
         floor=options.floor,
+        surprise=options.surprise,
         engine=engine,
         batch_invariant=batch_invariant,
     )
@@ -228,6 +229,6 @@ def _longest(specs: Sequence[ClipSpec], options: RenderOptions, sample_rate: int
 
 def _tags(recipe: ClipRecipe, provenance: Provenance, engine: Engine) -> Tags:
     source = f"SampleRNN preset {provenance.preset}, step {provenance.step}, manifest {recipe.manifest_sha256}"
-    drawn = f"temperature {recipe.temperature}, floor {recipe.floor}"
+    drawn = f"temperature {recipe.temperature}, floor {recipe.floor}, surprise {recipe.surprise}"
     by = f"slash {__version__}, {engine.runtime.name} {recipe.precision}"
     return Tags(f"clip {recipe.clip}, seed {recipe.seed}", f"{source}, {drawn}, {by}")

@@ -12,7 +12,7 @@ from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json, write_json
 
 MADE_BY: Literal["slash generate"] = "slash generate"
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 SIDECAR_LIMIT = 1 << 20
 """Bytes of the largest sidecar that is read: one has about a thousand."""
 REMEDY = "make the clip again or move both files away"
@@ -46,6 +46,8 @@ class ClipRecipe(_Record):
     """A number, or SECONDS:TEMPERATURE,..."""
     floor: float
     """Subtracted from the probabilities of all codes before each draw."""
+    surprise: float | None
+    """Bits/sample that lower the temperature; None if none do."""
     prime_sha256: Annotated[str | None, Field(title="prime")] = None
     """Of the codes that the clip continues, as little-endian int32."""
     include_prime: bool = False
@@ -101,7 +103,7 @@ class Sidecar(_Record):
     """The contents of a clip's sidecar."""
 
     made_by: Literal["slash generate"] = MADE_BY
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     sample_rate: int
     recipe: ClipRecipe
     outcome: ClipOutcome

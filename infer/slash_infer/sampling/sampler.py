@@ -19,7 +19,7 @@ from slash_infer.arguments import (
     passed,
 )
 from slash_infer.bundle import Bundle, check_bundle
-from slash_infer.choices import EngineName, PrecisionName
+from slash_infer.choices import EngineName, PrecisionName, Surprise
 from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, Int32
@@ -29,7 +29,8 @@ from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY, Uniforms
 from slash_infer.sampling.saved_sampler import SavedSampler
-from slash_infer.sampling.temperature import Temperature, schedules
+from slash_infer.sampling.surprise import SurpriseControl, as_surprise
+from slash_infer.sampling.temperature import LOWEST, Temperature, schedules
 
 MOST_CLIPS = 65_536  # side by side
 MOST_SAMPLES = 1 << 30  # of all clips together that are returned at once: 4 GiB
@@ -44,8 +45,8 @@ Audio: TypeAlias = npt.NDArray[np.floating]
 class Sampler:
     """Generates a batch of clips from a bundle.
 
-    A clip is a function of the bundle, its precision, the seed, the clip's number, its temperature, the floor and its
-    prime. It depends neither on the other clips of the batch nor on the lengths that are asked for.
+    A clip is a function of the bundle, its precision, the seed, the clip's number, its temperature, the floor, the
+    surprise and its prime. It depends neither on the other clips of the batch nor on the lengths that are asked for.
 
     Args:
         bundle: the exported model.
@@ -57,6 +58,9 @@ class Sampler:
             at or under it is never drawn: 0, which leaves no code out, to 0.9 / Q for a codec of Q levels. LPCNet,
             whose idea it is, has 256 levels and 0.002 (Valin and Skoglund 2019, arXiv 1810.11846, section 3.7).
             None is Slash's default.
+        surprise: bits/sample that what is drawn may have, over a quarter of a second, before the temperature is
+            lowered (Mirostat: Basu et al. 2021, arXiv 2007.14966), 0 to 16; `auto` for three quarters of what held-out
+            recordings have, as the bundle knows; or `off`.
         engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to
@@ -77,6 +81,7 @@ class Sampler:
         seed: int = 0,
         temperature: Temperature | Sequence[Temperature] = 1.0,
         floor: float | None = None,
+        surprise: Surprise = "auto",
         engine: Engine | EngineName = "auto",
         precision: PrecisionName = "auto",
         batch_invariant: bool = True,
@@ -87,6 +92,7 @@ class Sampler:
         self.seed = as_integer("seed", seed, 0, MAX_KEY)
         self._schedules = schedules(temperature, len(self.clips))
         self.floor = as_floor(floor, self._manifest.codec.levels)
+        self.surprise = as_surprise(surprise, self._manifest)
         check_bool("batch_invariant", batch_invariant)
         check_choice("precision", precision, get_args(PrecisionName))
         self.batch_invariant = batch_invariant
@@ -98,6 +104,7 @@ class Sampler:
             self._batch = Batch(self.engine, len(self.clips), batch_invariant=batch_invariant)
         except MemoryError:
             raise UserError(Argument("clips", len(self.clips)), "do not fit in memory", "ask for fewer") from None
+        self._control = SurpriseControl(self.surprise, len(self.clips), self._manifest)
         self._generated = 0  # samples of every clip
         self._buffered = Generated.empty(len(self.clips))  # of these, the ones not asked for yet: steps are whole
         self._nll_sum = np.zeros(len(self.clips))  # of each clip's samples that were asked for
@@ -175,7 +182,8 @@ class Sampler:
         parts = [self._buffered]
         missing = count - parts[0].codes.shape[1]
         while missing > 0:
-            steps = -(-min(missing, max(1, SAMPLES_AT_ONCE // len(self.clips))) // self._manifest.top_hop)
+            at_once = min(missing, max(1, SAMPLES_AT_ONCE // len(self.clips)), self._control.room(self._generated))
+            steps = -(-int(at_once) // self._manifest.top_hop)
             parts.append(self._generate(steps))
             missing -= steps * self._manifest.top_hop
         buffered = parts[0] if len(parts) == 1 else Generated.concatenate(parts, axis=1)
@@ -237,6 +245,9 @@ class Sampler:
             batch_invariant=self.batch_invariant,
             temperature=self._schedules,
             floor=self.floor,
+            surprise=self.surprise,
+            surprise_mean=self._control.mean,
+            surprise_sum=self._control.sum,
             generated=self._generated,
             precision=self.engine.precision,
             buffered=self._buffered,
@@ -276,6 +287,7 @@ class Sampler:
             seed=saved.seed,
             temperature=saved.temperature,
             floor=saved.floor,
+            surprise="off" if saved.surprise is None else saved.surprise,
             engine=engine,
             precision=precision or saved.precision,
             batch_invariant=saved.batch_invariant,
@@ -292,6 +304,7 @@ class Sampler:
         """Take over the state of a sampler that had the same clips."""
         self._uniforms = Uniforms(self.seed, self.clips, start=saved.generated)
         self._generated, self._buffered, self._nll_sum = saved.generated, saved.buffered, saved.nll_sum
+        self._control.mean, self._control.sum = saved.surprise_mean, saved.surprise_sum
         self._batch.set_state(saved.state)
 
     def _blocks(self, samples: float, block: float) -> Iterator[Float32]:
@@ -310,13 +323,15 @@ class Sampler:
         """Take some steps of the top tier."""
         hop = self._manifest.top_hop
         times = (self._generated + hop * np.arange(steps)) / self.sample_rate
-        temperatures = np.stack([schedule.at(times) for schedule in self._schedules])
+        chosen = np.stack([schedule.at(times) for schedule in self._schedules])
+        temperatures = np.maximum(chosen * self._control.factors[:, None], np.float32(LOWEST))
         self._generated += steps * hop
         generated = self._batch.generate(self._uniforms.next(steps * hop), temperatures, self.floor)
         fault = generated.fault(self._manifest.codec.levels)
         if fault is not None:
             graph = self._bundle.variant(self.engine.precision).sample_tier.file
             raise UserError(self._bundle.path, f"{fault} ({graph})", "export the bundle again")
+        self._control.hear(generated.nll, self._generated)
         return generated
 
 

@@ -18,6 +18,7 @@ from slash_infer.files import atomic_file, open_plain_file, sweep
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import HISTORY, GenerationState
 from slash_infer.sampling.floor import highest_floor
+from slash_infer.sampling.surprise import MOST
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -28,6 +29,7 @@ LIMIT = 4 << 30
 """Bytes of the largest file that is read."""
 REMEDY, NOT_SAVED = "save it again", "is not a sampler that was saved"
 METADATA, CODES, NLL, NLL_SUM = "metadata", "buffered.codes", "buffered.nll", "nll_sum"
+SURPRISE_MEAN, SURPRISE_SUM = "surprise.mean", "surprise.sum"
 
 
 class _Metadata(BaseModel):
@@ -36,7 +38,7 @@ class _Metadata(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     made_by: Literal["slash_infer.Sampler"] = MADE_BY
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     manifest_sha256: str
     seed: Key
     clips: Annotated[list[Key], Field(min_length=1)]
@@ -44,6 +46,7 @@ class _Metadata(BaseModel):
     temperature: list[Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]]
     """The points of each clip's schedule."""
     floor: float
+    surprise: Annotated[float, Field(ge=0, le=MOST)] | None
     generated: Annotated[int, Field(ge=0, lt=2**62)]
     precision: Precision
 
@@ -58,6 +61,11 @@ class SavedSampler:
     batch_invariant: bool
     temperature: list[TemperatureSchedule]
     floor: float
+    surprise: float | None
+    """The target."""
+    surprise_mean: npt.NDArray[np.float64]
+    surprise_sum: npt.NDArray[np.int64]
+    """The fields of a `SurpriseControl`, [clips]."""
     generated: int
     """Samples of every clip so far."""
     buffered: Generated
@@ -76,6 +84,7 @@ class SavedSampler:
             batch_invariant=self.batch_invariant,
             temperature=[schedule.points for schedule in self.temperature],
             floor=self.floor,
+            surprise=self.surprise,
             generated=self.generated,
             precision=self.precision,
         )
@@ -84,6 +93,8 @@ class SavedSampler:
             CODES: self.buffered.codes,
             NLL: self.buffered.nll,
             NLL_SUM: self.nll_sum,
+            SURPRISE_MEAN: self.surprise_mean,
+            SURPRISE_SUM: self.surprise_sum,
             **self.state.arrays(),
         }
         sweep([path])
@@ -119,6 +130,9 @@ class SavedSampler:
             batch_invariant=metadata.batch_invariant,
             temperature=temperature,
             floor=metadata.floor,
+            surprise=metadata.surprise,
+            surprise_mean=arrays[SURPRISE_MEAN],
+            surprise_sum=arrays[SURPRISE_SUM],
             generated=metadata.generated,
             precision=metadata.precision,
             buffered=Generated(arrays[CODES], arrays[NLL]),
@@ -169,6 +183,8 @@ def _fault(arrays: Arrays, metadata: _Metadata, manifest: Manifest) -> str | Non
         CODES: ("int32", (clips, buffered)),
         NLL: ("float32", (clips, buffered)),
         NLL_SUM: ("float64", (clips,)),
+        SURPRISE_MEAN: ("float64", (clips,)),
+        SURPRISE_SUM: ("int64", (clips,)),
         HISTORY: ("int32", (clips, manifest.context)),
     }
     for k, tier in enumerate(manifest.frame_tiers, 1):
