@@ -3,7 +3,7 @@
     python benchmarks/sound.py CORPUS --bundle BUNDLE --json benchmarks/results/sound.json
     python benchmarks/sound.py CORPUS --clips FOLDER --json sound.json
 
-Clips of a bundle are unprimed, at the defaults of `slash generate`; the reference is the corpus's training split, and
+Clips of a bundle are unprimed, at temperature 1 and, if no other is named, at the surprise that is the default; the reference is the corpus's training split, and
 its held-out splits are scored beside the clips.
 """
 
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from slash_cli.compared_audio import clip_sources, recordings_to_compare
+from slash_cli.drawing_options import SurpriseOption, parse_surprise
 from slash_infer.audio.ear.comparison import Comparison, compare
 from slash_infer.bundle import Bundle
 from slash_infer.clips.render import render
@@ -24,6 +25,7 @@ from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import check_file_output, scratch_directory, write_json
 from slash_infer.machine import describe_machine
 from slash_infer.sampling.choice import open_engine
+from slash_infer.sampling.surprise import as_surprise
 
 MEASURES = ("distance", "harmonicity", "stuck", "onsets", "centroid", "level_db", "longest_copy", "median_copy")
 
@@ -36,6 +38,7 @@ def main(
     count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Clips for each seed.")] = 64,
     seconds: Annotated[float, typer.Option(min=2.0, max=600.0, help="Length of each clip.")] = 10.0,
     seed: Annotated[list[int] | None, typer.Option(help="May be repeated; each makes a round. [default: 0]")] = None,
+    surprise: SurpriseOption = "auto",
     keep: Annotated[Path | None, typer.Option(help="Keep the bundle's clips in this folder.")] = None,
 ) -> None:
     """Compare a bundle's clips, or clips that are there, with the recordings of a corpus."""
@@ -48,8 +51,21 @@ def main(
     else:
         opened = Bundle(bundle)
         content |= {"bundle": str(bundle), "manifest_sha256": opened.manifest_sha256, "seconds": seconds, "n": count}
+        content["surprise"] = target = as_surprise(parse_surprise(surprise), opened.manifest)
         content["provenance"] = opened.manifest.provenance.model_dump(mode="json")
-        rounds = [{"seed": each, **_made(opened, corpus, count, seconds, each, keep)} for each in seed or [0]]
+        rounds = [
+            {
+                "seed": each,
+                **_made(
+                    opened,
+                    corpus,
+                    RenderOptions(seconds, each, surprise="off" if target is None else target),
+                    count,
+                    keep,
+                ),
+            }
+            for each in seed or [0]
+        ]
     content["rounds"] = rounds
     content["mean"] = {name: mean(one["clips_score"][name] for one in rounds) for name in MEASURES}
     content["recordings"] = rounds[0]["recordings"]
@@ -59,14 +75,14 @@ def main(
         print(f"{name:14}{content['mean'][name]:10.3f}{content['recordings'][name]:12.3f}")
 
 
-def _made(bundle: Bundle, corpus: Path, count: int, seconds: float, seed: int, keep: Path | None) -> dict[str, Any]:
+def _made(bundle: Bundle, corpus: Path, options: RenderOptions, count: int, keep: Path | None) -> dict[str, Any]:
     """Make clips of one seed, at temperature 1 and from silence, and measure them."""
     chosen = open_engine(bundle, "auto", "auto")
     with ExitStack() as stack:
-        folder = stack.enter_context(scratch_directory("sound")) if keep is None else keep / f"seed-{seed}"
+        folder = stack.enter_context(scratch_directory("sound")) if keep is None else keep / f"seed-{options.seed}"
         folder.mkdir(parents=True, exist_ok=True)
         specs = [ClipSpec(folder / f"clip-{i:04d}.wav", i) for i in range(count)]
-        render(bundle, chosen.engine, specs, RenderOptions(seconds, seed))
+        render(bundle, chosen.engine, specs, options)
         measured = _measured([folder], corpus)
     return {"engine": chosen.engine.runtime.name, "precision": chosen.engine.precision, **measured}
 
