@@ -3,8 +3,8 @@
     python benchmarks/sound.py CORPUS --bundle BUNDLE --json benchmarks/results/sound.json
     python benchmarks/sound.py CORPUS --clips FOLDER --json sound.json
 
-Clips of a bundle are unprimed, at temperature 1 and, if no other is named, at the surprise that is the default; the reference is the corpus's training split, and
-its held-out splits are scored beside the clips.
+Clips of a bundle are unprimed, at the defaults of `slash generate` or another surprise; the reference is the corpus's
+training split, and its held-out splits are scored beside the clips.
 """
 
 from collections.abc import Sequence

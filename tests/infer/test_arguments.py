@@ -121,7 +121,7 @@ def test_floors(bundle: Bundle, engine: Engine) -> None:
 
 def test_surprises(bundle: Bundle, engine: Engine) -> None:
     refused(lambda surprise: Sampler(bundle, surprise=surprise, engine=engine), [*without(0), None, "on", 16.1])
-    with pytest.raises(UserError, match="^`surprise` 17: must be auto, off, or bits/sample from 0 to 16$"):
+    with pytest.raises(UserError, match=r"^`surprise` 17: must be auto, off, or bits/sample from 0 to 16$"):
         Sampler(bundle, surprise=17, engine=engine)
 
 

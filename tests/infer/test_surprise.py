@@ -36,8 +36,8 @@ def test_a_saved_sampler_goes_on_exactly(bundle: Bundle, engine: Engine, tmp_pat
     arrays = dict(np.load(tmp_path / "saved.npz"))
     text = str(arrays["metadata"])
     for change, says in (
-        ({"surprise.mean": np.array([0.0, np.nan])}, "surprise.mean is not finite"),
-        ({"surprise.sum": np.zeros(3, np.int64)}, "surprise.sum does not fit"),
+        ({"surprise.mean": np.array([0.0, np.nan])}, "surprise\\.mean is not finite"),
+        ({"surprise.sum": np.zeros(3, np.int64)}, "surprise\\.sum does not fit"),
         ({"metadata": np.array(re.sub('"surprise":[^,]*', '"surprise":-1', text))}, "surprise"),
     ):
         np.savez(tmp_path / "saved.npz", **{**arrays, **change})

@@ -59,8 +59,8 @@ class Sampler:
             whose idea it is, has 256 levels and 0.002 (Valin and Skoglund 2019, arXiv 1810.11846, section 3.7).
             None is Slash's default.
         surprise: bits/sample that what is drawn may have, over a quarter of a second, before the temperature is
-            lowered (Mirostat: Basu et al. 2021, arXiv 2007.14966), 0 to 16; `auto` for three quarters of what held-out
-            recordings have, as the bundle knows; or `off`.
+            lowered (Mirostat: Basu et al. 2021, arXiv 2007.14966), 0 to 16; `auto` for three quarters of what
+            held-out recordings have, as the bundle knows; or `off`.
         engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to
