@@ -1,12 +1,16 @@
 """What is drawn is held to a surprise by lowering the temperature."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from slash_cli.again import again
 from slash_infer.bundle import Bundle
+from slash_infer.clips.render import render
+from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.errors import UserError
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
@@ -80,7 +84,19 @@ def test_the_temperature_follows_the_mean(bundle: Bundle) -> None:
 def test_auto_is_a_share_of_what_held_out_recordings_have(bundle: Bundle) -> None:
     manifest = bundle.manifest
     held_out = manifest.provenance.valid_bits
-    assert held_out is not None and as_surprise("auto", manifest) == SHARE * held_out
+    assert held_out is not None and as_surprise("auto", manifest) == round(SHARE * held_out, 3)
     unknown = manifest.model_copy(update={"provenance": manifest.provenance.model_copy(update={"valid_bits": None})})
     assert as_surprise("auto", unknown) is None
     assert as_surprise("off", manifest) is None and as_surprise(np.float32(2.5), manifest) == 2.5
+
+
+def test_the_recipe_of_a_clip_has_its_target(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    spec = ClipSpec(tmp_path / "clip.wav", 0)
+    held_out = bundle.manifest.provenance.valid_bits
+    assert held_out is not None
+    for surprise, target in (("auto", round(SHARE * held_out, 3)), ("off", None), (2.5, 2.5)):
+        options = RenderOptions(0.1, 0, surprise=surprise)  # type: ignore[arg-type]
+        ((_, sidecar),) = render(bundle, engine, [spec], options).clips
+        assert sidecar.recipe.surprise == target
+        words = shlex.split(again("bundle", engine, options, spec, 0.1))
+        assert words[words.index("--surprise") + 1] == ("off" if target is None else str(target))

@@ -40,7 +40,7 @@ def as_surprise(surprise: object, manifest: Manifest) -> float | None:
     """
     checked, held_out = check_surprise(surprise), manifest.provenance.valid_bits
     if checked == "auto":
-        return None if held_out is None else min(SHARE * held_out, MOST)
+        return None if held_out is None else min(round(SHARE * held_out, 3), MOST)
     return None if checked == "off" else checked
 
 
