@@ -21,8 +21,9 @@ WITHOUT = {
     "Adam for all weights": ("training.optimiser=adam",),
     "products in fp32": ("training.precision=fp32",),
     "constant learning rates": ("training.cooldown=0.0",),
-    "clips at their own pitch": ("training.augment_semitones=0",),
-    "8 lanes": ("training.batch_size=8",),
+    "a cool-down over the last 0.4": ("training.cooldown=0.4",),
+    "clips a semitone up or down, too": ("training.augment_semitones=1",),
+    "16 lanes": ("training.batch_size=16", "training.muon_learning_rate=0.015"),
 }
 
 
