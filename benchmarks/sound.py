@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from slash_cli.compared_audio import clip_sources, recordings_to_compare
-from slash_cli.drawing_options import SurpriseOption, parse_surprise
+from slash_cli.drawing_options import SurpriseOption
 from slash_infer.audio.ear.comparison import Comparison, compare
 from slash_infer.bundle import Bundle
 from slash_infer.clips.render import render
@@ -25,7 +25,6 @@ from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import check_file_output, scratch_directory, write_json
 from slash_infer.machine import describe_machine
 from slash_infer.sampling.choice import open_engine
-from slash_infer.sampling.surprise import as_surprise
 
 MEASURES = ("distance", "harmonicity", "stuck", "onsets", "centroid", "level_db", "longest_copy", "median_copy")
 
@@ -38,7 +37,7 @@ def main(
     count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Clips for each seed.")] = 64,
     seconds: Annotated[float, typer.Option(min=2.0, max=600.0, help="Length of each clip.")] = 10.0,
     seed: Annotated[list[int] | None, typer.Option(help="May be repeated; each makes a round. [default: 0]")] = None,
-    surprise: SurpriseOption = "auto",
+    surprise: SurpriseOption = None,
     keep: Annotated[Path | None, typer.Option(help="Keep the bundle's clips in this folder.")] = None,
 ) -> None:
     """Compare a bundle's clips, or clips that are there, with the recordings of a corpus."""
@@ -50,8 +49,13 @@ def main(
         rounds = [{"clips": [str(path) for path in clips or ()], **_measured(clips or (), corpus)}]
     else:
         opened = Bundle(bundle)
-        content |= {"bundle": str(bundle), "manifest_sha256": opened.manifest_sha256, "seconds": seconds, "n": count}
-        content["surprise"] = target = as_surprise(parse_surprise(surprise), opened.manifest)
+        content |= {
+            "bundle": str(bundle),
+            "manifest_sha256": opened.manifest_sha256,
+            "seconds": seconds,
+            "n": count,
+            "surprise": surprise,
+        }
         content["provenance"] = opened.manifest.provenance.model_dump(mode="json")
         rounds = [
             {
@@ -59,7 +63,7 @@ def main(
                 **_made(
                     opened,
                     corpus,
-                    RenderOptions(seconds, each, surprise="off" if target is None else target),
+                    RenderOptions(seconds, each, surprise=surprise),
                     count,
                     keep,
                 ),

@@ -8,7 +8,6 @@ from statistics import mean
 from slash_export.recordings import learned_recordings
 from slash_export.rendering import render_model
 from slash_infer.audio.ear.recordings import Recordings
-from slash_infer.choices import Surprise
 from slash_infer.clips.measured import measured
 from slash_infer.clips.sidecar import Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions
@@ -54,7 +53,7 @@ def audition(
     seed: int,
     temperature: TemperatureSchedule,
     floor: float,
-    surprise: Surprise,
+    surprise: float | None,
     force: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Auditioned]:

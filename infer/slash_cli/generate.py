@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from slash_cli.console import optional_packages
-from slash_cli.drawing_options import FloorOption, SurpriseOption, parse_surprise
+from slash_cli.drawing_options import FloorOption, SurpriseOption
 from slash_cli.engine_options import EngineOption, PrecisionOption
 from slash_infer.choices import AudioFormat, Normalise
 
@@ -32,7 +32,7 @@ def generate(
         ),
     ] = "1",
     floor: FloorOption = None,
-    surprise: SurpriseOption = "auto",
+    surprise: SurpriseOption = None,
     prime: Annotated[
         list[Path] | None,
         typer.Option(help="A recording to continue; several are taken by the clips in turn."),
@@ -88,6 +88,7 @@ def generate(
         from slash_infer.sampling.choice import open_engine
         from slash_infer.sampling.floor import as_floor
         from slash_infer.sampling.randomness import check_keys
+        from slash_infer.sampling.surprise import as_surprise
         from slash_infer.sampling.temperature import parse
         from slash_infer.signals import stop_signals
 
@@ -116,7 +117,7 @@ def generate(
     check_outputs(destination, files, json_file, ranks=best_of is not None, force=force)
     raise_open_files()  # each clip has some
     opened = Bundle(bundle)
-    checked_surprise = parse_surprise(surprise)
+    checked_surprise = as_surprise(surprise)
     checked_floor = as_floor(floor, opened.manifest.codec.levels)
     primes = read_primes(prime or (), opened.manifest, prime_start, prime_seconds)
     request = Request(

@@ -11,9 +11,6 @@ PrecisionName = Literal["auto", "fp32", "int8", "fp16"]
 EngineName = Literal["auto", "tensorrt", "cuda", "cpu", "cluster"]
 """What runs the model, or the first that works."""
 
-Surprise = float | Literal["auto", "off"]
-"""Bits/sample that drawn samples are held to; what suits the model; or whatever they have."""
-
 Normalise = Literal["peak", "loudness"]
 """What a finished clip's level is set by."""
 

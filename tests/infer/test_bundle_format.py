@@ -22,9 +22,7 @@ def test_a_sampler_written_from_the_document_makes_the_same_audio(
     plain = PlainSampler(bundle.path, seed=3, clips=[0, 7], floor=floor)
     for _ in range(50):
         plain.frame()
-    codes = Sampler(bundle, [0, 7], seed=3, floor=floor, surprise="off", engine=engine).codes(
-        50 * bundle.manifest.top_hop
-    )
+    codes = Sampler(bundle, [0, 7], seed=3, floor=floor, engine=engine).codes(50 * bundle.manifest.top_hop)
     assert np.array_equal(plain.codes[:, bundle.manifest.context :], codes)
 
 
@@ -38,5 +36,5 @@ def test_the_worked_example_is_what_the_example_bundle_does() -> None:
 
 def test_slash_agrees_with_the_worked_example() -> None:
     bundle = Bundle(BUNDLE)
-    codes = Sampler(bundle, [CLIP], seed=SEED, floor=FLOOR, surprise="off", engine=Engine(bundle, OnnxCpu())).codes(4)
+    codes = Sampler(bundle, [CLIP], seed=SEED, floor=FLOOR, engine=Engine(bundle, OnnxCpu())).codes(4)
     assert f"codes made: {' '.join(map(str, codes[0]))}" in committed_example()

@@ -96,7 +96,7 @@ def test_codes_under_the_floor_are_never_drawn(bundle: Bundle, engine: Engine) -
     floor, forced = 0.003, TeacherForced(bundle, engine)
     drawn, least = {}, {}
     for used in (0.0, floor):
-        sampler = Sampler(bundle, 6, seed=4, floor=used, surprise="off", engine=engine)
+        sampler = Sampler(bundle, 6, seed=4, floor=used, engine=engine)
         drawn[used] = sampler.codes(800)
         forced.start(6)
         silence = np.full((6, bundle.manifest.context), 128, np.int32)
@@ -108,7 +108,7 @@ def test_codes_under_the_floor_are_never_drawn(bundle: Bundle, engine: Engine) -
     assert not np.array_equal(drawn[0.0], drawn[floor])
     for clips in ([3], [5, 0]):
         assert np.array_equal(
-            Sampler(bundle, clips, seed=4, floor=floor, surprise="off", engine=engine).codes(800), drawn[floor][clips]
+            Sampler(bundle, clips, seed=4, floor=floor, engine=engine).codes(800), drawn[floor][clips]
         )
 
 

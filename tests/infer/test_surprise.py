@@ -14,7 +14,7 @@ from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.errors import UserError
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
-from slash_infer.sampling.surprise import GAIN, LEAST, SHARE, SurpriseControl, as_surprise
+from slash_infer.sampling.surprise import GAIN, LEAST, SurpriseControl
 
 STRICT = 1.0
 """Bits/sample: far less than what the tiny model draws."""
@@ -22,7 +22,7 @@ STRICT = 1.0
 
 def test_a_clip_comes_out_the_same_in_any_lengths_and_beside_any_others(bundle: Bundle, engine: Engine) -> None:
     whole = Sampler(bundle, 3, surprise=STRICT, engine=engine).codes(2000)
-    assert not np.array_equal(whole, Sampler(bundle, 3, surprise="off", engine=engine).codes(2000))
+    assert not np.array_equal(whole, Sampler(bundle, 3, surprise=None, engine=engine).codes(2000))
     sampler = Sampler(bundle, 3, surprise=STRICT, engine=engine)
     lengths = (1, 255, 1, 16, 700, 16, 1011)
     assert np.array_equal(np.concatenate([sampler.codes(length) for length in lengths], axis=1), whole)
@@ -60,7 +60,7 @@ def test_less_surprise_is_drawn(bundle: Bundle, engine: Engine) -> None:
 
 
 def test_what_is_never_reached_changes_nothing(bundle: Bundle, engine: Engine) -> None:
-    off = Sampler(bundle, 2, surprise="off", engine=engine).codes(1000)
+    off = Sampler(bundle, 2, surprise=None, engine=engine).codes(1000)
     assert np.array_equal(Sampler(bundle, 2, surprise=16.0, engine=engine).codes(1000), off)
 
 
@@ -81,22 +81,11 @@ def test_the_temperature_follows_the_mean(bundle: Bundle) -> None:
     assert control.factors.tolist() == [LEAST, LEAST]
 
 
-def test_auto_is_a_share_of_what_held_out_recordings_have(bundle: Bundle) -> None:
-    manifest = bundle.manifest
-    held_out = manifest.provenance.valid_bits
-    assert held_out is not None and as_surprise("auto", manifest) == round(SHARE * held_out, 3)
-    unknown = manifest.model_copy(update={"provenance": manifest.provenance.model_copy(update={"valid_bits": None})})
-    assert as_surprise("auto", unknown) is None
-    assert as_surprise("off", manifest) is None and as_surprise(np.float32(2.5), manifest) == 2.5
-
-
 def test_the_recipe_of_a_clip_has_its_target(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     spec = ClipSpec(tmp_path / "clip.wav", 0)
-    held_out = bundle.manifest.provenance.valid_bits
-    assert held_out is not None
-    for surprise, target in (("auto", round(SHARE * held_out, 3)), ("off", None), (2.5, 2.5)):
-        options = RenderOptions(0.1, 0, surprise=surprise)  # type: ignore[arg-type]
+    for surprise in (None, 2.5):
+        options = RenderOptions(0.1, 0, surprise=surprise)
         ((_, sidecar),) = render(bundle, engine, [spec], options).clips
-        assert sidecar.recipe.surprise == target
+        assert sidecar.recipe.surprise == surprise
         words = shlex.split(again("bundle", engine, options, spec, 0.1))
-        assert words[words.index("--surprise") + 1] == ("off" if target is None else str(target))
+        assert words[words.index("--surprise") :][1:2] == ["2.5"] if surprise else "--surprise" not in words

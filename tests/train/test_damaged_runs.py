@@ -106,7 +106,7 @@ def test_a_checkpoint_of_nan_is_not_scored_exported_or_auditioned(
             seed=0,
             temperature=TemperatureSchedule.constant(1.0),
             floor=0.0,
-            surprise="auto",
+            surprise=None,
             force=False,
         )
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

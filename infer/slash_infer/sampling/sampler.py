@@ -19,7 +19,7 @@ from slash_infer.arguments import (
     passed,
 )
 from slash_infer.bundle import Bundle, check_bundle
-from slash_infer.choices import EngineName, PrecisionName, Surprise
+from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, Int32
@@ -59,8 +59,7 @@ class Sampler:
             whose idea it is, has 256 levels and 0.002 (Valin and Skoglund 2019, arXiv 1810.11846, section 3.7).
             None is Slash's default.
         surprise: bits/sample that what is drawn may have, over a quarter of a second, before the temperature is
-            lowered (Mirostat: Basu et al. 2021, arXiv 2007.14966), 0 to 16; `auto` for three quarters of what
-            held-out recordings have, as the bundle knows; or `off`.
+            lowered (Mirostat: Basu et al. 2021, arXiv 2007.14966), 0 to 16. None leaves temperatures alone.
         engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to
@@ -81,7 +80,7 @@ class Sampler:
         seed: int = 0,
         temperature: Temperature | Sequence[Temperature] = 1.0,
         floor: float | None = None,
-        surprise: Surprise = "auto",
+        surprise: float | None = None,
         engine: Engine | EngineName = "auto",
         precision: PrecisionName = "auto",
         batch_invariant: bool = True,
@@ -92,7 +91,7 @@ class Sampler:
         self.seed = as_integer("seed", seed, 0, MAX_KEY)
         self._schedules = schedules(temperature, len(self.clips))
         self.floor = as_floor(floor, self._manifest.codec.levels)
-        self.surprise = as_surprise(surprise, self._manifest)
+        self.surprise = as_surprise(surprise)
         check_bool("batch_invariant", batch_invariant)
         check_choice("precision", precision, get_args(PrecisionName))
         self.batch_invariant = batch_invariant
@@ -287,7 +286,7 @@ class Sampler:
             seed=saved.seed,
             temperature=saved.temperature,
             floor=saved.floor,
-            surprise="off" if saved.surprise is None else saved.surprise,
+            surprise=saved.surprise,
             engine=engine,
             precision=precision or saved.precision,
             batch_invariant=saved.batch_invariant,

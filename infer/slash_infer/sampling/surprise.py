@@ -6,19 +6,14 @@ a second is over the target, the temperature is lower, until the clip is back am
 """
 
 import math
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from slash_infer.arguments import as_number, passed
+from slash_infer.arguments import as_number
 from slash_infer.bundle import Manifest
-from slash_infer.choices import Surprise
-from slash_infer.errors import UserError
 from slash_infer.runtimes.generation_state import Float32
 
-SHARE = 0.75
-"""The target by default, as a share of the bits/sample of held-out recordings."""
 GAIN = 0.5  # of the temperature, for each bit/sample over the target
 LEAST = 0.5  # of the temperature
 BLOCK_SECONDS = 0.016  # between changes of the temperature, rounded to whole steps of the top tier
@@ -27,36 +22,13 @@ MOST = 16.0  # bits/sample
 PARTS = 1 << 20  # of a nat: whole numbers add up to the same in any order
 
 
-def as_surprise(surprise: object, manifest: Manifest) -> float | None:
-    """Return the target for a bundle, in bits/sample, or None if there is none.
-
-    Args:
-        surprise: the target; `auto` for what suits the model, which has none where the bits/sample of held-out
-            recordings are unknown; or `off`.
-        manifest: the bundle's.
+def as_surprise(surprise: object) -> float | None:
+    """Return the target that was passed, in bits/sample, or None for none.
 
     Raises:
-        UserError: it is something else, or out of range.
+        UserError: it is no number, or out of range.
     """
-    checked, held_out = check_surprise(surprise), manifest.provenance.valid_bits
-    if checked == "auto":
-        return None if held_out is None else min(round(SHARE * held_out, 3), MOST)
-    return None if checked == "off" else checked
-
-
-def check_surprise(surprise: object) -> Surprise:
-    """Return the target that was passed, `auto` or `off`.
-
-    Raises:
-        UserError: it is something else, or out of range.
-    """
-    if surprise in ("auto", "off"):
-        return cast("Surprise", surprise)
-    try:
-        return as_number("surprise", surprise, 0, MOST)
-    except UserError:
-        subject = passed("surprise", surprise)
-        raise UserError(subject, f"must be auto, off, or bits/sample from 0 to {MOST:g}") from None
+    return None if surprise is None else as_number("surprise", surprise, 0, MOST)
 
 
 class SurpriseControl:
