@@ -69,7 +69,7 @@ def test_arguments_are_renamed_in_every_part_but_values() -> None:
         ("info", "sample_rate", "--sample-rate"),  # it has none, but another command does
         ("demo", "overrides", "--set"),
         ("export", "target", "--target"),
-        ("generate", "surprise", "surprise"),
+        ("generate", "flavour", "flavour"),
     ],
 )
 def test_an_argument_stands_for_the_option_of_its_name(command: str, argument: str, option: str) -> None:
