@@ -23,7 +23,7 @@ WITHOUT = {
     "constant learning rates": ("training.cooldown=0.0",),
     "a cool-down over the last 0.4": ("training.cooldown=0.4",),
     "clips a semitone up or down, too": ("training.augment_semitones=1",),
-    "16 lanes": ("training.batch_size=16", "training.muon_learning_rate=0.015"),
+    "16 lanes": ("training.batch_size=16",),
 }
 
 

@@ -57,19 +57,8 @@ def main(
             "surprise": surprise,
         }
         content["provenance"] = opened.manifest.provenance.model_dump(mode="json")
-        rounds = [
-            {
-                "seed": each,
-                **_made(
-                    opened,
-                    corpus,
-                    RenderOptions(seconds, each, surprise=surprise),
-                    count,
-                    keep,
-                ),
-            }
-            for each in seed or [0]
-        ]
+        jobs = [RenderOptions(seconds, each, surprise=surprise) for each in seed or [0]]
+        rounds = [{"seed": job.seed, **_made(opened, corpus, job, count, keep)} for job in jobs]
     content["rounds"] = rounds
     content["mean"] = {name: mean(one["clips_score"][name] for one in rounds) for name in MEASURES}
     content["recordings"] = rounds[0]["recordings"]

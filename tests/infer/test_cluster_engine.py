@@ -88,6 +88,25 @@ def test_the_order_in_which_threads_take_turns_does_not_matter(
         assert np.array_equal(made.nll, expected.nll)
 
 
+def test_a_copy_that_nobody_waits_for_shows_when_it_arrives_late(kernels: Path, tmp_path: Path) -> None:
+    """In a model whose table rows pass through shared memory."""
+    bundle = write_odd(tmp_path, SEEN["a history longer than every frame"])
+    awaited = "DEVICE void arrive() { await_copies(); }"
+
+    def change(source: str) -> str:
+        assert source.count(awaited) == 1
+        return source.replace(awaited, "DEVICE void arrive() {}")
+
+    hop = bundle.manifest.top_hop
+    uniform, temperature = Uniforms(2, range(2)).next(2 * hop), np.ones((2, 2), np.float32)
+    right = Engine(bundle, Cluster(HostDevice(kernels)), "fp16")
+    expected = Batch(right, 2).generate(uniform, temperature, 0.0)
+    for disorder, alike in ((0, True), (1, False)):
+        late = Engine(bundle, Cluster(HostDevice(kernels, change=change, disorder=disorder)), "fp16")
+        made = Batch(late, 2).generate(uniform, temperature, 0.0)
+        assert np.array_equal(made.nll, expected.nll) == alike
+
+
 def test_a_saved_sampler_goes_on_exactly(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     sampler = Sampler(bundle, 1, engine=engine)
     sampler.codes(21)

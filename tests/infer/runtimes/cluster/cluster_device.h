@@ -208,7 +208,7 @@ static void arrive_some(bool all) {
         on_their_way.pop_back();
         arrive(s);
     }
-    for (int n = below(3); n > 0 && !copies.empty(); n--) {
+    if (!copies.empty() && below(16) == 0) {  // most arrive only when they are waited for
         std::swap(copies.back(), copies[below(copies.size())]);
         memcpy(copies.back().to, copies.back().from, 16);
         copies.pop_back();
