@@ -26,6 +26,13 @@ def test_the_cool_down_falls_to_nothing_at_the_end_of_the_training() -> None:
     assert rate_factor(TrainingConfig(cooldown=1.0), 0, 0.25) == 0.75
 
 
+def test_the_decay_needs_no_end() -> None:
+    recipe = TrainingConfig(decay_after=100)
+    assert [rate_factor(recipe, step, 0.0) for step in (0, 98, 99, 399, 9999)] == pytest.approx([1, 1, 1, 0.5, 0.1])
+    assert rate_factor(recipe, 399, 0.9) == pytest.approx(0.5)
+    assert rate_factor(TrainingConfig(decay_after=100, cooldown=0.4), 399, 0.8) == pytest.approx(0.25)  # both at once
+
+
 def test_the_ema_is_exponential_and_forgets_the_start() -> None:
     model = SampleRNN(ModelConfig(hops=(2,), rnn_layers=1, width=4, embedding=2), Codec(levels=4))
     ema = EMA(model, 0.9)

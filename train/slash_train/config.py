@@ -130,6 +130,9 @@ class TrainingConfig(_Strict):
     """Muon's learning rate after warm-up, about the singular values of an update."""
     warmup_steps: Annotated[int, Field(ge=0, le=2**40), MAY_CHANGE] = 0
     """Steps over which the learning rates rise linearly from 0."""
+    decay_after: Annotated[int, Field(ge=0, le=2**40), MAY_CHANGE] = 0
+    """Steps after which the learning rates fall with the inverse square root of the step, however long the training
+    goes on; 0 for never."""
     cooldown: Annotated[float, Field(ge=0, le=1), MAY_CHANGE] = 0.0
     """The last share of the training, by steps or minutes, over which the learning rates fall linearly to 0."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
