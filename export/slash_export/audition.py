@@ -5,15 +5,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 
-from slash_export.recordings import learned_recordings
+from slash_export.recordings import corpus_of, learned_recordings
 from slash_export.rendering import render_model
 from slash_infer.audio.ear.recordings import Recordings
 from slash_infer.clips.measured import measured
 from slash_infer.clips.sidecar import Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import atomic_directory, check_directory_output, write_json
+from slash_infer.sampling.surprise import Surprise
 from slash_infer.sampling.temperature import TemperatureSchedule
 from slash_train.checkpoint import Checkpoint
+from slash_train.corpus import Corpus
 from slash_train.run import Run
 from slash_train.trained_model import TrainedModel
 
@@ -53,7 +55,7 @@ def audition(
     seed: int,
     temperature: TemperatureSchedule,
     floor: float,
-    surprise: float | None,
+    surprise: Surprise,
     force: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Auditioned]:
@@ -79,14 +81,14 @@ def audition(
         UserError: `out` exists, a checkpoint is damaged, or the floor is out of range.
     """
     check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=[run.path])
-    auditioned, recordings = [], learned_recordings(run)
+    auditioned, corpus, recordings = [], corpus_of(run), learned_recordings(run)
     with atomic_directory(out, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
         for checkpoint in checkpoints:
             trained = run.load_model(str(checkpoint.path))
             files = [folder / f"step-{trained.step:08d}" / f"clip-{i:04d}.wav" for i in range(clips)]
             specs = [ClipSpec(file, i, temperature) for i, file in enumerate(files)]
             options = RenderOptions(seconds, seed, floor=floor, surprise=surprise)
-            sidecars = _render(trained, specs, options, recordings)
+            sidecars = _render(trained, corpus, specs, options, recordings)
             auditioned.append(_mean(trained.step, sidecars))
             advance()
         drawn = {"seed": seed, "temperature": temperature.plain, "floor": floor, "surprise": surprise}
@@ -96,10 +98,14 @@ def audition(
 
 
 def _render(
-    trained: TrainedModel, specs: Sequence[ClipSpec], options: RenderOptions, recordings: Recordings | None
+    trained: TrainedModel,
+    corpus: Corpus | None,
+    specs: Sequence[ClipSpec],
+    options: RenderOptions,
+    recordings: Recordings | None,
 ) -> list[Sidecar]:
     """Render the clips; return their sidecars, with measures."""
-    rendered = render_model(trained, specs, options)
+    rendered = render_model(trained, corpus, specs, options)
     sidecars = [measured(file, sidecar, recordings) for file, sidecar in rendered.clips]
     for spec, sidecar in zip(specs, sidecars, strict=True):
         sidecar.write(sidecar_path(spec.file))

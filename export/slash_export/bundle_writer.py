@@ -13,12 +13,13 @@ from slash_export.fidelity import check_fidelity, measure_fidelity, take_excerpt
 from slash_export.folding import FoldedFrameTier, FoldedSampleTier, fold
 from slash_export.graphs import drawing_graph, frame_tier_graph, sample_tier_graph
 from slash_export.parity import check_parity
-from slash_export.recordings import write_recordings
+from slash_export.recordings import corpus_of, write_recordings
 from slash_export.verify import Refusal, verify
 from slash_infer import __version__
 from slash_infer.bundle import (
     MADE_BY,
     MANIFEST,
+    SCHEMA_VERSION,
     Bundle,
     FileEntry,
     FrameTierEntry,
@@ -33,7 +34,9 @@ from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
 from slash_infer.runtimes.protocol import Unavailable
 from slash_infer.runtimes.registry import ON_REQUEST, find_runtimes
+from slash_train.corpus import Corpus
 from slash_train.run import Run
+from slash_train.surprise import surprise_of_recordings
 from slash_train.trained_model import TrainedModel
 
 
@@ -66,7 +69,7 @@ def export(
     check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=[run.path])
     trained = run.load_model(checkpoint)
     with atomic_directory(out, force=force, metadata=MANIFEST, made_by=MADE_BY) as folder:
-        write_unchecked(folder, trained, precisions)
+        write_unchecked(folder, trained, precisions, corpus_of(run))
         bundle = Bundle(folder)
         parity = check_parity(bundle, trained.model)
         variants = _compared(bundle, run, accept_loss=accept_loss)
@@ -78,19 +81,22 @@ def export(
     return manifest
 
 
-def write_unchecked(folder: Path, trained: TrainedModel, precisions: Sequence[Precision] = ()) -> None:
+def write_unchecked(
+    folder: Path, trained: TrainedModel, precisions: Sequence[Precision] = (), corpus: Corpus | None = None
+) -> None:
     """Write a model's graphs and their manifest into an existing folder, without comparing them with the model.
 
     Args:
         folder: the folder to write to.
         trained: the model, on any device; it is not changed.
         precisions: further precisions besides fp32.
+        corpus: what it has learned from, if that is at hand: says how surprising recordings are.
     """
     codec = trained.preset.audio.codec
     frame_tiers, sample_tier = fold(trained.model)
     wanted = dict.fromkeys(("fp32", *precisions))  # without duplicates, in order
     manifest = Manifest(
-        schema_version=2,
+        schema_version=SCHEMA_VERSION,
         sample_rate=trained.preset.audio.sample_rate,
         codec=codec,
         width=trained.preset.model.width,
@@ -98,6 +104,7 @@ def write_unchecked(folder: Path, trained: TrainedModel, precisions: Sequence[Pr
         sample_tier=SampleTierEntry(history=0 if sample_tier is None else len(sample_tier.table)),
         variants=tuple(_write_variant(folder, frame_tiers, sample_tier, codec.levels, p) for p in wanted),
         parity=None,
+        surprise=corpus and surprise_of_recordings(trained.model, trained.preset, corpus),
         provenance=Provenance(
             slash_version=__version__,
             torch_version=torch.__version__,

@@ -9,14 +9,18 @@ from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import scratch_directory
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
+from slash_train.corpus import Corpus
 from slash_train.trained_model import TrainedModel
 
 
-def render_model(trained: TrainedModel, specs: Sequence[ClipSpec], options: RenderOptions) -> Rendered:
+def render_model(
+    trained: TrainedModel, corpus: Corpus | None, specs: Sequence[ClipSpec], options: RenderOptions
+) -> Rendered:
     """Render clips with a model's fp32 graphs on the CPU.
 
     Args:
         trained: the model; it is not changed.
+        corpus: what it has learned from, if that is at hand.
         specs: the clips to make.
         options: what they have in common.
 
@@ -24,6 +28,6 @@ def render_model(trained: TrainedModel, specs: Sequence[ClipSpec], options: Rend
         the files and their sidecars.
     """
     with scratch_directory("bundle") as folder:
-        write_unchecked(folder, trained)
+        write_unchecked(folder, trained, corpus=corpus)
         bundle = Bundle(folder)
         return render(bundle, Engine(bundle, OnnxCpu()), specs, options)

@@ -22,7 +22,7 @@ def audition(
     seed: Annotated[int, typer.Option(help="Of the random draws, the same for each checkpoint.")] = 0,
     temperature: Annotated[str, typer.Option(help="A number, or one over time such as 0:0.9,5:1.05.")] = "1",
     floor: FloorOption = None,
-    surprise: SurpriseOption = None,
+    surprise: SurpriseOption = "recordings",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the table to this file, too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing audition.")] = False,
 ) -> None:
@@ -42,7 +42,7 @@ def audition(
     from slash_infer.files import check_file_output, real_path, write_json
     from slash_infer.sampling.floor import as_floor
     from slash_infer.sampling.randomness import check_keys
-    from slash_infer.sampling.surprise import as_surprise
+    from slash_infer.sampling.surprise import parse as parse_surprise
     from slash_infer.sampling.temperature import parse
 
     if not 1 <= clips <= 100:
@@ -50,7 +50,7 @@ def audition(
     if not 0.1 <= seconds <= LONGEST:
         raise UserError(f"--seconds {seconds}", f"must be from 0.1 to {LONGEST:.0f}")
     check_keys(seed)
-    checked_surprise = as_surprise(surprise)
+    checked_surprise = parse_surprise(surprise)
     schedule, *more = parse(temperature)
     if more:
         raise UserError(f"--temperature {temperature}", "takes one for all clips here")

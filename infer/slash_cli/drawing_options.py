@@ -15,9 +15,9 @@ FloorOption = Annotated[
 ]
 
 SurpriseOption = Annotated[
-    float | None,
+    str,
     typer.Option(
-        help="Lower the temperature where what is drawn has more bits/sample than this, as noise has. Less than "
-        "held-out recordings have (slash info BUNDLE) makes cleaner, duller clips."
+        help="Lower the temperature where what is drawn has more bits/sample, as noise has, and raise it where it "
+        "has less, as pauses have: than recordings (as slash info BUNDLE says), off, or LEAST:MOST, such as 3:5.5."
     ),
 ]

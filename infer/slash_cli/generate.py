@@ -32,7 +32,7 @@ def generate(
         ),
     ] = "1",
     floor: FloorOption = None,
-    surprise: SurpriseOption = None,
+    surprise: SurpriseOption = "recordings",
     prime: Annotated[
         list[Path] | None,
         typer.Option(help="A recording to continue; several are taken by the clips in turn."),
@@ -88,7 +88,7 @@ def generate(
         from slash_infer.sampling.choice import open_engine
         from slash_infer.sampling.floor import as_floor
         from slash_infer.sampling.randomness import check_keys
-        from slash_infer.sampling.surprise import as_surprise
+        from slash_infer.sampling.surprise import parse as parse_surprise
         from slash_infer.sampling.temperature import parse
         from slash_infer.signals import stop_signals
 
@@ -110,6 +110,7 @@ def generate(
     )
     check_normalise(normalise, seconds, destination)
     temperatures = parse(temperature)
+    checked_surprise = parse_surprise(surprise)
     chosen_seed = secrets.randbelow(2**32) if seed is None else seed
     check_keys(chosen_seed, *numbers)
     files = clip_files(destination, numbers, clips if best_of else None, audio_format)
@@ -117,7 +118,6 @@ def generate(
     check_outputs(destination, files, json_file, ranks=best_of is not None, force=force)
     raise_open_files()  # each clip has some
     opened = Bundle(bundle)
-    checked_surprise = as_surprise(surprise)
     checked_floor = as_floor(floor, opened.manifest.codec.levels)
     primes = read_primes(prime or (), opened.manifest, prime_start, prime_seconds)
     request = Request(

@@ -120,9 +120,15 @@ def test_floors(bundle: Bundle, engine: Engine) -> None:
 
 
 def test_surprises(bundle: Bundle, engine: Engine) -> None:
-    refused(lambda surprise: Sampler(bundle, surprise=surprise, engine=engine), [*without(0, None), 16.1])
+    wrong = [*without(None), 3.0, (3,), (1, 2, 3), (4, 3), "off", "34", b"\x01\x02"]
+    refused(lambda surprise: Sampler(bundle, surprise=surprise, engine=engine), wrong)
+    refused(lambda most: Sampler(bundle, surprise=(0, most), engine=engine), [*without(0), 16.1])
     with pytest.raises(UserError, match=r"^`surprise` 17: must be from 0 to 16$"):
-        Sampler(bundle, surprise=17, engine=engine)
+        Sampler(bundle, surprise=(3, 17), engine=engine)
+    with pytest.raises(
+        UserError, match=r"^`surprise` 3: must be 'recordings', the least and the most bits/sample, or"
+    ):
+        Sampler(bundle, surprise=3, engine=engine)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("levels", [2, 256, 65_536])
@@ -197,7 +203,7 @@ def test_jobs(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     refused(lambda seconds: RenderOptions(seconds, 0), without(INF, 0, 1e300, 2**64))
     refused(lambda seed: RenderOptions(1.0, seed), without(0))
     refused(lambda floor: RenderOptions(1.0, 0, floor=floor), without(0, None))
-    refused(lambda surprise: RenderOptions(1.0, 0, surprise=surprise), without(0, None))
+    refused(lambda surprise: RenderOptions(1.0, 0, surprise=surprise), [*without(None), 3.0, (4, 3)])
     refused(lambda normalise: RenderOptions(1.0, 0, normalise=normalise), without(None))
     for bits in (0, 20, None, NAN):
         with pytest.raises(UserError, match="`bits`"):

@@ -83,7 +83,7 @@ def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
         clip=7,
         temperature="0:1,4:0.8",
         floor=0.00125,
-        surprise=3.25,
+        surprise=[3.25, 5],
         complete=False,
         prime=prime,
         include_prime=True,
@@ -97,7 +97,7 @@ def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
     for text in (
         "0:1,4:0.8",
         "0.00125",
-        "held to 3.25 bits/sample",
+        "3.25 to 5 bits/sample",
         "tiny, step 1,000",
         "1.250 bits/sample",
         "1.500 bits/sample",
@@ -206,7 +206,7 @@ def test_names_and_texts_are_only_ever_text(tmp_path: Path) -> None:
         ("{", "clip.json: cannot be read as a clip's sidecar"),
         ('{"made_by": "slash generate"}', "clip.json: was written by another version of Slash"),
         (
-            '{"made_by": "slash generate", "schema_version": 4}',
+            '{"made_by": "slash generate", "schema_version": 5}',
             "clip.json: is not the sidecar of a clip (sample_rate: Field required)",
         ),
         (None, "clip.wav: is not readable audio"),

@@ -85,8 +85,8 @@ def test_a_path_in_a_name(folder: Path, name: str) -> None:
 
 
 def test_a_newer_schema(folder: Path) -> None:
-    _edit(folder, lambda content: content.update(schema_version=3, surprise=1))
-    _refused(folder, "schema version 3, newer than this Slash reads; upgrade")
+    _edit(folder, lambda content: content.update(schema_version=4, surprise=1))
+    _refused(folder, "schema version 4, newer than this Slash reads; upgrade")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 2}', "\x00", "[" * 100_000])
@@ -140,8 +140,8 @@ def test_a_bundle_without_values_of_recordings_is_one(folder: Path) -> None:
 
 
 def test_an_unknown_field(folder: Path) -> None:
-    _edit(folder, lambda content: content.update(surprise=1))
-    _refused(folder, "surprise")
+    _edit(folder, lambda content: content.update(loudness=1))
+    _refused(folder, "loudness")
 
 
 def test_clocks_that_do_not_fit_together(folder: Path) -> None:
@@ -158,7 +158,7 @@ def test_clocks_that_do_not_fit_together(folder: Path) -> None:
 
 def test_a_bundle_of_the_first_version(folder: Path) -> None:
     _edit(folder, lambda content: content.update(schema_version=1))
-    _refused(folder, "schema_version: Input should be 2; export the bundle again")
+    _refused(folder, "schema_version: Input should be 3; export the bundle again")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from slash_train.corpus import Corpus
 from slash_train.event_file import EventFile
 from slash_train.metrics import Metrics
 from slash_train.trained_model import TrainedModel
@@ -28,8 +29,8 @@ class Limits:
 Report = Callable[[Metrics, float, int], None]
 """Called with the newest metrics, the fraction of the work done, and the number of the epoch, from 0."""
 
-MakePreviews = Callable[[TrainedModel, Path, EventFile], None]
-"""Called at each checkpoint with the model, the folder to make, and TensorBoard."""
+MakePreviews = Callable[[TrainedModel, Corpus, Path, EventFile], None]
+"""Called at each checkpoint with the model, what it learns from, the folder to make, and TensorBoard."""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class Session:
         if self._board is not None and make is not None and not folder.exists():
             trained = TrainedModel(trainer.scored_model, self._run.preset, "in training", trainer.step, None)
             with self._dispensable(PREVIEWS):
-                make(trained, folder, self._board)
+                make(trained, self._corpus, folder, self._board)
 
     @contextmanager
     def _dispensable(self, what: str) -> Iterator[None]:

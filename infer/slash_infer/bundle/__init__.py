@@ -6,6 +6,7 @@ Generating needs a bundle and nothing else.
 from slash_infer.bundle.manifest import (
     MADE_BY,
     MANIFEST,
+    MOST_SURPRISE,
     PRECISIONS,
     SCHEMA_VERSION,
     STATE_NAMES,
@@ -16,6 +17,7 @@ from slash_infer.bundle.manifest import (
     Parity,
     Provenance,
     SampleTierEntry,
+    SurpriseRange,
     Variant,
     describe_file,
 )
@@ -25,6 +27,7 @@ from slash_infer.choices import Precision
 __all__ = [
     "MADE_BY",
     "MANIFEST",
+    "MOST_SURPRISE",
     "PRECISIONS",
     "SCHEMA_VERSION",
     "STATE_NAMES",
@@ -37,6 +40,7 @@ __all__ = [
     "Precision",
     "Provenance",
     "SampleTierEntry",
+    "SurpriseRange",
     "Variant",
     "check_bundle",
     "describe_file",

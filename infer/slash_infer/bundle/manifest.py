@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from slash_infer.codec import Codec
 
 MANIFEST = "manifest.json"
 MADE_BY: Literal["slash export"] = "slash export"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION: Literal[3] = 3
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -27,6 +27,7 @@ MOST_CALLS = 1 << 16
 """Calls of graphs in a step of the top tier, which are all prepared beforehand."""
 MOST_NUMBERS = 1 << 24
 """In what a graph gives for one clip."""
+MOST_SURPRISE = 16.0  # bits/sample: what the least likely of 65,536 codes has, if all are alike
 
 Basename = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -44,6 +45,13 @@ class FileEntry(_Strict):
     file: Basename
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(ge=1, le=FILE_LIMIT)]
+
+
+class SurpriseRange(NamedTuple):
+    """What a quarter of a second has on average, in bits/sample."""
+
+    least: Annotated[float, Field(ge=0, le=MOST_SURPRISE)]
+    most: Annotated[float, Field(ge=0, le=MOST_SURPRISE)]
 
 
 class FrameTierEntry(_Strict):
@@ -134,7 +142,7 @@ class Manifest(_Strict):
     """The contents of `manifest.json`, the only place that states sample rate and codec."""
 
     made_by: Literal["slash export"] = MADE_BY
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     sample_rate: Annotated[int, Field(ge=1000, le=192_000)]
     codec: Codec
     width: Count
@@ -149,6 +157,9 @@ class Manifest(_Strict):
     provenance: Provenance
     recordings: FileEntry | None = None
     """The values of the recordings that the model has learned from, if they were at hand."""
+    surprise: SurpriseRange | None = None
+    """What they surprise the model by, but for the hundredth that surprises it least and the one that surprises it
+    most."""
 
     @model_validator(mode="after")
     def _clocks_fit_together(self) -> Self:
@@ -159,6 +170,12 @@ class Manifest(_Strict):
             if tier.frame_size < tier.hop:
                 raise ValueError("each frame_size must be at least its hop")
             below = tier.hop
+        return self
+
+    @model_validator(mode="after")
+    def _surprise_is_a_range(self) -> Self:
+        if self.surprise is not None and not self.surprise.least <= self.surprise.most:
+            raise ValueError("surprise must be the least and the most bits/sample")
         return self
 
     @model_validator(mode="after")

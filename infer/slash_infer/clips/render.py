@@ -230,6 +230,6 @@ def _longest(specs: Sequence[ClipSpec], options: RenderOptions, sample_rate: int
 def _tags(recipe: ClipRecipe, provenance: Provenance, engine: Engine) -> Tags:
     source = f"SampleRNN preset {provenance.preset}, step {provenance.step}, manifest {recipe.manifest_sha256}"
     drawn = f"temperature {recipe.temperature}, floor {recipe.floor}"
-    drawn += "" if recipe.surprise is None else f", surprise {recipe.surprise}"
+    drawn += "" if recipe.surprise is None else ", surprise {}:{}".format(*recipe.surprise)
     by = f"slash {__version__}, {engine.runtime.name} {recipe.precision}"
     return Tags(f"clip {recipe.clip}, seed {recipe.seed}", f"{source}, {drawn}, {by}")

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slash_infer.audio.measures import Measures
-from slash_infer.bundle import Provenance
+from slash_infer.bundle import Provenance, SurpriseRange
 from slash_infer.choices import Bits, Normalise
 from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json, write_json
 
 MADE_BY: Literal["slash generate"] = "slash generate"
-SCHEMA_VERSION: Literal[4] = 4
+SCHEMA_VERSION: Literal[5] = 5
 SIDECAR_LIMIT = 1 << 20
 """Bytes of the largest sidecar that is read: one has about a thousand."""
 REMEDY = "make the clip again or move both files away"
@@ -46,8 +46,8 @@ class ClipRecipe(_Record):
     """A number, or SECONDS:TEMPERATURE,..."""
     floor: float
     """Subtracted from the probabilities of all codes before each draw."""
-    surprise: float | None
-    """Bits/sample that lower the temperature; None if none do."""
+    surprise: SurpriseRange | None
+    """The least and the most bits/sample before the temperature changes; None if it does not."""
     prime_sha256: Annotated[str | None, Field(title="prime")] = None
     """Of the codes that the clip continues, as little-endian int32."""
     include_prime: bool = False
@@ -103,7 +103,7 @@ class Sidecar(_Record):
     """The contents of a clip's sidecar."""
 
     made_by: Literal["slash generate"] = MADE_BY
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     sample_rate: int
     recipe: ClipRecipe
     outcome: ClipOutcome

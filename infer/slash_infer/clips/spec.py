@@ -13,7 +13,7 @@ from slash_infer.clips.sidecar import ClipRecipe
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY
-from slash_infer.sampling.surprise import as_surprise
+from slash_infer.sampling.surprise import RECORDINGS, Surprise, as_surprise
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 
@@ -55,7 +55,7 @@ class RenderOptions:
     seed: int
     floor: float | None = None
     """As for a `Sampler`, which knows how large it may be."""
-    surprise: float | None = None
+    surprise: Surprise = RECORDINGS
     """As for a `Sampler`."""
     include_prime: bool = False
     """Whether a file begins with its clip's prime."""
@@ -68,7 +68,7 @@ class RenderOptions:
         as_integer("seed", self.seed, 0, MAX_KEY)
         if self.floor is not None:
             as_number("floor", self.floor, 0, 1)
-        as_surprise(self.surprise)
+        as_surprise(self.surprise, None)
         check_bool("include_prime", self.include_prime)
         if self.normalise is not None:
             check_choice("normalise", self.normalise, get_args(Normalise))
@@ -83,7 +83,7 @@ def recipe_of(spec: ClipSpec, options: RenderOptions, bundle: Bundle, engine: En
         clip=spec.clip,
         temperature=spec.temperature.plain,
         floor=as_floor(options.floor, bundle.manifest.codec.levels),
-        surprise=as_surprise(options.surprise),
+        surprise=as_surprise(options.surprise, bundle.manifest.surprise),
         prime_sha256=spec.prime and spec.prime.sha256,
         include_prime=options.include_prime,
         normalise=options.normalise,

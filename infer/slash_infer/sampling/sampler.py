@@ -29,8 +29,8 @@ from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY, Uniforms
 from slash_infer.sampling.saved_sampler import SavedSampler
-from slash_infer.sampling.surprise import SurpriseControl, as_surprise
-from slash_infer.sampling.temperature import LOWEST, Temperature, schedules
+from slash_infer.sampling.surprise import RECORDINGS, Surprise, SurpriseControl, as_surprise
+from slash_infer.sampling.temperature import HIGHEST, LOWEST, Temperature, schedules
 
 MOST_CLIPS = 65_536  # side by side
 MOST_SAMPLES = 1 << 30  # of all clips together that are returned at once: 4 GiB
@@ -58,8 +58,10 @@ class Sampler:
             at or under it is never drawn: 0, which leaves no code out, to 0.9 / Q for a codec of Q levels. LPCNet,
             whose idea it is, has 256 levels and 0.002 (Valin and Skoglund 2019, arXiv 1810.11846, section 3.7).
             None is Slash's default.
-        surprise: bits/sample that what is drawn may have, over a quarter of a second, before the temperature is
-            lowered (Mirostat: Basu et al. 2021, arXiv 2007.14966), 0 to 16. None leaves temperatures alone.
+        surprise: the least and the most bits/sample that a quarter of a second of what is drawn may have before the
+            temperature rises or falls (after Mirostat: Basu et al. 2021, arXiv 2007.14966), each 0 to 16;
+            `recordings`, what the bundle says that recordings have, if it does; or None, which leaves temperatures
+            alone.
         engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to
@@ -80,7 +82,7 @@ class Sampler:
         seed: int = 0,
         temperature: Temperature | Sequence[Temperature] = 1.0,
         floor: float | None = None,
-        surprise: float | None = None,
+        surprise: Surprise = RECORDINGS,
         engine: Engine | EngineName = "auto",
         precision: PrecisionName = "auto",
         batch_invariant: bool = True,
@@ -91,7 +93,7 @@ class Sampler:
         self.seed = as_integer("seed", seed, 0, MAX_KEY)
         self._schedules = schedules(temperature, len(self.clips))
         self.floor = as_floor(floor, self._manifest.codec.levels)
-        self.surprise = as_surprise(surprise)
+        self.surprise = as_surprise(surprise, self._manifest.surprise)
         check_bool("batch_invariant", batch_invariant)
         check_choice("precision", precision, get_args(PrecisionName))
         self.batch_invariant = batch_invariant
@@ -323,7 +325,7 @@ class Sampler:
         hop = self._manifest.top_hop
         times = (self._generated + hop * np.arange(steps)) / self.sample_rate
         chosen = np.stack([schedule.at(times) for schedule in self._schedules])
-        temperatures = np.maximum(chosen * self._control.factors[:, None], np.float32(LOWEST))
+        temperatures = np.clip(chosen * self._control.factors[:, None], np.float32(LOWEST), np.float32(HIGHEST))
         self._generated += steps * hop
         generated = self._batch.generate(self._uniforms.next(steps * hop), temperatures, self.floor)
         fault = generated.fault(self._manifest.codec.levels)

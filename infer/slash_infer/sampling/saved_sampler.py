@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slash_infer.bundle import Bundle, Manifest, Precision
+from slash_infer.bundle import Bundle, Manifest, Precision, SurpriseRange
 from slash_infer.errors import UserError, first_fault, first_line
 from slash_infer.files import atomic_file, open_plain_file, sweep
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import HISTORY, GenerationState
 from slash_infer.sampling.floor import highest_floor
-from slash_infer.sampling.surprise import MOST
+from slash_infer.sampling.surprise import as_surprise
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -38,7 +38,7 @@ class _Metadata(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     made_by: Literal["slash_infer.Sampler"] = MADE_BY
-    schema_version: Literal[4] = 4
+    schema_version: Literal[5] = 5
     manifest_sha256: str
     seed: Key
     clips: Annotated[list[Key], Field(min_length=1)]
@@ -46,7 +46,7 @@ class _Metadata(BaseModel):
     temperature: list[Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]]
     """The points of each clip's schedule."""
     floor: float
-    surprise: Annotated[float, Field(ge=0, le=MOST)] | None
+    surprise: SurpriseRange | None
     generated: Annotated[int, Field(ge=0, lt=2**62)]
     precision: Precision
 
@@ -61,8 +61,7 @@ class SavedSampler:
     batch_invariant: bool
     temperature: list[TemperatureSchedule]
     floor: float
-    surprise: float | None
-    """The target."""
+    surprise: SurpriseRange | None
     surprise_mean: npt.NDArray[np.float64]
     surprise_sum: npt.NDArray[np.int64]
     """The fields of a `SurpriseControl`, [clips]."""
@@ -112,6 +111,7 @@ class SavedSampler:
         try:
             metadata = _Metadata.model_validate(json.loads(str(arrays[METADATA])))
             temperature = [TemperatureSchedule(points) for points in metadata.temperature]
+            surprise = as_surprise(metadata.surprise, None)
         except ValidationError as error:
             raise UserError(path, f"{NOT_SAVED} ({first_fault(error)})", REMEDY) from None
         except (KeyError, ValueError, RecursionError, UserError) as error:  # UserError for points out of range
@@ -130,7 +130,7 @@ class SavedSampler:
             batch_invariant=metadata.batch_invariant,
             temperature=temperature,
             floor=metadata.floor,
-            surprise=metadata.surprise,
+            surprise=surprise,
             surprise_mean=arrays[SURPRISE_MEAN],
             surprise_sum=arrays[SURPRISE_SUM],
             generated=metadata.generated,
