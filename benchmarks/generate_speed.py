@@ -58,6 +58,9 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the result.")] = None,
     preset: Annotated[str, typer.Option(help="The model.")] = "slash",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Change one value of the preset.")] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="On the CPU, race the preset with this value, too; may be repeated.")
+    ] = None,
     clips: Annotated[str, typer.Option("-n", help="Batch sizes, with commas.")] = "1,8,32",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")] = 5,
@@ -66,16 +69,17 @@ def main(
     """Measure samples/s of generation."""
     configuration = load_preset(preset, overrides or ())
     batches = [int(part) for part in clips.split(",")]
-    torch.manual_seed(0)
-    model = SampleRNN(configuration.model, configuration.audio.codec).eval()
-    with tempfile.TemporaryDirectory() as folder:
-        trained = TrainedModel(model, configuration, preset, step=0, valid_bits=None)
-        write_unchecked(Path(folder), trained, PRECISIONS)
-        bundle = Bundle(Path(folder))
+    model, bundle = _untrained(configuration, preset)
     if device == "cuda":
         contenders, costs = _on_gpu(bundle, model, configuration)
     else:
         contenders, costs = _on_cpu(bundle, model, configuration), {}
+        if against:
+            other = _untrained(load_preset(preset, [*(overrides or ()), *against]), preset)[1]
+            contenders += [
+                _slash(f"cpu {precision}, {', '.join(against)}", other, Engine(other, OnnxCpu(), precision))
+                for precision in ("fp32", "int8")
+            ]
     sample_rate = configuration.audio.sample_rate
     results = {}
     for batch in batches:
@@ -92,6 +96,7 @@ def main(
             "machine": asdict(describe_machine()),
             "device": describe_device(device),
             "preset": preset,
+            "against": against or [],
             "model": configuration.model.model_dump(mode="json"),
             "sample_rate": sample_rate,
             "rounds": rounds,
@@ -99,6 +104,15 @@ def main(
             "frame_costs": costs,
         }
         write_json(json_file, content)
+
+
+def _untrained(configuration: Preset, name: str) -> tuple[SampleRNN, Bundle]:
+    """Return a model with its first weights, and its bundle."""
+    torch.manual_seed(0)
+    model = SampleRNN(configuration.model, configuration.audio.codec).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        write_unchecked(Path(folder), TrainedModel(model, configuration, name, step=0, valid_bits=None), PRECISIONS)
+        return model, Bundle(Path(folder))
 
 
 def _on_cpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> list[Contender]:
