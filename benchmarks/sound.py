@@ -3,7 +3,7 @@
     python benchmarks/sound.py CORPUS --bundle BUNDLE --json benchmarks/results/sound.json
     python benchmarks/sound.py CORPUS --clips FOLDER --json sound.json
 
-Clips of a bundle are unprimed, at the defaults of `slash generate` but for the surprise; the reference is the
+Clips of a bundle are unprimed, at the defaults of `slash generate` or other candidates; the reference is the
 corpus's training split, and its held-out splits are scored beside the clips.
 """
 
@@ -17,15 +17,15 @@ from typing import Annotated, Any
 import typer
 
 from slash_cli.compared_audio import clip_sources, recordings_to_compare
-from slash_cli.drawing_options import SurpriseOption
+from slash_cli.drawing_options import CandidatesOption, RestartOption
 from slash_infer.audio.ear.comparison import Comparison, compare
 from slash_infer.bundle import Bundle
 from slash_infer.clips.render import render
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import check_file_output, scratch_directory, write_json
 from slash_infer.machine import describe_machine
+from slash_infer.sampling.candidates import DEFAULT_CANDIDATES
 from slash_infer.sampling.choice import open_engine
-from slash_infer.sampling.surprise import parse
 
 MEASURES = ("distance", "harmonicity", "stuck", "onsets", "centroid", "level_db", "longest_copy", "median_copy")
 
@@ -38,7 +38,8 @@ def main(
     count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Clips for each seed.")] = 64,
     seconds: Annotated[float, typer.Option(min=2.0, max=600.0, help="Length of each clip.")] = 10.0,
     seed: Annotated[list[int] | None, typer.Option(help="May be repeated; each makes a round. [default: 0]")] = None,
-    surprise: SurpriseOption = "recordings",
+    candidates: CandidatesOption = DEFAULT_CANDIDATES,
+    restart: RestartOption = True,
     keep: Annotated[Path | None, typer.Option(help="Keep the bundle's clips in this folder.")] = None,
 ) -> None:
     """Compare a bundle's clips, or clips that are there, with the recordings of a corpus."""
@@ -55,10 +56,11 @@ def main(
             "manifest_sha256": opened.manifest_sha256,
             "seconds": seconds,
             "n": count,
-            "surprise": surprise,
+            "candidates": candidates,
+            "restart": restart,
         }
         content["provenance"] = opened.manifest.provenance.model_dump(mode="json")
-        jobs = [RenderOptions(seconds, each, surprise=parse(surprise)) for each in seed or [0]]
+        jobs = [RenderOptions(seconds, each, candidates=candidates, restart=restart) for each in seed or [0]]
         rounds = [{"seed": job.seed, **_made(opened, corpus, job, count, keep)} for job in jobs]
     content["rounds"] = rounds
     content["mean"] = {name: mean(one["clips_score"][name] for one in rounds) for name in MEASURES}

@@ -12,7 +12,6 @@ from slash_infer.clips.measured import measured
 from slash_infer.clips.sidecar import Sidecar, sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import atomic_directory, check_directory_output, write_json
-from slash_infer.sampling.surprise import Surprise
 from slash_infer.sampling.temperature import TemperatureSchedule
 from slash_train.checkpoint import Checkpoint
 from slash_train.corpus import Corpus
@@ -55,7 +54,8 @@ def audition(
     seed: int,
     temperature: TemperatureSchedule,
     floor: float,
-    surprise: Surprise,
+    candidates: int,
+    restart: bool,
     force: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Auditioned]:
@@ -70,7 +70,8 @@ def audition(
         seed: seed of the random draws.
         temperature: temperature of all clips.
         floor: floor of all clips.
-        surprise: as for a `Sampler`.
+        candidates: as for a `Sampler`.
+        restart: likewise.
         force: replace an existing audition at `out`.
         advance: called after each checkpoint.
 
@@ -87,11 +88,11 @@ def audition(
             trained = run.load_model(str(checkpoint.path))
             files = [folder / f"step-{trained.step:08d}" / f"clip-{i:04d}.wav" for i in range(clips)]
             specs = [ClipSpec(file, i, temperature) for i, file in enumerate(files)]
-            options = RenderOptions(seconds, seed, floor=floor, surprise=surprise)
+            options = RenderOptions(seconds, seed, floor=floor, candidates=candidates, restart=restart)
             sidecars = _render(trained, corpus, specs, options, recordings)
             auditioned.append(_mean(trained.step, sidecars))
             advance()
-        drawn = {"seed": seed, "temperature": temperature.plain, "floor": floor, "surprise": surprise}
+        drawn = {"seed": seed, "temperature": temperature.plain, "floor": floor, "candidates": candidates}
         content = {"made_by": MADE_BY, "run": str(run.path), **drawn}
         write_json(folder / METADATA, {**content, "checkpoints": [asdict(line) for line in auditioned]})
     return auditioned

@@ -35,8 +35,8 @@ from slash_infer.files import atomic_directory, check_directory_output, write_js
 from slash_infer.runtimes.protocol import Unavailable
 from slash_infer.runtimes.registry import ON_REQUEST, find_runtimes
 from slash_train.corpus import Corpus
+from slash_train.recorded import measure_recorded
 from slash_train.run import Run
-from slash_train.surprise import surprise_of_recordings
 from slash_train.trained_model import TrainedModel
 
 
@@ -90,7 +90,7 @@ def write_unchecked(
         folder: the folder to write to.
         trained: the model, on any device; it is not changed.
         precisions: further precisions besides fp32.
-        corpus: what it has learned from, if that is at hand: says how surprising recordings are.
+        corpus: what it has learned from, if that is at hand.
     """
     codec = trained.preset.audio.codec
     frame_tiers, sample_tier = fold(trained.model)
@@ -104,7 +104,7 @@ def write_unchecked(
         sample_tier=SampleTierEntry(history=0 if sample_tier is None else len(sample_tier.table)),
         variants=tuple(_write_variant(folder, frame_tiers, sample_tier, codec.levels, p) for p in wanted),
         parity=None,
-        surprise=corpus and surprise_of_recordings(trained.model, trained.preset, corpus),
+        recorded=corpus and measure_recorded(trained.model, trained.preset, corpus),
         provenance=Provenance(
             slash_version=__version__,
             torch_version=torch.__version__,

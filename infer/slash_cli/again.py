@@ -5,7 +5,6 @@ import shlex
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
-from slash_infer.sampling.surprise import as_surprise, as_text
 
 
 def again(bundle: str, engine: Engine, options: RenderOptions, spec: ClipSpec, seconds: float) -> str:
@@ -21,7 +20,7 @@ def again(bundle: str, engine: Engine, options: RenderOptions, spec: ClipSpec, s
     words: list[object] = ["slash", "generate", bundle, "--out", spec.file.name, "--clip", spec.clip]
     words += ["--seed", options.seed, "--seconds", seconds, "--temperature", spec.temperature]
     words += ["--floor", as_floor(options.floor, engine.manifest.codec.levels)]
-    words += ["--surprise", as_text(as_surprise(options.surprise, engine.manifest.surprise))]
+    words += ["--candidates", options.candidates] + ["--no-restart"] * (not options.restart)
     words += ["--engine", engine.runtime.name, "--precision", engine.precision]
     if spec.prime is not None:
         prime = spec.prime.source

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from slash_cli.console import optional_packages, progress_bar, stdout, table
-from slash_cli.drawing_options import FloorOption, SurpriseOption
+from slash_cli.drawing_options import CandidatesOption, FloorOption, RestartOption
 from slash_infer.errors import UserError
+from slash_infer.sampling.candidates import DEFAULT_CANDIDATES
 
 
 def audition(
@@ -22,7 +23,8 @@ def audition(
     seed: Annotated[int, typer.Option(help="Of the random draws, the same for each checkpoint.")] = 0,
     temperature: Annotated[str, typer.Option(help="A number, or one over time such as 0:0.9,5:1.05.")] = "1",
     floor: FloorOption = None,
-    surprise: SurpriseOption = "recordings",
+    candidates: CandidatesOption = DEFAULT_CANDIDATES,
+    restart: RestartOption = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the table to this file, too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing audition.")] = False,
 ) -> None:
@@ -42,7 +44,6 @@ def audition(
     from slash_infer.files import check_file_output, real_path, write_json
     from slash_infer.sampling.floor import as_floor
     from slash_infer.sampling.randomness import check_keys
-    from slash_infer.sampling.surprise import parse as parse_surprise
     from slash_infer.sampling.temperature import parse
 
     if not 1 <= clips <= 100:
@@ -50,7 +51,6 @@ def audition(
     if not 0.1 <= seconds <= LONGEST:
         raise UserError(f"--seconds {seconds}", f"must be from 0.1 to {LONGEST:.0f}")
     check_keys(seed)
-    checked_surprise = parse_surprise(surprise)
     schedule, *more = parse(temperature)
     if more:
         raise UserError(f"--temperature {temperature}", "takes one for all clips here")
@@ -75,7 +75,8 @@ def audition(
             seed=seed,
             temperature=schedule,
             floor=checked_floor,
-            surprise=checked_surprise,
+            candidates=candidates,
+            restart=restart,
             force=force,
             advance=lambda: progress.update(task, advance=1),
         )

@@ -14,10 +14,13 @@ FloorOption = Annotated[
     ),
 ]
 
-SurpriseOption = Annotated[
-    str,
+CandidatesOption = Annotated[
+    int,
     typer.Option(
-        help="Lower the temperature where what is drawn has more bits/sample, as noise has, and raise it where it "
-        "has less, as pauses have: than recordings (as slash info BUNDLE says), off, or LEAST:MOST, such as 3:5.5."
+        help="Draw each 64 ms this often, and go on with what surprises the model no more than recordings do. "
+        "1 takes whatever comes; more are cleaner and slower."
     ),
+]
+RestartOption = Annotated[
+    bool, typer.Option(help="Begin anew after a silence longer than any that was learned from.", show_default=False)
 ]

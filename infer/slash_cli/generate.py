@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from slash_cli.console import optional_packages
-from slash_cli.drawing_options import FloorOption, SurpriseOption
+from slash_cli.drawing_options import CandidatesOption, FloorOption, RestartOption
 from slash_cli.engine_options import EngineOption, PrecisionOption
 from slash_infer.choices import AudioFormat, Normalise
+from slash_infer.sampling.candidates import DEFAULT_CANDIDATES
 
 
 def generate(
@@ -32,7 +33,8 @@ def generate(
         ),
     ] = "1",
     floor: FloorOption = None,
-    surprise: SurpriseOption = "recordings",
+    candidates: CandidatesOption = DEFAULT_CANDIDATES,
+    restart: RestartOption = True,
     prime: Annotated[
         list[Path] | None,
         typer.Option(help="A recording to continue; several are taken by the clips in turn."),
@@ -88,7 +90,6 @@ def generate(
         from slash_infer.sampling.choice import open_engine
         from slash_infer.sampling.floor import as_floor
         from slash_infer.sampling.randomness import check_keys
-        from slash_infer.sampling.surprise import parse as parse_surprise
         from slash_infer.sampling.temperature import parse
         from slash_infer.signals import stop_signals
 
@@ -110,7 +111,6 @@ def generate(
     )
     check_normalise(normalise, seconds, destination)
     temperatures = parse(temperature)
-    checked_surprise = parse_surprise(surprise)
     chosen_seed = secrets.randbelow(2**32) if seed is None else seed
     check_keys(chosen_seed, *numbers)
     files = clip_files(destination, numbers, clips if best_of else None, audio_format)
@@ -133,7 +133,8 @@ def generate(
             seconds=seconds,
             seed=chosen_seed,
             floor=checked_floor,
-            surprise=checked_surprise,
+            candidates=candidates,
+            restart=restart,
             include_prime=include_prime,
             normalise=normalise,
             bits=stored,

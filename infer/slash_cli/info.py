@@ -94,9 +94,11 @@ def print_bundle(path: Path, manifest: "Manifest") -> None:
     stdout().print(rows)
     bits = "" if source.valid_bits is None else f", {source.valid_bits:.3f} bits/sample on held-out recordings"
     stdout().print(f"from preset {source.preset} at step {source.step}{bits}")
-    if manifest.surprise is not None:
-        least, most = manifest.surprise
-        stdout().print(f"recordings that it has learned from surprise it by {least:.2f} to {most:.2f} bits/sample")
+    if manifest.recorded is not None:
+        stdout().print(
+            f"nine tenths of the recordings that it has learned from surprise it by less than "
+            f"{manifest.recorded.surprise:.2f} bits/sample"
+        )
     if manifest.parity:
         stdout().print(
             f"checked against PyTorch: {manifest.parity.samples:,} identical codes, "

@@ -146,7 +146,18 @@ def _copy_linear(linear: Any, other: Any) -> None:
 
 def test_generation_is_measured_against_an_eager_loop(tmp_path: Path) -> None:
     result = tmp_path / "speed.json"
-    quick = ["--preset", "tiny", "-n", "1,3", "--rounds", "2", "--run-seconds", "0.02", "--against", "model.history=3"]
+    quick = [
+        "--preset",
+        "tiny",
+        "-n",
+        "1,3",
+        "--rounds",
+        "2",
+        "--run-seconds",
+        "0.02",
+        "--against",
+        "model.history=3",
+    ]
     assert "x realtime" in _run("generate_speed.py", *quick, "--json", result)
     rates = json.loads(result.read_text())["samples_per_second"]
     assert rates.keys() == {"1", "3"}

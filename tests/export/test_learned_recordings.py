@@ -77,6 +77,7 @@ def test_clips_too_short_for_a_distance_are_auditioned(run: Run, tmp_path: Path)
         seed=0,
         temperature=TemperatureSchedule.constant(1.0),
         floor=0.0,
-        surprise=None,
+        candidates=1,
+        restart=False,
     )
     assert line.distance is None and 0 <= line.score <= 1 and np.isfinite(line.harmonicity)

@@ -109,7 +109,8 @@ def test_a_run_of_one_step_is_scored_and_auditioned_and_its_weights_may_be_the_i
         seed=0,
         temperature=temperature,
         floor=0.0,
-        surprise=None,
+        candidates=1,
+        restart=False,
     )
     assert line.step == 1 and np.isfinite(line.bits)
     assert export(run, tmp_path / "bundle").parity is not None

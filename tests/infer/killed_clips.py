@@ -32,7 +32,14 @@ def make(file: Path, seed: int, seconds: float, complete: bool) -> None:
     """Put a clip in place, whatever is there."""
     (place,) = check_places([file], force=True)
     recipe = ClipRecipe(
-        manifest_sha256="0", precision="fp32", seed=seed, clip=0, temperature=1.0, floor=0.0, surprise=None
+        manifest_sha256="0",
+        precision="fp32",
+        seed=seed,
+        clip=0,
+        temperature=1.0,
+        floor=0.0,
+        candidates=1,
+        restart=False,
     )
     outcome = ClipOutcome(seconds=seconds, complete=complete, engine="cpu", runtime="", slash_version="0")
     with clip_file(file, recipe, RATE, Tags(f"seed {seed}", "a test"), place) as clip:

@@ -119,16 +119,11 @@ def test_floors(bundle: Bundle, engine: Engine) -> None:
     assert Sampler(bundle, floor=most, engine=engine).codes(40).shape == (1, 40)
 
 
-def test_surprises(bundle: Bundle, engine: Engine) -> None:
-    wrong = [*without(None), 3.0, (3,), (1, 2, 3), (4, 3), "off", "34", b"\x01\x02"]
-    refused(lambda surprise: Sampler(bundle, surprise=surprise, engine=engine), wrong)
-    refused(lambda most: Sampler(bundle, surprise=(0, most), engine=engine), [*without(0), 16.1])
-    with pytest.raises(UserError, match=r"^`surprise` 17: must be from 0 to 16$"):
-        Sampler(bundle, surprise=(3, 17), engine=engine)
-    with pytest.raises(
-        UserError, match=r"^`surprise` 3: must be 'recordings', the least and the most bits/sample, or"
-    ):
-        Sampler(bundle, surprise=3, engine=engine)  # type: ignore[arg-type]
+def test_candidates(bundle: Bundle, engine: Engine) -> None:
+    refused(lambda candidates: Sampler(bundle, candidates=candidates, engine=engine), [*without(), 65])
+    refused(lambda restart: Sampler(bundle, restart=restart, engine=engine), without(True, False))
+    with pytest.raises(UserError, match=r"^`candidates` 65: must be from 1 to 64$"):
+        Sampler(bundle, candidates=65, engine=engine)
 
 
 @pytest.mark.parametrize("levels", [2, 256, 65_536])
@@ -203,7 +198,8 @@ def test_jobs(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
     refused(lambda seconds: RenderOptions(seconds, 0), without(INF, 0, 1e300, 2**64))
     refused(lambda seed: RenderOptions(1.0, seed), without(0))
     refused(lambda floor: RenderOptions(1.0, 0, floor=floor), without(0, None))
-    refused(lambda surprise: RenderOptions(1.0, 0, surprise=surprise), [*without(None), 3.0, (4, 3)])
+    refused(lambda candidates: RenderOptions(1.0, 0, candidates=candidates), without())
+    refused(lambda restart: RenderOptions(1.0, 0, restart=restart), without(True, False))
     refused(lambda normalise: RenderOptions(1.0, 0, normalise=normalise), without(None))
     for bits in (0, 20, None, NAN):
         with pytest.raises(UserError, match="`bits`"):

@@ -83,7 +83,7 @@ def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
         clip=7,
         temperature="0:1,4:0.8",
         floor=0.00125,
-        surprise=[3.25, 5],
+        candidates=4,
         complete=False,
         prime=prime,
         include_prime=True,
@@ -97,7 +97,7 @@ def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
     for text in (
         "0:1,4:0.8",
         "0.00125",
-        "3.25 to 5 bits/sample",
+        "<dd>4</dd>",
         "tiny, step 1,000",
         "1.250 bits/sample",
         "1.500 bits/sample",

@@ -212,11 +212,11 @@ def test_a_forced_job_that_is_stopped_leaves_the_longer_clip(bundle: Bundle, eng
 
 
 def test_a_sidecar_says_how_to_make_its_clip_again(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
-    options = replace(OPTIONS, bits=24, floor=0.001, surprise=(2.5, 4))
+    options = replace(OPTIONS, bits=24, floor=0.001, candidates=2, restart=False)
     render(bundle, engine, specs(tmp_path, range(2)), options, again=partial(again, "a bundle", engine, options))
     assert Sidecar.read(tmp_path / "1.json").outcome.again == (
         "slash generate 'a bundle' --out 1.wav --clip 1 --seed 9 --seconds 0.05 --temperature 1.0 "
-        "--floor 0.001 --surprise 2.5:4.0 --engine cpu --precision fp32 --bits 24"
+        "--floor 0.001 --candidates 2 --no-restart --engine cpu --precision fp32 --bits 24"
     )
 
 

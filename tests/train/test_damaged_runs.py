@@ -106,7 +106,8 @@ def test_a_checkpoint_of_nan_is_not_scored_exported_or_auditioned(
             seed=0,
             temperature=TemperatureSchedule.constant(1.0),
             floor=0.0,
-            surprise=None,
+            candidates=1,
+            restart=False,
             force=False,
         )
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ MOST_CALLS = 1 << 16
 """Calls of graphs in a step of the top tier, which are all prepared beforehand."""
 MOST_NUMBERS = 1 << 24
 """In what a graph gives for one clip."""
-MOST_SURPRISE = 16.0  # bits/sample: what the least likely of 65,536 codes has, if all are alike
+MOST_SURPRISE = 64.0
 
 Basename = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -47,11 +47,15 @@ class FileEntry(_Strict):
     bytes: Annotated[int, Field(ge=1, le=FILE_LIMIT)]
 
 
-class SurpriseRange(NamedTuple):
-    """What a quarter of a second has on average, in bits/sample."""
+class Recorded(_Strict):
+    """What the recordings do that the model has learned from: generated clips keep to it."""
 
-    least: Annotated[float, Field(ge=0, le=MOST_SURPRISE)]
-    most: Annotated[float, Field(ge=0, le=MOST_SURPRISE)]
+    surprise: Annotated[float, Field(ge=0, le=MOST_SURPRISE)]
+    """Bits/sample: nine of ten quarters of a second surprise the model by less."""
+    silence: Annotated[float, Field(ge=-200, le=0)]
+    """dB of full scale. What is below is silent: 30 dB under their mean level."""
+    pause: Annotated[float, Field(gt=0, le=86400)]
+    """Seconds that a silence has lasted at most, in training."""
 
 
 class FrameTierEntry(_Strict):
@@ -157,9 +161,8 @@ class Manifest(_Strict):
     provenance: Provenance
     recordings: FileEntry | None = None
     """The values of the recordings that the model has learned from, if they were at hand."""
-    surprise: SurpriseRange | None = None
-    """What they surprise the model by, but for the hundredth that surprises it least and the one that surprises it
-    most."""
+    recorded: Recorded | None = None
+    """What these do, likewise."""
 
     @model_validator(mode="after")
     def _clocks_fit_together(self) -> Self:
@@ -170,12 +173,6 @@ class Manifest(_Strict):
             if tier.frame_size < tier.hop:
                 raise ValueError("each frame_size must be at least its hop")
             below = tier.hop
-        return self
-
-    @model_validator(mode="after")
-    def _surprise_is_a_range(self) -> Self:
-        if self.surprise is not None and not self.surprise.least <= self.surprise.most:
-            raise ValueError("surprise must be the least and the most bits/sample")
         return self
 
     @model_validator(mode="after")

@@ -133,7 +133,8 @@ def primed_sampler(
         seed=options.seed,
         temperature=[spec.temperature for spec in specs],
         floor=options.floor,
-        surprise=options.surprise,
+        candidates=options.candidates,
+        restart=options.restart,
         engine=engine,
         batch_invariant=batch_invariant,
     )
@@ -230,6 +231,6 @@ def _longest(specs: Sequence[ClipSpec], options: RenderOptions, sample_rate: int
 def _tags(recipe: ClipRecipe, provenance: Provenance, engine: Engine) -> Tags:
     source = f"SampleRNN preset {provenance.preset}, step {provenance.step}, manifest {recipe.manifest_sha256}"
     drawn = f"temperature {recipe.temperature}, floor {recipe.floor}"
-    drawn += "" if recipe.surprise is None else ", surprise {}:{}".format(*recipe.surprise)
+    drawn += f", candidates {recipe.candidates}{', restart' * recipe.restart}"
     by = f"slash {__version__}, {engine.runtime.name} {recipe.precision}"
     return Tags(f"clip {recipe.clip}, seed {recipe.seed}", f"{source}, {drawn}, {by}")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slash_infer.audio.measures import Measures
-from slash_infer.bundle import Provenance, SurpriseRange
+from slash_infer.bundle import Provenance
 from slash_infer.choices import Bits, Normalise
 from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json, write_json
@@ -46,8 +46,10 @@ class ClipRecipe(_Record):
     """A number, or SECONDS:TEMPERATURE,..."""
     floor: float
     """Subtracted from the probabilities of all codes before each draw."""
-    surprise: SurpriseRange | None
-    """The least and the most bits/sample before the temperature changes; None if it does not."""
+    candidates: int
+    """Draws of each block, of which one was chosen."""
+    restart: bool
+    """Whether the clip began anew after silences."""
     prime_sha256: Annotated[str | None, Field(title="prime")] = None
     """Of the codes that the clip continues, as little-endian int32."""
     include_prime: bool = False

@@ -10,10 +10,10 @@ from slash_infer.choices import Bits, Normalise
 from slash_infer.clips.place import Place
 from slash_infer.clips.primes import Prime
 from slash_infer.clips.sidecar import ClipRecipe
+from slash_infer.sampling.candidates import DEFAULT_CANDIDATES, MOST_CANDIDATES
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY
-from slash_infer.sampling.surprise import RECORDINGS, Surprise, as_surprise
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 
@@ -55,7 +55,8 @@ class RenderOptions:
     seed: int
     floor: float | None = None
     """As for a `Sampler`, which knows how large it may be."""
-    surprise: Surprise = RECORDINGS
+    candidates: int = DEFAULT_CANDIDATES
+    restart: bool = True
     """As for a `Sampler`."""
     include_prime: bool = False
     """Whether a file begins with its clip's prime."""
@@ -68,7 +69,8 @@ class RenderOptions:
         as_integer("seed", self.seed, 0, MAX_KEY)
         if self.floor is not None:
             as_number("floor", self.floor, 0, 1)
-        as_surprise(self.surprise, None)
+        as_integer("candidates", self.candidates, 1, MOST_CANDIDATES)
+        check_bool("restart", self.restart)
         check_bool("include_prime", self.include_prime)
         if self.normalise is not None:
             check_choice("normalise", self.normalise, get_args(Normalise))
@@ -83,7 +85,8 @@ def recipe_of(spec: ClipSpec, options: RenderOptions, bundle: Bundle, engine: En
         clip=spec.clip,
         temperature=spec.temperature.plain,
         floor=as_floor(options.floor, bundle.manifest.codec.levels),
-        surprise=as_surprise(options.surprise, bundle.manifest.surprise),
+        candidates=options.candidates if bundle.manifest.recorded else 1,
+        restart=options.restart and bundle.manifest.recorded is not None,
         prime_sha256=spec.prime and spec.prime.sha256,
         include_prime=options.include_prime,
         normalise=options.normalise,

@@ -20,7 +20,7 @@ def facts(clip: Clip) -> list[tuple[str, str]]:
         "Clip": str(clip.number),
         "Temperature": _temperature(recipe),
         "Floor": f"{recipe.floor:g}" if recipe.floor else None,
-        "Surprise": None if recipe.surprise is None else "{:.3g} to {:.3g} bits/sample".format(*recipe.surprise),
+        "Candidates": str(recipe.candidates) if recipe.candidates > 1 else None,
         "Length": f"{outcome.seconds:.4g} s",
         "Checkpoint": f"{checkpoint.preset}, step {checkpoint.step:,}",
         "Held-out recordings": _bits(checkpoint.valid_bits),

@@ -15,6 +15,7 @@ from slash_infer.arguments import as_integer
 UNIFORM_BITS = 22  # with these and the half step, u * total < total and u > 2**-24 hold in float32
 MAX_KEY = 2**64 - 1
 WORDS_PER_COUNTER = 4  # of Philox4x64
+WORDS_APART = 2**64  # of candidates
 
 
 class Uniforms:
@@ -24,20 +25,25 @@ class Uniforms:
         seed: first key word, 0 .. 2**64 - 1.
         clips: second key word of each stream: the clip indices.
         start: index of the first uniform to read.
+        candidates: streams for each clip, K, in rows one after another. The first is the clip's own; the others begin
+            2**64 words further on each.
 
     Raises:
         UserError: the seed or a clip index does not fit 64 bits.
     """
 
-    def __init__(self, seed: int, clips: Sequence[int], start: int = 0) -> None:
+    def __init__(self, seed: int, clips: Sequence[int], start: int = 0, candidates: int = 1) -> None:
         check_keys(seed, *clips)
-        self._streams = [np.random.Philox(key=np.array([seed, clip], dtype=np.uint64)) for clip in clips]
-        for stream in self._streams:
-            stream.advance(start // WORDS_PER_COUNTER)
-            stream.random_raw(start % WORDS_PER_COUNTER)
+        self._streams = []
+        for clip in clips:
+            for candidate in range(candidates):
+                stream = np.random.Philox(key=np.array([seed, clip], dtype=np.uint64))
+                stream.advance((start + candidate * WORDS_APART) // WORDS_PER_COUNTER)
+                stream.random_raw(start % WORDS_PER_COUNTER)
+                self._streams.append(stream)
 
     def next(self, count: int) -> npt.NDArray[np.float32]:
-        """Return the next `count` uniforms of every clip, float32 [clips, count], each inside (0, 1).
+        """Return the next `count` uniforms of every clip, float32 [clips * K, count], each inside (0, 1).
 
         A uniform is (k + 1/2) / 2**22 for the word's top 22 bits k: exact in float32 and never 0 or 1. So inverse-CDF
         sampling never picks a first or last code whose probability is below half a step of this grid.

@@ -24,13 +24,14 @@ from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, Int32
 from slash_infer.sampling.batch import Batch
+from slash_infer.sampling.candidates import DEFAULT_CANDIDATES, MOST_CANDIDATES
 from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY, Uniforms
 from slash_infer.sampling.saved_sampler import SavedSampler
-from slash_infer.sampling.surprise import RECORDINGS, Surprise, SurpriseControl, as_surprise
-from slash_infer.sampling.temperature import HIGHEST, LOWEST, Temperature, schedules
+from slash_infer.sampling.steering import Steering
+from slash_infer.sampling.temperature import Temperature, schedules
 
 MOST_CLIPS = 65_536  # side by side
 MOST_SAMPLES = 1 << 30  # of all clips together that are returned at once: 4 GiB
@@ -46,7 +47,8 @@ class Sampler:
     """Generates a batch of clips from a bundle.
 
     A clip is a function of the bundle, its precision, the seed, the clip's number, its temperature, the floor, the
-    surprise and its prime. It depends neither on the other clips of the batch nor on the lengths that are asked for.
+    candidates, whether it restarts, and its prime. It depends neither on the other clips of the batch nor on the
+    lengths that are asked for.
 
     Args:
         bundle: the exported model.
@@ -58,10 +60,10 @@ class Sampler:
             at or under it is never drawn: 0, which leaves no code out, to 0.9 / Q for a codec of Q levels. LPCNet,
             whose idea it is, has 256 levels and 0.002 (Valin and Skoglund 2019, arXiv 1810.11846, section 3.7).
             None is Slash's default.
-        surprise: the least and the most bits/sample that a quarter of a second of what is drawn may have before the
-            temperature rises or falls (after Mirostat: Basu et al. 2021, arXiv 2007.14966), each 0 to 16;
-            `recordings`, what the bundle says that recordings have, if it does; or None, which leaves temperatures
-            alone.
+        candidates: how often each 64 ms of a clip is drawn, 1 to 64, to go on with the first draw that surprises the
+            model no more than recordings do, or else the one that does so least. 1 takes whatever is drawn, and so
+            does a bundle that does not know its recordings.
+        restart: whether a clip that has been silent for as long as no recording was in training begins anew.
         engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to
@@ -82,7 +84,8 @@ class Sampler:
         seed: int = 0,
         temperature: Temperature | Sequence[Temperature] = 1.0,
         floor: float | None = None,
-        surprise: Surprise = RECORDINGS,
+        candidates: int = DEFAULT_CANDIDATES,
+        restart: bool = True,
         engine: Engine | EngineName = "auto",
         precision: PrecisionName = "auto",
         batch_invariant: bool = True,
@@ -93,19 +96,25 @@ class Sampler:
         self.seed = as_integer("seed", seed, 0, MAX_KEY)
         self._schedules = schedules(temperature, len(self.clips))
         self.floor = as_floor(floor, self._manifest.codec.levels)
-        self.surprise = as_surprise(surprise, self._manifest.surprise)
+        self.candidates = as_integer("candidates", candidates, 1, MOST_CANDIDATES)
+        check_bool("restart", restart)
+        self.restart = restart
         check_bool("batch_invariant", batch_invariant)
         check_choice("precision", precision, get_args(PrecisionName))
         self.batch_invariant = batch_invariant
         self.engine = engine if isinstance(engine, Engine) else open_engine(bundle, engine, precision).engine
         if self.engine.manifest != bundle.manifest:
             raise UserError(Argument("engine"), f"runs another bundle than {bundle.path}", "open one for this bundle")
-        self._uniforms = Uniforms(self.seed, self.clips)
+        recorded = self._manifest.recorded
+        self._candidates = 1 if recorded is None else self.candidates  # of each clip, in rows one after another
+        self._steering: Steering | None = None
+        if recorded is not None and (self.candidates > 1 or restart):
+            self._steering = Steering(recorded, len(self.clips), self._candidates, restart, self._manifest)
+        self._uniforms = Uniforms(self.seed, self.clips, candidates=self._candidates)
         try:
-            self._batch = Batch(self.engine, len(self.clips), batch_invariant=batch_invariant)
+            self._batch = Batch(self.engine, len(self.clips) * self._candidates, batch_invariant=batch_invariant)
         except MemoryError:
             raise UserError(Argument("clips", len(self.clips)), "do not fit in memory", "ask for fewer") from None
-        self._control = SurpriseControl(self.surprise, len(self.clips), self._manifest)
         self._generated = 0  # samples of every clip
         self._buffered = Generated.empty(len(self.clips))  # of these, the ones not asked for yet: steps are whole
         self._nll_sum = np.zeros(len(self.clips))  # of each clip's samples that were asked for
@@ -124,7 +133,7 @@ class Sampler:
 
     @property
     def rows(self) -> int:
-        """Rows of the batch as the graphs see it: the clips, and padding where the batch is batch-invariant."""
+        """Rows of the batch as the graphs see it: candidates, and padding where the batch is batch-invariant."""
         return self._batch.rows
 
     @property
@@ -169,7 +178,8 @@ class Sampler:
             )
         if not all(np.isfinite(one).all() for one in each):
             raise UserError(Argument("audio"), "holds samples that are not finite", "repair it")
-        self._batch.prefill([self._manifest.codec.encode(one) for one in each])
+        codes = [self._manifest.codec.encode(one) for one in each]
+        self._batch.prefill([one for one in codes for _ in range(self._candidates)])
 
     def codes(self, count: int) -> Int32:
         """Return the next `count` codes of every clip, [clips, count].
@@ -183,8 +193,8 @@ class Sampler:
         parts = [self._buffered]
         missing = count - parts[0].codes.shape[1]
         while missing > 0:
-            at_once = min(missing, max(1, SAMPLES_AT_ONCE // len(self.clips)), self._control.room(self._generated))
-            steps = -(-int(at_once) // self._manifest.top_hop)
+            at_once = min(missing, max(1, SAMPLES_AT_ONCE // len(self.clips)))
+            steps = -(-(at_once if self._steering is None else self._steering.block) // self._manifest.top_hop)
             parts.append(self._generate(steps))
             missing -= steps * self._manifest.top_hop
         buffered = parts[0] if len(parts) == 1 else Generated.concatenate(parts, axis=1)
@@ -246,14 +256,15 @@ class Sampler:
             batch_invariant=self.batch_invariant,
             temperature=self._schedules,
             floor=self.floor,
-            surprise=self.surprise,
-            surprise_mean=self._control.mean,
-            surprise_sum=self._control.sum,
+            candidates=self.candidates,
+            restart=self.restart,
+            surprise=np.zeros(len(self.clips)) if self._steering is None else self._steering.surprise,
+            silent=np.zeros(len(self.clips), np.int64) if self._steering is None else self._steering.silent,
             generated=self._generated,
             precision=self.engine.precision,
             buffered=self._buffered,
             nll_sum=self._nll_sum,
-            state=self._batch.state(),
+            state=self._batch.state().select(slice(None, None, self._candidates)),
         ).write(as_path("path", path))
 
     @classmethod
@@ -288,7 +299,8 @@ class Sampler:
             seed=saved.seed,
             temperature=saved.temperature,
             floor=saved.floor,
-            surprise=saved.surprise,
+            candidates=saved.candidates,
+            restart=saved.restart,
             engine=engine,
             precision=precision or saved.precision,
             batch_invariant=saved.batch_invariant,
@@ -303,10 +315,11 @@ class Sampler:
 
     def _continue(self, saved: SavedSampler) -> None:
         """Take over the state of a sampler that had the same clips."""
-        self._uniforms = Uniforms(self.seed, self.clips, start=saved.generated)
+        self._uniforms = Uniforms(self.seed, self.clips, start=saved.generated, candidates=self._candidates)
         self._generated, self._buffered, self._nll_sum = saved.generated, saved.buffered, saved.nll_sum
-        self._control.mean, self._control.sum = saved.surprise_mean, saved.surprise_sum
-        self._batch.set_state(saved.state)
+        if self._steering is not None:
+            self._steering.surprise, self._steering.silent = saved.surprise, saved.silent
+        self._batch.set_state(saved.state.select(np.repeat(np.arange(len(self.clips)), self._candidates)))
 
     def _blocks(self, samples: float, block: float) -> Iterator[Float32]:
         """Yield so many samples of every clip, possibly without end, in blocks."""
@@ -324,16 +337,23 @@ class Sampler:
         """Take some steps of the top tier."""
         hop = self._manifest.top_hop
         times = (self._generated + hop * np.arange(steps)) / self.sample_rate
-        chosen = np.stack([schedule.at(times) for schedule in self._schedules])
-        temperatures = np.clip(chosen * self._control.factors[:, None], np.float32(LOWEST), np.float32(HIGHEST))
+        temperatures = np.stack([schedule.at(times) for schedule in self._schedules for _ in range(self._candidates)])
         self._generated += steps * hop
-        generated = self._batch.generate(self._uniforms.next(steps * hop), temperatures, self.floor)
-        fault = generated.fault(self._manifest.codec.levels)
+        drawn = self._batch.generate(self._uniforms.next(steps * hop), temperatures, self.floor)
+        fault = drawn.fault(self._manifest.codec.levels)
         if fault is not None:
             graph = self._bundle.variant(self.engine.precision).sample_tier.file
             raise UserError(self._bundle.path, f"{fault} ({graph})", "export the bundle again")
-        self._control.hear(generated.nll, self._generated)
-        return generated
+        return drawn if self._steering is None else self._steer(drawn, self._steering)
+
+    def _steer(self, drawn: Generated, steering: Steering) -> Generated:
+        """Put all candidates of a clip into the state of the chosen one, or of a beginning; return what it drew."""
+        rows, anew = steering.choose(drawn)
+        if self._candidates > 1 or anew.any():
+            state = self._batch.state().select(np.repeat(rows, self._candidates))
+            state.reset(np.repeat(anew, self._candidates), self.engine.initial_state(self._batch.clips))
+            self._batch.set_state(state)
+        return drawn.select(rows)
 
 
 def _clip_numbers(clips: int | Sequence[int]) -> list[int]:

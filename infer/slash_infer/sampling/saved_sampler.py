@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slash_infer.bundle import Bundle, Manifest, Precision, SurpriseRange
+from slash_infer.bundle import Bundle, Manifest, Precision
 from slash_infer.errors import UserError, first_fault, first_line
 from slash_infer.files import atomic_file, open_plain_file, sweep
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import HISTORY, GenerationState
+from slash_infer.sampling.candidates import MOST_CANDIDATES
 from slash_infer.sampling.floor import highest_floor
-from slash_infer.sampling.surprise import as_surprise
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -29,7 +29,7 @@ LIMIT = 4 << 30
 """Bytes of the largest file that is read."""
 REMEDY, NOT_SAVED = "save it again", "is not a sampler that was saved"
 METADATA, CODES, NLL, NLL_SUM = "metadata", "buffered.codes", "buffered.nll", "nll_sum"
-SURPRISE_MEAN, SURPRISE_SUM = "surprise.mean", "surprise.sum"
+SURPRISE, SILENT = "surprise", "silent"
 
 
 class _Metadata(BaseModel):
@@ -46,7 +46,8 @@ class _Metadata(BaseModel):
     temperature: list[Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]]
     """The points of each clip's schedule."""
     floor: float
-    surprise: SurpriseRange | None
+    candidates: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)]
+    restart: bool
     generated: Annotated[int, Field(ge=0, lt=2**62)]
     precision: Precision
 
@@ -61,10 +62,11 @@ class SavedSampler:
     batch_invariant: bool
     temperature: list[TemperatureSchedule]
     floor: float
-    surprise: SurpriseRange | None
-    surprise_mean: npt.NDArray[np.float64]
-    surprise_sum: npt.NDArray[np.int64]
-    """The fields of a `SurpriseControl`, [clips]."""
+    candidates: int
+    restart: bool
+    surprise: npt.NDArray[np.float64]
+    silent: npt.NDArray[np.int64]
+    """The fields of a `Steering`, [clips]; zeros without one."""
     generated: int
     """Samples of every clip so far."""
     buffered: Generated
@@ -83,7 +85,8 @@ class SavedSampler:
             batch_invariant=self.batch_invariant,
             temperature=[schedule.points for schedule in self.temperature],
             floor=self.floor,
-            surprise=self.surprise,
+            candidates=self.candidates,
+            restart=self.restart,
             generated=self.generated,
             precision=self.precision,
         )
@@ -92,8 +95,8 @@ class SavedSampler:
             CODES: self.buffered.codes,
             NLL: self.buffered.nll,
             NLL_SUM: self.nll_sum,
-            SURPRISE_MEAN: self.surprise_mean,
-            SURPRISE_SUM: self.surprise_sum,
+            SURPRISE: self.surprise,
+            SILENT: self.silent,
             **self.state.arrays(),
         }
         sweep([path])
@@ -111,7 +114,6 @@ class SavedSampler:
         try:
             metadata = _Metadata.model_validate(json.loads(str(arrays[METADATA])))
             temperature = [TemperatureSchedule(points) for points in metadata.temperature]
-            surprise = as_surprise(metadata.surprise, None)
         except ValidationError as error:
             raise UserError(path, f"{NOT_SAVED} ({first_fault(error)})", REMEDY) from None
         except (KeyError, ValueError, RecursionError, UserError) as error:  # UserError for points out of range
@@ -130,9 +132,10 @@ class SavedSampler:
             batch_invariant=metadata.batch_invariant,
             temperature=temperature,
             floor=metadata.floor,
-            surprise=surprise,
-            surprise_mean=arrays[SURPRISE_MEAN],
-            surprise_sum=arrays[SURPRISE_SUM],
+            candidates=metadata.candidates,
+            restart=metadata.restart,
+            surprise=arrays[SURPRISE],
+            silent=arrays[SILENT],
             generated=metadata.generated,
             precision=metadata.precision,
             buffered=Generated(arrays[CODES], arrays[NLL]),
@@ -183,8 +186,8 @@ def _fault(arrays: Arrays, metadata: _Metadata, manifest: Manifest) -> str | Non
         CODES: ("int32", (clips, buffered)),
         NLL: ("float32", (clips, buffered)),
         NLL_SUM: ("float64", (clips,)),
-        SURPRISE_MEAN: ("float64", (clips,)),
-        SURPRISE_SUM: ("int64", (clips,)),
+        SURPRISE: ("float64", (clips,)),
+        SILENT: ("int64", (clips,)),
         HISTORY: ("int32", (clips, manifest.context)),
     }
     for k, tier in enumerate(manifest.frame_tiers, 1):

@@ -1,0 +1,189 @@
+"""Clips keep to what recordings do: of candidates the one that surprises no more is taken, and silences end."""
+
+import math
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slash_cli.again import again
+from slash_infer.bundle import Bundle, Manifest, Recorded
+from slash_infer.clips.render import render
+from slash_infer.clips.spec import ClipSpec, RenderOptions
+from slash_infer.errors import UserError
+from slash_infer.runtimes.generated import Generated
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
+from slash_infer.sampling.randomness import Uniforms
+from slash_infer.sampling.sampler import Sampler
+from slash_infer.sampling.steering import Steering
+
+BLOCK = 1024
+
+
+@pytest.fixture(name="strict", scope="module")
+def _strict(bundle: Bundle) -> Bundle:
+    """The same graphs beside recordings that hardly surprise and are never silent for a block."""
+    return _keeping_to(bundle, Recorded(surprise=0.5, silence=0.0, pause=0.064))
+
+
+def _keeping_to(bundle: Bundle, recorded: Recorded | None) -> Bundle:
+    """Return a bundle that has the same graphs beside other recordings."""
+    other = Bundle(bundle.path)
+    other.manifest = Manifest(**{**dict(bundle.manifest), "recorded": recorded})
+    return other
+
+
+def _sampler(bundle: Bundle, clips: Any = 1, **options: Any) -> Sampler:
+    return Sampler(bundle, clips, engine=Engine(bundle, OnnxCpu()), **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"candidates": 1}, {"restart": False}, {"candidates": 3}])
+def test_a_clip_comes_out_the_same_in_any_lengths_and_beside_any_others(
+    strict: Bundle, options: dict[str, Any]
+) -> None:
+    whole = _sampler(strict, 3, **options).codes(3000)
+    assert not np.array_equal(whole, _sampler(strict, 3, candidates=1, restart=False).codes(3000))
+    sampler = _sampler(strict, 3, **options)
+    lengths = (1, 255, 1, 16, 1700, 16, 1011)
+    assert np.array_equal(np.concatenate([sampler.codes(length) for length in lengths], axis=1), whole)
+    assert np.array_equal(_sampler(strict, [2, 9], **options).codes(3000)[0], whole[2])
+
+
+def test_without_a_choice_it_is_plain_sampling(bundle: Bundle, strict: Bundle) -> None:
+    plain = _sampler(_keeping_to(bundle, None), 2, candidates=8).codes(3000)
+    assert np.array_equal(_sampler(strict, 2, candidates=1, restart=False).codes(3000), plain)
+    lenient = _keeping_to(bundle, Recorded(surprise=64, silence=-200, pause=1))
+    assert np.array_equal(_sampler(lenient, 2).codes(3000), plain)  # the first candidate is the clip's own
+
+
+@pytest.mark.parametrize("primed", [False, True])
+def test_a_saved_sampler_goes_on_exactly(strict: Bundle, tmp_path: Path, primed: bool) -> None:
+    prime = [np.sin(np.arange(500) / 9) * 0.1, np.zeros(40)]
+    samplers = [_sampler(strict, 2, candidates=3) for _ in range(2)]
+    if primed:
+        for sampler in samplers:
+            sampler.prime(prime)
+    whole, begun = samplers[0].codes(4000), samplers[1].codes(1605)  # within a block, and within a step
+    samplers[1].save(tmp_path / "saved.npz")
+    restored = Sampler.restore(tmp_path / "saved.npz", strict, engine=Engine(strict, OnnxCpu()))
+    assert (restored.candidates, restored.restart) == (3, True)
+    assert np.array_equal(np.concatenate([begun, restored.codes(2395)], axis=1), whole)
+    arrays = dict(np.load(tmp_path / "saved.npz"))
+    text = str(arrays["metadata"])
+    for change, says in (
+        ({"surprise": np.array([0.0, np.nan])}, "surprise is not finite"),
+        ({"silent": np.zeros(3, np.int64)}, "silent does not fit"),
+        ({"metadata": np.array(re.sub('"candidates":3', '"candidates":0', text))}, "candidates"),
+        ({"metadata": np.array(re.sub('"candidates":3', '"candidates":65', text))}, "candidates"),
+        ({"metadata": np.array(re.sub('"restart":true', '"restart":2', text))}, "restart"),
+    ):
+        np.savez(tmp_path / "saved.npz", **{**arrays, **change})
+        with pytest.raises(UserError, match=says):
+            Sampler.restore(tmp_path / "saved.npz", strict)
+
+
+def test_candidates_surprise_less(strict: Bundle) -> None:
+    bits = []
+    for candidates in (1, 2, 8):
+        sampler = _sampler(strict, 4, candidates=candidates, restart=False)
+        sampler.codes(16 * BLOCK)
+        bits.append(float(sampler.bits.mean()))
+    assert bits[0] > bits[1] > bits[2]
+
+
+def test_the_likelihoods_are_those_of_what_was_chosen(strict: Bundle) -> None:
+    """Drawn again by a plain sampler that hears the clip, a clip has the bits that it was said to have."""
+    sampler = _sampler(strict, candidates=4, restart=False)
+    drawn = sampler.codes(2 * BLOCK)
+    first, second = (
+        [_block(strict, seed_candidate, drawn[:, :at]) for seed_candidate in range(4)] for at in (0, BLOCK)
+    )
+    bits = 0.0
+    for at, candidates in ((0, first), (BLOCK, second)):
+        (match,) = [one for one in candidates if np.array_equal(one.codes, drawn[:, at : at + BLOCK])]
+        assert float(match.nll.mean()) == min(float(one.nll.mean()) for one in candidates)
+        bits += float(match.nll.mean(dtype=np.float64)) / math.log(2) / 2
+    assert sampler.bits[0] == pytest.approx(bits, abs=1e-5)
+
+
+def _block(bundle: Bundle, candidate: int, before: np.ndarray) -> Generated:
+    """Return a candidate of the block that follows what was drawn before, by stepping an engine by hand."""
+    runner = Engine(bundle, OnnxCpu()).runner(4)
+    if before.size:
+        runner.prefill(np.repeat(before, 4, axis=0))
+    uniform = Uniforms(0, [0], before.shape[1], candidates=4).next(BLOCK)
+    ones = np.ones((4, BLOCK // bundle.manifest.top_hop), np.float32)
+    drawn = runner.generate(uniform, ones, 0.0)
+    return drawn.select(slice(candidate, candidate + 1))
+
+
+def test_candidates_have_uniforms_of_their_own() -> None:
+    whole = Uniforms(7, [3, 5], candidates=3).next(50)
+    assert np.array_equal(whole[[0, 3]], Uniforms(7, [3, 5]).next(50))
+    assert np.array_equal(Uniforms(7, [3, 5], 17, candidates=3).next(33), whole[:, 17:])
+    assert len({tuple(row) for row in whole}) == 6
+
+
+def test_a_silent_clip_begins_anew(bundle: Bundle) -> None:
+    """Everything is under 0 dB: after every block it begins anew, with the block's own uniforms."""
+    recorded = Recorded(surprise=64, silence=0.0, pause=0.064)
+    drawn = _sampler(_keeping_to(bundle, recorded), candidates=1).codes(3 * BLOCK)
+    engine = Engine(bundle, OnnxCpu())
+    ones = np.ones((2, BLOCK // bundle.manifest.top_hop), np.float32)
+    for at in range(0, 3 * BLOCK, BLOCK):
+        uniform = np.repeat(Uniforms(0, [0], at).next(BLOCK), 2, axis=0)
+        again_ = engine.runner(2).generate(uniform, ones, 0.0).codes[:1]
+        assert np.array_equal(again_, drawn[:, at : at + BLOCK])
+
+
+def test_decisions_by_hand(bundle: Bundle) -> None:
+    """Blocks of 1,024 samples, of a quarter of a second of 4,000."""
+    steering = Steering(Recorded(surprise=4.0, silence=-30.0, pause=0.13), 2, 3, True, bundle.manifest)
+    assert steering.block == BLOCK
+    loud, silent = np.array([0, 255] * (BLOCK // 2), np.int32), np.full(BLOCK, 128, np.int32)
+
+    def decide(bits: list[float], codes: list[np.ndarray]) -> tuple[list[int], list[bool]]:
+        nll = np.repeat(np.array(bits, np.float32)[:, np.newaxis] * np.float32(math.log(2)), BLOCK, axis=1)
+        rows, anew = steering.choose(Generated(np.stack(codes), nll))
+        return rows.tolist(), anew.tolist()
+
+    weight = BLOCK / 4000
+    # The first clip takes the first of those that are not over the range; the second the one that is least over it.
+    assert decide([3, 2, 1, 30, 28, 29], [loud] * 6) == ([0, 4], [False, False])
+    assert steering.surprise == pytest.approx([3 * weight, 28 * weight], abs=1e-5)
+    assert decide([60, 5, 4, 4, 3, 2], [loud] * 6) == ([1, 5], [False, False])
+    # Silent is what is chosen, for two blocks together.
+    assert decide([1] * 6, [silent, loud, loud, loud, silent, silent]) == ([0, 3], [False, False])
+    assert decide([1] * 6, [silent, loud, loud, silent, loud, loud]) == ([0, 3], [True, False])
+    assert decide([1] * 6, [silent] * 6) == ([0, 3], [False, True])
+    assert decide([1] * 6, [loud] * 6) == ([0, 3], [False, False])
+    assert steering.silent.tolist() == [0, 0]
+
+
+def test_the_bundle_says_what_recordings_do(bundle: Bundle) -> None:
+    recorded = bundle.manifest.recorded
+    assert recorded is not None and 0 < recorded.surprise < 8 and recorded.pause == 0.5
+    content = bundle.manifest.model_dump(mode="json")
+    fine = recorded.model_dump(mode="json")
+    for wrong in ({"surprise": -1}, {"surprise": "NaN"}, {"silence": 1}, {"pause": 0}, {"pause": "inf"}, {"more": 1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Manifest.model_validate({**content, "recorded": {**fine, **wrong}})
+    assert Manifest.model_validate({**content, "recorded": None}).recorded is None
+
+
+def test_the_recipe_of_a_clip_says_how_it_was_drawn(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:
+    spec = ClipSpec(tmp_path / "clip.wav", 0)
+    for candidates, restart in ((1, False), (2, True)):
+        options = RenderOptions(0.1, 0, candidates=candidates, restart=restart)
+        ((_, sidecar),) = render(bundle, engine, [spec], options).clips
+        assert (sidecar.recipe.candidates, sidecar.recipe.restart) == (candidates, restart)
+        words = shlex.split(again("bundle", engine, options, spec, 0.1))
+        assert words[words.index("--candidates") + 1] == str(candidates)
+        assert ("--no-restart" in words) is not restart
+    without = _keeping_to(bundle, None)
+    ((_, sidecar),) = render(without, Engine(without, OnnxCpu()), [spec], RenderOptions(0.1, 0)).clips
+    assert (sidecar.recipe.candidates, sidecar.recipe.restart) == (1, False)

@@ -1,0 +1,61 @@
+"""Measures what the recordings do that a model has learned from, so that what it generates can keep to it."""
+
+import math
+
+import numpy as np
+
+from slash_infer.bundle import MOST_SURPRISE, Recorded
+from slash_infer.codec import PCM16_SCALE
+from slash_train.clips import Clip, cut_clips
+from slash_train.config import Preset
+from slash_train.corpus import Corpus
+from slash_train.evaluate import CLIP_SECONDS, LANES, WINDOW_SECONDS, ModelScorer, spread
+from slash_train.model import SampleRNN
+from slash_train.streams import NO_TARGET, WindowReader, read_once
+
+AT_MOST_SECONDS = 60.0
+WINDOWS = 4  # of evaluation, in a stretch: a quarter of a second
+SETTLING = 2  # stretches at the beginning of a clip, in which a model does not know yet what it hears
+PERCENTILE = 90.0
+SILENT_DB = 30.0  # under the mean level
+
+
+def measure_recorded(model: SampleRNN, preset: Preset, corpus: Corpus) -> Recorded | None:
+    """Return what recordings do: a minute of the training split, spread over it, without its long pauses.
+
+    Args:
+        model: a model of the preset.
+        preset: says how the training split is cut.
+        corpus: what the model has learned from.
+
+    Returns:
+        None if no clip has three quarters of a second.
+    """
+    cut = cut_clips(corpus, "train", CLIP_SECONDS, preset.training.longest_pause)
+    clips = spread(cut, AT_MOST_SECONDS * corpus.sample_rate)
+    stretches = _surprise(ModelScorer(model, preset.audio.codec), corpus, clips)
+    if not stretches:
+        return None
+    power = sum(float(np.square(clip.read(corpus.pcm) / PCM16_SCALE).sum()) for clip in clips)
+    level = 10 * math.log10(max(power / sum(clip.length for clip in clips), 1e-12))
+    return Recorded(
+        surprise=min(round(float(np.percentile(stretches, PERCENTILE)), 3), MOST_SURPRISE),
+        silence=round(level - SILENT_DB, 1),
+        pause=preset.training.longest_pause,
+    )
+
+
+def _surprise(scorer: ModelScorer, corpus: Corpus, clips: list[Clip]) -> list[float]:
+    """Return the bits/sample of each quarter of a second, but for the beginnings of clips."""
+    length = max(1, round(WINDOW_SECONDS * corpus.sample_rate / scorer.top_hop)) * scorer.top_hop
+    windows: list[list[float]] = [[] for _ in clips]  # the bits/sample of each whole window of each clip
+    reader = WindowReader(scorer.codec, scorer.context, length)
+    for lanes, window in read_once(corpus, clips, reader, LANES, length):
+        whole = (window.targets != NO_TARGET).all(axis=1)
+        for clip, nll in zip(np.array(lanes)[whole], scorer.nll(window)[whole], strict=True):
+            windows[clip].append(nll / length / math.log(2))
+    stretches: list[float] = []
+    for clip_windows in windows:
+        count = len(clip_windows) // WINDOWS
+        stretches += np.reshape(clip_windows[: count * WINDOWS], (count, WINDOWS)).mean(axis=1)[SETTLING:].tolist()
+    return stretches
