@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slash_cli.console import optional_packages, progress_bar, stderr, stdout, table
+from slash_cli.drawing_options import CandidatesOption
 from slash_cli.engine_options import EngineOption, PrecisionOption, choose_engine
 from slash_infer.errors import UserError
+from slash_infer.sampling.candidates import DEFAULT_CANDIDATES
 
 if TYPE_CHECKING:
     from slash_infer.bench.latency import Liveness
@@ -22,6 +24,7 @@ def bench(
     seconds: Annotated[
         float | None, typer.Option(help="Seconds of audio per clip and run. [default: 1]", show_default=False)
     ] = None,
+    candidates: CandidatesOption = DEFAULT_CANDIDATES,
     engine: EngineOption = "auto",
     precision: PrecisionOption = "auto",
     live: Annotated[
@@ -59,25 +62,27 @@ def bench(
     chosen = choose_engine(opened, engine, precision)
     measured: dict[str, object]
     if live:
-        measured = {"live": asdict(_measure_live(opened, chosen, seconds))}
+        measured = {"live": asdict(_measure_live(opened, chosen, seconds, candidates))}
     else:
-        measured = {"speeds": [asdict(speed) for speed in measure_and_print(opened, batches, seconds or 1.0, chosen)]}
+        speeds = measure_and_print(opened, batches, seconds or 1.0, chosen, candidates)
+        measured = {"speeds": [asdict(speed) for speed in speeds]}
     if json_file is not None:
         content = {
             "machine": asdict(describe_machine()),
             "bundle": opened.manifest.provenance.model_dump(mode="json"),
             "engine": chosen.description,
+            "candidates": candidates,
             **measured,
         }
         write_json(json_file, content, force=force, argument="json_file")
 
 
-def _measure_live(bundle: "Bundle", engine: "Engine", seconds: float | None) -> "Liveness":
+def _measure_live(bundle: "Bundle", engine: "Engine", seconds: float | None, candidates: int) -> "Liveness":
     """Measure one clip as it would be played, and print the margin."""
     from slash_infer.bench.latency import SECONDS, measure_live
 
     with stderr().status("playing to nobody"):
-        found = measure_live(bundle, engine, seconds or SECONDS)
+        found = measure_live(bundle, engine, seconds or SECONDS, candidates=candidates)
     rows = table(f"{bundle.path}: {engine.description}, one clip, live", f"{found.seconds:.1f} s of audio", "")
     rows.add_row("x realtime", f"{found.realtime:.2f}")
     rows.add_row("a block of audio", f"{1000 * found.block_seconds:.0f} ms")
@@ -95,14 +100,23 @@ def _measure_live(bundle: "Bundle", engine: "Engine", seconds: float | None) -> 
     return found
 
 
-def measure_and_print(bundle: "Bundle", batches: list[int], seconds: float, engine: "Engine") -> "list[Speed]":
+def measure_and_print(
+    bundle: "Bundle", batches: list[int], seconds: float, engine: "Engine", candidates: int = DEFAULT_CANDIDATES
+) -> "list[Speed]":
     """Measure a bundle, with a progress bar, and print the table with the machine and the versions."""
     from slash_infer.bench.throughput import RUNS, measure
     from slash_infer.machine import describe_machine
 
     with progress_bar() as progress:
         task = progress.add_task("measuring", total=RUNS * len(batches))
-        speeds = measure(bundle, batches, engine, seconds=seconds, advance=lambda: progress.update(task, advance=1))
+        speeds = measure(
+            bundle,
+            batches,
+            engine,
+            seconds=seconds,
+            candidates=candidates,
+            advance=lambda: progress.update(task, advance=1),
+        )
     columns = ("samples/s", "slowest-fastest", "x realtime, one clip", "x realtime, batch")
     rows = table(f"{bundle.path}: {engine.description}, median of {RUNS} runs", "clips", *columns)
     for speed in speeds:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from slash_infer.arguments import as_number
 from slash_infer.bundle import Bundle
+from slash_infer.sampling.candidates import DEFAULT_CANDIDATES
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import LIVE_BLOCK_SECONDS, Sampler
 
@@ -38,16 +39,22 @@ class Liveness:
     """Seconds of wall clock until the first sample is played, with that buffer."""
 
 
-def measure_live(bundle: Bundle, engine: Engine, seconds: float = SECONDS) -> Liveness:
+def measure_live(
+    bundle: Bundle, engine: Engine, seconds: float = SECONDS, *, candidates: int = DEFAULT_CANDIDATES
+) -> Liveness:
     """Generate `seconds` of one clip block by block, as for playing, and time each block.
 
     Raises:
-        UserError: `seconds` are not from 0.01 to 3600.
+        UserError: `seconds` are not from 0.01 to 3600, or `candidates` out of range.
     """
     as_number("seconds", seconds, *RANGE)
-    Sampler(bundle, 1, engine=engine, batch_invariant=False).generate(2 * LIVE_BLOCK_SECONDS)  # to warm up
+
+    def sampler_of_one() -> Sampler:
+        return Sampler(bundle, 1, candidates=candidates, engine=engine, batch_invariant=False)
+
+    sampler_of_one().generate(2 * LIVE_BLOCK_SECONDS)  # to warm up
     times: list[float] = []
-    with Sampler(bundle, 1, engine=engine, batch_invariant=False) as sampler:
+    with sampler_of_one() as sampler:
         before = time.perf_counter()
         for _ in sampler.stream(seconds, block_seconds=LIVE_BLOCK_SECONDS):
             now = time.perf_counter()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from slash_infer.arguments import as_integer, as_number
 from slash_infer.bundle import Bundle
+from slash_infer.sampling.candidates import DEFAULT_CANDIDATES
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
 
@@ -39,6 +40,7 @@ def measure(
     engine: Engine,
     *,
     seconds: float = 1.0,
+    candidates: int = DEFAULT_CANDIDATES,
     runs: int = RUNS,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Speed]:
@@ -49,6 +51,7 @@ def measure(
         batches: batch sizes, in clips.
         engine: the bundle opened on a runtime.
         seconds: of audio per clip and run.
+        candidates: as for a `Sampler`.
         runs: timed runs per batch size.
         advance: called after every run.
 
@@ -56,16 +59,16 @@ def measure(
         the speed at each batch size, in the order of `batches`.
 
     Raises:
-        UserError: `seconds` or `runs` are out of range.
+        UserError: `seconds`, `runs` or `candidates` are out of range.
     """
     as_number("seconds", seconds, 0.001, 3600)
     as_integer("runs", runs, 1, 10_000)
     rates: list[list[float]] = [[] for _ in batches]
     for clips in batches:
-        Sampler(bundle, range(clips), engine=engine).generate(WARM_UP_SECONDS)
+        Sampler(bundle, range(clips), candidates=candidates, engine=engine).generate(WARM_UP_SECONDS)
     for run in range(runs):
         for clips, rate in zip(batches, rates, strict=True):
-            sampler = Sampler(bundle, range(clips), seed=run, engine=engine)
+            sampler = Sampler(bundle, range(clips), seed=run, candidates=candidates, engine=engine)
             start = time.perf_counter()
             samples = sampler.generate(seconds)
             rate.append(samples.size / (time.perf_counter() - start))

@@ -37,7 +37,7 @@ MOST_CLIPS = 65_536  # side by side
 MOST_SAMPLES = 1 << 30  # of all clips together that are returned at once: 4 GiB
 SAMPLES_AT_ONCE = 1 << 20  # the same, that are on the device together
 BLOCK_SECONDS = 0.25  # of audio in a block of `stream`, rounded to whole steps of the top tier
-LIVE_BLOCK_SECONDS = 0.05  # of audio that is played while it is generated: short, so that it is heard soon
+LIVE_BLOCK_SECONDS = 0.064  # of audio that is played while it is generated: as short as the blocks of candidates
 
 Audio: TypeAlias = npt.NDArray[np.floating]
 """Samples in [-1, 1] at the bundle's sample rate."""
@@ -351,7 +351,8 @@ class Sampler:
         rows, anew = steering.choose(drawn)
         if self._candidates > 1 or anew.any():
             state = self._batch.state().select(np.repeat(rows, self._candidates))
-            state.reset(np.repeat(anew, self._candidates), self.engine.initial_state(self._batch.clips))
+            if anew.any():
+                state.reset(np.repeat(anew, self._candidates), self.engine.initial_state(self._batch.clips))
             self._batch.set_state(state)
         return drawn.select(rows)
 
