@@ -97,7 +97,7 @@ def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
     for text in (
         "0:1,4:0.8",
         "0.00125",
-        "<dd>4</dd>",
+        "Candidates",
         "tiny, step 1,000",
         "1.250 bits/sample",
         "1.500 bits/sample",

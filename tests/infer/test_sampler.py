@@ -37,8 +37,8 @@ def test_one_clip_is_padded_where_another_batch_rounds_differently(bundle: Bundl
     many = Sampler(bundle, 5, seed=1, engine=int8).codes(4000)
     for clip in range(5):
         assert np.array_equal(Sampler(bundle, [clip], seed=1, engine=int8).codes(4000)[0], many[clip])
-    assert Sampler(bundle, [3], engine=int8).rows == 2
-    assert Sampler(bundle, 1, engine=int8, batch_invariant=False).rows == 1  # the fast path
+    assert Sampler(bundle, [3], candidates=1, engine=int8).rows == 2
+    assert Sampler(bundle, 1, candidates=1, engine=int8, batch_invariant=False).rows == 1  # the fast path
 
 
 def test_a_clip_does_not_depend_on_how_it_is_asked_for(bundle: Bundle, engine: Engine) -> None:
@@ -189,11 +189,11 @@ def test_what_was_not_saved_is_not_restored(bundle: Bundle, engine: Engine, tmp_
         ({"nll_sum": np.zeros(3)}, "does not fit"),
         ({"nll_sum": np.array([0.0, np.nan])}, "nll_sum is not finite"),
         (
-            {"metadata": np.array(str(arrays["metadata"]).replace('"generated":112', '"generated":1'))},
+            {"metadata": np.array(str(arrays["metadata"]).replace('"generated":1024', '"generated":1'))},
             "do not fit together",
         ),
         (
-            {"metadata": np.array(str(arrays["metadata"]).replace('"generated":112', '"generated":1' + "0" * 30))},
+            {"metadata": np.array(str(arrays["metadata"]).replace('"generated":1024', '"generated":1' + "0" * 30))},
             "generated",
         ),
         ({"metadata": np.array(str(arrays["metadata"]).replace("[[0.0,1.0]]", "[[0.0,-1.0]]"))}, "must be from 0.01"),

@@ -98,9 +98,13 @@ class Batch:
         for runner, clip_index in zip(self._open_runners(), self._clip_index, strict=True):
             runner.set_state(state.select(clip_index))
 
-    def _open_runners(self) -> list[Runner]:
+    def require_open(self) -> None:
+        """Raise `ValueError` if the batch is closed."""
         if not self._runners:
             raise ValueError("the sampler is closed")
+
+    def _open_runners(self) -> list[Runner]:
+        self.require_open()
         return self._runners
 
 

@@ -190,6 +190,7 @@ class Sampler:
             ValueError: the sampler is closed.
         """
         count = as_integer("count", count, 0, MOST_SAMPLES // len(self.clips))
+        self._batch.require_open()
         parts = [self._buffered]
         missing = count - parts[0].codes.shape[1]
         while missing > 0:
