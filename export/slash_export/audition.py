@@ -79,8 +79,9 @@ def audition(
         one entry for each checkpoint, in their order.
 
     Raises:
-        UserError: `out` exists, a checkpoint is damaged, or the floor is out of range.
+        UserError: `out` exists, a checkpoint is damaged, or an option is out of range.
     """
+    options = RenderOptions(seconds, seed, floor=floor, candidates=candidates, restart=restart)
     check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=[run.path])
     auditioned, corpus, recordings = [], corpus_of(run), learned_recordings(run)
     with atomic_directory(out, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
@@ -88,11 +89,11 @@ def audition(
             trained = run.load_model(str(checkpoint.path))
             files = [folder / f"step-{trained.step:08d}" / f"clip-{i:04d}.wav" for i in range(clips)]
             specs = [ClipSpec(file, i, temperature) for i, file in enumerate(files)]
-            options = RenderOptions(seconds, seed, floor=floor, candidates=candidates, restart=restart)
             sidecars = _render(trained, corpus, specs, options, recordings)
             auditioned.append(_mean(trained.step, sidecars))
             advance()
-        drawn = {"seed": seed, "temperature": temperature.plain, "floor": floor, "candidates": candidates}
+        drawn = {"seed": seed, "temperature": temperature.plain, "floor": floor}
+        drawn |= {"candidates": candidates, "restart": restart}
         content = {"made_by": MADE_BY, "run": str(run.path), **drawn}
         write_json(folder / METADATA, {**content, "checkpoints": [asdict(line) for line in auditioned]})
     return auditioned

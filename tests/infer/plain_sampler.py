@@ -32,6 +32,34 @@ class PlainSampler:
         self.floor = np.full(len(clips), floor, np.float32)
         self.log: list[tuple[str, dict[str, np.ndarray]]] = []
 
+    def candidates(self, recorded: dict[str, float], blocks: int) -> np.ndarray:
+        """Draw so many blocks of one clip, whose candidates the rows are; return its codes."""
+        for j, stream in enumerate(self.philox):
+            stream.advance(j * 2**64 // 4)  # counters of four words
+        rate, hop, levels = self.manifest["sample_rate"], self.tiers[-1]["hop"], self.manifest["codec"]["levels"]
+        frames = round(0.064 * rate / hop)
+        n, rows = frames * hop, len(self.codes)
+        initial = [self.codes.copy(), *(state.copy() for state in self.states)]
+        m, silent, clip = 0.0, 0, []
+        for _ in range(blocks):
+            self.log.clear()
+            for _ in range(frames):
+                self.frame()
+            nll = np.concatenate([call["nll"] for name, call in self.log if name == "sample_tier"], axis=1)
+            means = m + (nll.mean(axis=1, dtype=float) / np.log(2) - m) * min(1, n / (rate / 4))
+            fine = np.flatnonzero(means <= recorded["surprise"])
+            chosen = fine[0] if len(fine) else means.argmin()
+            m, block = means[chosen], self.codes[chosen, -n:]
+            y = 2 * block / (levels - 1) - 1
+            x = np.sign(y) * (levels ** np.abs(y) - 1) / (levels - 1)
+            silent = silent + 1 if (x**2).mean() < 10 ** (recorded["silence"] / 10) else 0
+            self.codes = np.repeat(self.codes[chosen : chosen + 1], rows, axis=0)
+            self.states = [np.repeat(state[:, :, chosen : chosen + 1], rows, axis=2) for state in self.states]
+            if silent >= max(1, round(recorded["pause"] * rate / n)):
+                silent, self.codes, *self.states = 0, *(array.copy() for array in initial)
+            clip.append(block)
+        return np.concatenate(clip)
+
     def frame(self) -> None:
         """Append hop(K) codes to `codes`."""
         self._run(len(self.tiers), None)

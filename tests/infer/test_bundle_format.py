@@ -7,7 +7,7 @@ import pytest
 from plain_sampler import PlainSampler
 from worked_example import BUNDLE, CLIP, FLOOR, SEED, committed_example, worked_example
 
-from slash_infer.bundle import Bundle
+from slash_infer.bundle import Bundle, Manifest, Recorded
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
@@ -22,8 +22,20 @@ def test_a_sampler_written_from_the_document_makes_the_same_audio(
     plain = PlainSampler(bundle.path, seed=3, clips=[0, 7], floor=floor)
     for _ in range(50):
         plain.frame()
-    codes = Sampler(bundle, [0, 7], seed=3, floor=floor, engine=engine).codes(50 * bundle.manifest.top_hop)
+    sampler = Sampler(bundle, [0, 7], seed=3, floor=floor, candidates=1, restart=False, engine=engine)
+    codes = sampler.codes(50 * bundle.manifest.top_hop)
     assert np.array_equal(plain.codes[:, bundle.manifest.context :], codes)
+
+
+@pytest.mark.parametrize(("surprise", "silence"), [(3.0, -200.0), (6.0, -15.0), (64.0, 0.0)])
+def test_candidates_as_the_document_has_them(bundle: Bundle, surprise: float, silence: float) -> None:
+    recorded = Recorded(surprise=surprise, silence=silence, pause=0.13)
+    plain = PlainSampler(bundle.path, seed=3, clips=[7] * 4, floor=0.0)
+    expected = plain.candidates(recorded.model_dump(), blocks=5)
+    bundle = Bundle(bundle.path)
+    bundle.manifest = Manifest(**{**dict(bundle.manifest), "recorded": recorded})
+    codes = Sampler(bundle, [7], seed=3, candidates=4, engine=Engine(bundle, OnnxCpu())).codes(len(expected))
+    assert np.array_equal(codes[0], expected)
 
 
 def test_the_worked_example_is_what_the_example_bundle_does() -> None:
