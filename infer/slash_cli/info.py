@@ -96,7 +96,7 @@ def print_bundle(path: Path, manifest: "Manifest") -> None:
     stdout().print(f"from preset {source.preset} at step {source.step}{bits}")
     if manifest.recorded is not None:
         stdout().print(
-            f"nine tenths of the recordings that it has learned from surprise it by less than "
+            f"three quarters of the recordings that it has learned from surprise it by less than "
             f"{manifest.recorded.surprise:.2f} bits/sample"
         )
     if manifest.parity:

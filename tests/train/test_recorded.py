@@ -17,7 +17,7 @@ from slash_train.run import Run
 RATE = 16_000
 
 
-def test_nine_tenths_surprise_by_less(run: Run, corpus: Corpus) -> None:
+def test_three_quarters_surprise_by_less(run: Run, corpus: Corpus) -> None:
     model = run.load_model("best").model
     found = measure_recorded(model, run.preset, corpus)
     mean = bits_per_sample(ModelScorer(model, run.preset.audio.codec), corpus, "train")

@@ -16,7 +16,7 @@ from slash_train.streams import NO_TARGET, WindowReader, read_once
 AT_MOST_SECONDS = 60.0
 WINDOWS = 4  # of evaluation, in a stretch: a quarter of a second
 SETTLING = 2  # stretches at the beginning of a clip, in which a model does not know yet what it hears
-PERCENTILE = 90.0
+PERCENTILE = 75.0
 SILENT_DB = 30.0  # under the mean level
 
 
