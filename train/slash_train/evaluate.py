@@ -1,7 +1,7 @@
 """Scores models and bundles on held-out audio, in bits per sample."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -129,12 +129,30 @@ class ModelScorer(Scorer):
 
 def _score(scorer: Scorer, corpus: Corpus, clips: Sequence[Clip]) -> npt.NDArray[np.float64]:
     """Return each clip's negative log-likelihood in nats, [clips]."""
+    nll = np.zeros(len(clips))
+    for lanes, _, of_window in score_windows(scorer, corpus, clips):
+        nll[lanes] += of_window
+    return nll
+
+
+def score_windows(
+    scorer: Scorer, corpus: Corpus, clips: Sequence[Clip]
+) -> Iterator[tuple[list[int], Window, npt.NDArray[np.float64]]]:
+    """Score every window of every clip.
+
+    Args:
+        scorer: the model or bundle to score.
+        corpus: a corpus at the scorer's sample rate.
+        clips: of the corpus.
+
+    Yields:
+        for each lane the index of its clip in `clips`; the windows of the lanes, one after another; and each lane's
+        negative log-likelihood in nats.
+    """
     window = max(1, round(WINDOW_SECONDS * corpus.sample_rate / scorer.top_hop)) * scorer.top_hop
     reader = WindowReader(scorer.codec, scorer.context, window)
-    nll = np.zeros(len(clips))
     for lanes, windows in read_once(corpus, clips, reader, LANES, window):
-        nll[lanes] += scorer.nll(windows)
-    return nll
+        yield lanes, windows, scorer.nll(windows)
 
 
 def _bits(nll: float, samples: int) -> float:

@@ -9,9 +9,9 @@ from slash_infer.codec import PCM16_SCALE
 from slash_train.clips import Clip, cut_clips
 from slash_train.config import Preset
 from slash_train.corpus import Corpus
-from slash_train.evaluate import CLIP_SECONDS, LANES, WINDOW_SECONDS, ModelScorer, spread
+from slash_train.evaluate import CLIP_SECONDS, ModelScorer, score_windows, spread
 from slash_train.model import SampleRNN
-from slash_train.streams import NO_TARGET, WindowReader, read_once
+from slash_train.streams import NO_TARGET
 
 AT_MOST_SECONDS = 60.0
 WINDOWS = 4  # of evaluation, in a stretch: a quarter of a second
@@ -47,13 +47,11 @@ def measure_recorded(model: SampleRNN, preset: Preset, corpus: Corpus) -> Record
 
 def _surprise(scorer: ModelScorer, corpus: Corpus, clips: list[Clip]) -> list[float]:
     """Return the bits/sample of each quarter of a second, but for the beginnings of clips."""
-    length = max(1, round(WINDOW_SECONDS * corpus.sample_rate / scorer.top_hop)) * scorer.top_hop
     windows: list[list[float]] = [[] for _ in clips]  # the bits/sample of each whole window of each clip
-    reader = WindowReader(scorer.codec, scorer.context, length)
-    for lanes, window in read_once(corpus, clips, reader, LANES, length):
+    for lanes, window, of_window in score_windows(scorer, corpus, clips):
         whole = (window.targets != NO_TARGET).all(axis=1)
-        for clip, nll in zip(np.array(lanes)[whole], scorer.nll(window)[whole], strict=True):
-            windows[clip].append(nll / length / math.log(2))
+        for clip, nll in zip(np.array(lanes)[whole], of_window[whole], strict=True):
+            windows[clip].append(nll / window.targets.shape[1] / math.log(2))
     stretches: list[float] = []
     for clip_windows in windows:
         count = len(clip_windows) // WINDOWS
