@@ -83,7 +83,8 @@ def audition(
     """
     options = RenderOptions(seconds, seed, floor=floor, candidates=candidates, restart=restart)
     check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=[run.path])
-    auditioned, corpus, recordings = [], corpus_of(run), learned_recordings(run)
+    auditioned, corpus = [], corpus_of(run)
+    recordings = learned_recordings(corpus)
     with atomic_directory(out, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
         for checkpoint in checkpoints:
             trained = run.load_model(str(checkpoint.path))

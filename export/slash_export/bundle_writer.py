@@ -67,13 +67,13 @@ def export(
         ParityError: the graphs do not compute what the model computes.
     """
     check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=[run.path])
-    trained = run.load_model(checkpoint)
+    trained, corpus = run.load_model(checkpoint), corpus_of(run)
     with atomic_directory(out, force=force, metadata=MANIFEST, made_by=MADE_BY) as folder:
-        write_unchecked(folder, trained, precisions, corpus_of(run))
+        write_unchecked(folder, trained, precisions, corpus)
         bundle = Bundle(folder)
         parity = check_parity(bundle, trained.model)
-        variants = _compared(bundle, run, accept_loss=accept_loss)
-        recordings = write_recordings(folder, run)
+        variants = _compared(bundle, corpus, accept_loss=accept_loss)
+        recordings = write_recordings(folder, corpus)
         measured = {"parity": parity, "variants": variants, "recordings": recordings}
         manifest = Manifest(**{**dict(bundle.manifest), **measured})
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
@@ -117,12 +117,12 @@ def write_unchecked(
     write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
 
 
-def _compared(bundle: Bundle, run: Run, *, accept_loss: bool) -> tuple[Variant, ...]:
+def _compared(bundle: Bundle, corpus: Corpus | None, *, accept_loss: bool) -> tuple[Variant, ...]:
     """Return the variants with their fidelity to fp32 filled in."""
     exact, *others = bundle.manifest.variants
     if not others:
         return (exact,)
-    excerpt = take_excerpt(bundle, run)
+    excerpt = take_excerpt(bundle, corpus)
     compared = [exact]
     for variant in others:
         fidelity, standard_error = measure_fidelity(bundle, variant.precision, excerpt)

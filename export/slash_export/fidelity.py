@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from slash_export.recordings import corpus_of
 from slash_export.scoring import BundleScorer, target_nll
 from slash_export.teacher_forcing import divergences, log_softmax
 from slash_export.tolerances import MOST_BITS_LOST, compared_at_once
@@ -18,8 +17,8 @@ from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
 from slash_train.clips import cut_clips
+from slash_train.corpus import Corpus
 from slash_train.evaluate import spread
-from slash_train.run import Run
 from slash_train.streams import NO_TARGET, Window, WindowReader, read_once
 
 CLIPS = 8
@@ -36,11 +35,10 @@ class Excerpt:
     """Consecutive windows of all lanes; the first ones start the clips."""
 
 
-def take_excerpt(bundle: Bundle, run: Run) -> Excerpt:
+def take_excerpt(bundle: Bundle, corpus: Corpus | None) -> Excerpt:
     """Return a few seconds of the validation split or, if the run's corpus is gone, of generated audio."""
     manifest = bundle.manifest
     window = compared_at_once(manifest, CLIPS)
-    corpus = corpus_of(run)
     if corpus is None or not corpus.length("valid"):
         return Excerpt("generated", list(_generated(bundle, window)))
     clips = spread(cut_clips(corpus, "valid", CLIP_SECONDS), CLIPS * CLIP_SECONDS * corpus.sample_rate)

@@ -22,19 +22,18 @@ def corpus_of(run: Run) -> Corpus | None:
     return corpus if corpus.fingerprint() == run.metadata.corpus.sha256 else None
 
 
-def learned_recordings(run: Run) -> Recordings | None:
+def learned_recordings(corpus: Corpus | None) -> Recordings | None:
     """Return the values of the recordings in the training split; None if the corpus is gone, or is too short."""
-    corpus = corpus_of(run)
     return None if corpus is None else measure_recordings(sources(corpus, "train"))
 
 
-def write_recordings(folder: Path, run: Run) -> FileEntry | None:
+def write_recordings(folder: Path, corpus: Corpus | None) -> FileEntry | None:
     """Write the values of the recordings that a run learned from into a bundle, and describe the file.
 
     Returns:
         None if there are none.
     """
-    recordings = learned_recordings(run)
+    recordings = learned_recordings(corpus)
     if recordings is None:
         return None
     write_json(folder / RECORDINGS, recordings.model_dump(mode="json"))

@@ -13,6 +13,7 @@ import pytest
 from slash_export import fidelity, writer
 from slash_export.bundle_writer import export
 from slash_export.fidelity import check_fidelity, measure_fidelity, take_excerpt
+from slash_export.recordings import corpus_of
 from slash_export.scoring import BundleScorer
 from slash_export.tolerances import MOST_BITS_LOST
 from slash_export.verify import Refusal, Verdict, verify
@@ -93,7 +94,7 @@ def test_without_its_corpus_a_bundle_is_compared_on_generated_audio(
 ) -> None:
     gone = run.metadata.corpus.model_copy(update={"path": str(tmp_path / "gone")})
     monkeypatch.setattr(run, "metadata", run.metadata.model_copy(update={"corpus": gone}))
-    excerpt = take_excerpt(bundle, run)
+    excerpt = take_excerpt(bundle, corpus_of(run))
     found, _ = measure_fidelity(bundle, "fp16", excerpt)
     assert found.excerpt == "generated" and found.samples >= 8 * 15_000
     assert 0 < found.mean_kl < 1e-3
@@ -209,6 +210,6 @@ def _verdicts(bundle: Bundle, runtime: OnnxCpu) -> list[Verdict]:
 
 def test_the_excerpt_is_short(bundle: Bundle, run: Run) -> None:
     """A few seconds of every held-out recording, to keep exports quick."""
-    excerpt = take_excerpt(bundle, run)
+    excerpt = take_excerpt(bundle, corpus_of(run))
     seconds = sum((window.targets >= 0).sum() for window in excerpt.windows) / bundle.manifest.sample_rate
     assert 0 < seconds <= fidelity.CLIPS * fidelity.CLIP_SECONDS + 1

@@ -14,6 +14,7 @@ from slash_infer.sampling.candidates import DEFAULT_CANDIDATES, MOST_CANDIDATES
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY
+from slash_infer.sampling.steering import allowed
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 
@@ -78,6 +79,7 @@ class RenderOptions:
 
 def recipe_of(spec: ClipSpec, options: RenderOptions, bundle: Bundle, engine: Engine) -> ClipRecipe:
     """Return the recipe of a clip."""
+    candidates, restart = allowed(bundle.manifest.recorded, options.candidates, options.restart)
     return ClipRecipe(
         manifest_sha256=bundle.manifest_sha256,
         precision=engine.precision,
@@ -85,8 +87,8 @@ def recipe_of(spec: ClipSpec, options: RenderOptions, bundle: Bundle, engine: En
         clip=spec.clip,
         temperature=spec.temperature.plain,
         floor=as_floor(options.floor, bundle.manifest.codec.levels),
-        candidates=options.candidates if bundle.manifest.recorded else 1,
-        restart=options.restart and bundle.manifest.recorded is not None,
+        candidates=candidates,
+        restart=restart,
         prime_sha256=spec.prime and spec.prime.sha256,
         include_prime=options.include_prime,
         normalise=options.normalise,

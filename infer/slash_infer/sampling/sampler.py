@@ -30,14 +30,15 @@ from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY, Uniforms
 from slash_infer.sampling.saved_sampler import SavedSampler
-from slash_infer.sampling.steering import Steering
+from slash_infer.sampling.steering import BLOCK_SECONDS as STEERED_SECONDS
+from slash_infer.sampling.steering import Steering, allowed
 from slash_infer.sampling.temperature import Temperature, schedules
 
 MOST_CLIPS = 65_536  # side by side
 MOST_SAMPLES = 1 << 30  # of all clips together that are returned at once: 4 GiB
 SAMPLES_AT_ONCE = 1 << 20  # the same, that are on the device together
 BLOCK_SECONDS = 0.25  # of audio in a block of `stream`, rounded to whole steps of the top tier
-LIVE_BLOCK_SECONDS = 0.064  # of audio that is played while it is generated: as short as the blocks of candidates
+LIVE_BLOCK_SECONDS = STEERED_SECONDS  # of audio that is played while it is generated: as short as clips are steered
 
 Audio: TypeAlias = npt.NDArray[np.floating]
 """Samples in [-1, 1] at the bundle's sample rate."""
@@ -96,9 +97,8 @@ class Sampler:
         self.seed = as_integer("seed", seed, 0, MAX_KEY)
         self._schedules = schedules(temperature, len(self.clips))
         self.floor = as_floor(floor, self._manifest.codec.levels)
-        self.candidates = as_integer("candidates", candidates, 1, MOST_CANDIDATES)
+        candidates = as_integer("candidates", candidates, 1, MOST_CANDIDATES)
         check_bool("restart", restart)
-        self.restart = restart
         check_bool("batch_invariant", batch_invariant)
         check_choice("precision", precision, get_args(PrecisionName))
         self.batch_invariant = batch_invariant
@@ -106,13 +106,14 @@ class Sampler:
         if self.engine.manifest != bundle.manifest:
             raise UserError(Argument("engine"), f"runs another bundle than {bundle.path}", "open one for this bundle")
         recorded = self._manifest.recorded
-        self._candidates = 1 if recorded is None else self.candidates  # of each clip, in rows one after another
+        self.candidates, self.restart = allowed(recorded, candidates, restart)
+        """Candidates of a clip are rows of the batch, one after another."""
         self._steering: Steering | None = None
-        if recorded is not None and (self.candidates > 1 or restart):
-            self._steering = Steering(recorded, len(self.clips), self._candidates, restart, self._manifest)
-        self._uniforms = Uniforms(self.seed, self.clips, candidates=self._candidates)
+        if recorded is not None and (self.candidates > 1 or self.restart):
+            self._steering = Steering(recorded, len(self.clips), self.candidates, self.restart, self._manifest)
+        self._uniforms = Uniforms(self.seed, self.clips, candidates=self.candidates)
         try:
-            self._batch = Batch(self.engine, len(self.clips) * self._candidates, batch_invariant=batch_invariant)
+            self._batch = Batch(self.engine, len(self.clips) * self.candidates, batch_invariant=batch_invariant)
         except MemoryError:
             raise UserError(Argument("clips", len(self.clips)), "do not fit in memory", "ask for fewer") from None
         self._generated = 0  # samples of every clip
@@ -179,7 +180,7 @@ class Sampler:
         if not all(np.isfinite(one).all() for one in each):
             raise UserError(Argument("audio"), "holds samples that are not finite", "repair it")
         codes = [self._manifest.codec.encode(one) for one in each]
-        self._batch.prefill([one for one in codes for _ in range(self._candidates)])
+        self._batch.prefill([one for one in codes for _ in range(self.candidates)])
 
     def codes(self, count: int) -> Int32:
         """Return the next `count` codes of every clip, [clips, count].
@@ -265,7 +266,7 @@ class Sampler:
             precision=self.engine.precision,
             buffered=self._buffered,
             nll_sum=self._nll_sum,
-            state=self._batch.state().select(slice(None, None, self._candidates)),
+            state=self._batch.state().select(slice(None, None, self.candidates)),
         ).write(as_path("path", path))
 
     @classmethod
@@ -316,11 +317,11 @@ class Sampler:
 
     def _continue(self, saved: SavedSampler) -> None:
         """Take over the state of a sampler that had the same clips."""
-        self._uniforms = Uniforms(self.seed, self.clips, start=saved.generated, candidates=self._candidates)
+        self._uniforms = Uniforms(self.seed, self.clips, start=saved.generated, candidates=self.candidates)
         self._generated, self._buffered, self._nll_sum = saved.generated, saved.buffered, saved.nll_sum
         if self._steering is not None:
             self._steering.surprise, self._steering.silent = saved.surprise, saved.silent
-        self._batch.set_state(saved.state.select(np.repeat(np.arange(len(self.clips)), self._candidates)))
+        self._batch.set_state(saved.state.select(np.repeat(np.arange(len(self.clips)), self.candidates)))
 
     def _blocks(self, samples: float, block: float) -> Iterator[Float32]:
         """Yield so many samples of every clip, possibly without end, in blocks."""
@@ -338,7 +339,7 @@ class Sampler:
         """Take some steps of the top tier."""
         hop = self._manifest.top_hop
         times = (self._generated + hop * np.arange(steps)) / self.sample_rate
-        temperatures = np.stack([schedule.at(times) for schedule in self._schedules for _ in range(self._candidates)])
+        temperatures = np.stack([schedule.at(times) for schedule in self._schedules for _ in range(self.candidates)])
         self._generated += steps * hop
         drawn = self._batch.generate(self._uniforms.next(steps * hop), temperatures, self.floor)
         fault = drawn.fault(self._manifest.codec.levels)
@@ -350,10 +351,10 @@ class Sampler:
     def _steer(self, drawn: Generated, steering: Steering) -> Generated:
         """Put all candidates of a clip into the state of the chosen one, or of a beginning; return what it drew."""
         rows, anew = steering.choose(drawn)
-        if self._candidates > 1 or anew.any():
-            state = self._batch.state().select(np.repeat(rows, self._candidates))
+        if self.candidates > 1 or anew.any():
+            state = self._batch.state().select(np.repeat(rows, self.candidates))
             if anew.any():
-                state.reset(np.repeat(anew, self._candidates), self.engine.initial_state(self._batch.clips))
+                state.reset(np.repeat(anew, self.candidates), self.engine.initial_state(self._batch.clips))
             self._batch.set_state(state)
         return drawn.select(rows)
 

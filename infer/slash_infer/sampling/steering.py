@@ -19,6 +19,11 @@ BLOCK_SECONDS = 0.064  # rounded to whole steps of the top tier
 MEMORY_SECONDS = 0.25
 
 
+def allowed(recorded: Recorded | None, candidates: int, restart: bool) -> tuple[int, bool]:
+    """Return the candidates, and whether clips begin anew: without recordings to keep to, one, and they do not."""
+    return (1, False) if recorded is None else (candidates, restart)
+
+
 class Steering:
     """Decides how clips go on.
 
