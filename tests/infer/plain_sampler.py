@@ -40,23 +40,28 @@ class PlainSampler:
         frames = round(0.064 * rate / hop)
         n, rows = frames * hop, len(self.codes)
         initial = [self.codes.copy(), *(state.copy() for state in self.states)]
-        m, silent, clip = 0.0, 0, []
+        m, silent, recent, clip = recorded["surprise"], 0, [], []
         for _ in range(blocks):
             self.log.clear()
             for _ in range(frames):
                 self.frame()
             nll = np.concatenate([call["nll"] for name, call in self.log if name == "sample_tier"], axis=1)
-            means = m + (nll.mean(axis=1, dtype=float) / np.log(2) - m) * min(1, n / (rate / 4))
+            surprises = nll.mean(axis=1, dtype=float) / np.log(2)
+            means = m + (surprises - m) * min(1, n / (rate / 4))
             fine = np.flatnonzero(means <= recorded["surprise"])
             chosen = fine[0] if len(fine) else means.argmin()
             m, block = means[chosen], self.codes[chosen, -n:]
+            recent.append(surprises[chosen])
             y = 2 * block / (levels - 1) - 1
             x = np.sign(y) * (levels ** np.abs(y) - 1) / (levels - 1)
             silent = silent + 1 if (x**2).mean() < 10 ** (recorded["silence"] / 10) else 0
             self.codes = np.repeat(self.codes[chosen : chosen + 1], rows, axis=0)
             self.states = [np.repeat(state[:, :, chosen : chosen + 1], rows, axis=2) for state in self.states]
-            if silent >= max(1, round(recorded["pause"] * rate / n)):
-                silent, self.codes, *self.states = 0, *(array.copy() for array in initial)
+            second = max(2, round(rate / n))
+            stuck = len(recent) >= second and np.std(recent[-second:]) < recorded["variation"]
+            if stuck or silent >= max(1, round(recorded["pause"] * rate / n)):
+                self.codes, *self.states = (array.copy() for array in initial)
+                m, silent, recent = recorded["surprise"], 0, []
             clip.append(block)
         return np.concatenate(clip)
 

@@ -27,11 +27,18 @@ def test_a_sampler_written_from_the_document_makes_the_same_audio(
     assert np.array_equal(plain.codes[:, bundle.manifest.context :], codes)
 
 
-@pytest.mark.parametrize(("surprise", "silence"), [(3.0, -200.0), (6.0, -15.0), (64.0, 0.0)])
-def test_candidates_as_the_document_has_them(bundle: Bundle, surprise: float, silence: float) -> None:
-    recorded = Recorded(surprise=surprise, silence=silence, pause=0.13)
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        Recorded(surprise=3.0, silence=-200.0, pause=0.13, variation=0.0),
+        Recorded(surprise=6.0, silence=-15.0, pause=0.13, variation=0.0),
+        Recorded(surprise=64.0, silence=0.0, pause=0.13, variation=0.0),
+        Recorded(surprise=64.0, silence=-200.0, pause=0.13, variation=64.0),
+    ],
+)
+def test_candidates_as_the_document_has_them(bundle: Bundle, recorded: Recorded) -> None:
     plain = PlainSampler(bundle.path, seed=3, clips=[7] * 4, floor=0.0)
-    expected = plain.candidates(recorded.model_dump(), blocks=5)
+    expected = plain.candidates(recorded.model_dump(), blocks=20)
     bundle = Bundle(bundle.path)
     bundle.manifest = Manifest(**{**dict(bundle.manifest), "recorded": recorded})
     codes = Sampler(bundle, [7], seed=3, candidates=4, engine=Engine(bundle, OnnxCpu())).codes(len(expected))

@@ -27,7 +27,7 @@ BLOCK = 1024
 @pytest.fixture(name="strict", scope="module")
 def _strict(bundle: Bundle) -> Bundle:
     """The same graphs beside recordings that hardly surprise and are never silent for a block."""
-    return _keeping_to(bundle, Recorded(surprise=0.5, silence=0.0, pause=0.064))
+    return _keeping_to(bundle, Recorded(surprise=0.5, silence=0.0, pause=0.064, variation=0.0))
 
 
 def _keeping_to(bundle: Bundle, recorded: Recorded | None) -> Bundle:
@@ -56,7 +56,7 @@ def test_a_clip_comes_out_the_same_in_any_lengths_and_beside_any_others(
 def test_without_a_choice_it_is_plain_sampling(bundle: Bundle, strict: Bundle) -> None:
     plain = _sampler(_keeping_to(bundle, None), 2, candidates=8).codes(3000)
     assert np.array_equal(_sampler(strict, 2, candidates=1, restart=False).codes(3000), plain)
-    lenient = _keeping_to(bundle, Recorded(surprise=64, silence=-200, pause=1))
+    lenient = _keeping_to(bundle, Recorded(surprise=64, silence=-200, pause=1, variation=0.0))
     assert np.array_equal(_sampler(lenient, 2).codes(3000), plain)  # the first candidate is the clip's own
 
 
@@ -77,6 +77,7 @@ def test_a_saved_sampler_goes_on_exactly(strict: Bundle, tmp_path: Path, primed:
     for change, says in (
         ({"surprise": np.array([0.0, np.nan])}, "surprise is not finite"),
         ({"silent": np.zeros(3, np.int64)}, "silent does not fit"),
+        ({"recent": np.zeros((2, 15))}, "recent does not fit"),
         ({"metadata": np.array(re.sub('"candidates":3', '"candidates":0', text))}, "candidates"),
         ({"metadata": np.array(re.sub('"candidates":3', '"candidates":65', text))}, "candidates"),
         ({"metadata": np.array(re.sub('"restart":true', '"restart":2', text))}, "restart"),
@@ -130,7 +131,7 @@ def test_candidates_have_uniforms_of_their_own() -> None:
 
 def test_a_silent_clip_begins_anew(bundle: Bundle) -> None:
     """Everything is under 0 dB: after every block it begins anew, with the block's own uniforms."""
-    recorded = Recorded(surprise=64, silence=0.0, pause=0.064)
+    recorded = Recorded(surprise=64, silence=0.0, pause=0.064, variation=0.0)
     drawn = _sampler(_keeping_to(bundle, recorded), candidates=1).codes(3 * BLOCK)
     engine = Engine(bundle, OnnxCpu())
     ones = np.ones((2, BLOCK // bundle.manifest.top_hop), np.float32)
@@ -142,7 +143,8 @@ def test_a_silent_clip_begins_anew(bundle: Bundle) -> None:
 
 def test_decisions_by_hand(bundle: Bundle) -> None:
     """Blocks of 1,024 samples, of a quarter of a second of 4,000."""
-    steering = Steering(Recorded(surprise=4.0, silence=-30.0, pause=0.13), 2, 3, True, bundle.manifest)
+    recorded = Recorded(surprise=4.0, silence=-30.0, pause=0.13, variation=0.0)
+    steering = Steering(recorded, 2, 3, True, bundle.manifest)
     assert steering.block == BLOCK
     loud, silent = np.array([0, 255] * (BLOCK // 2), np.int32), np.full(BLOCK, 128, np.int32)
 
@@ -153,9 +155,9 @@ def test_decisions_by_hand(bundle: Bundle) -> None:
 
     weight = BLOCK / 4000
     # The first clip takes the first of those that are not over the range; the second the one that is least over it.
-    assert decide([3, 2, 1, 30, 28, 29], [loud] * 6) == ([0, 4], [False, False])
-    assert steering.surprise == pytest.approx([3 * weight, 28 * weight], abs=1e-5)
-    assert decide([60, 5, 4, 4, 3, 2], [loud] * 6) == ([1, 5], [False, False])
+    assert decide([3.9, 2, 1, 30, 28, 29], [loud] * 6) == ([0, 4], [False, False])
+    assert steering.surprise == pytest.approx([4 - 0.1 * weight, 4 + 24 * weight], abs=1e-5)
+    assert decide([5, 4, 4, 4, 3, 2], [loud] * 6) == ([1, 5], [False, False])
     # Silent is what is chosen, for two blocks together.
     assert decide([1] * 6, [silent, loud, loud, loud, silent, silent]) == ([0, 3], [False, False])
     assert decide([1] * 6, [silent, loud, loud, silent, loud, loud]) == ([0, 3], [True, False])
@@ -164,12 +166,51 @@ def test_decisions_by_hand(bundle: Bundle) -> None:
     assert steering.silent.tolist() == [0, 0]
 
 
+def test_a_clip_that_does_not_change_begins_anew(bundle: Bundle) -> None:
+    """A second is 16 blocks."""
+    recorded = Recorded(surprise=4.0, silence=-200.0, pause=1.0, variation=0.2)
+    for restart in (True, False):
+        steering = Steering(recorded, 2, 1, restart, bundle.manifest)
+        began = []
+        for block in range(33):
+            bits = np.array([2 + 0.19 * (-1) ** block, 2 + 0.21 * (-1) ** block], np.float32)
+            nll = np.repeat(bits[:, np.newaxis] * np.float32(math.log(2)), BLOCK, axis=1)
+            _, anew = steering.choose(Generated(np.full((2, BLOCK), 200, np.int32), nll))
+            began.append(anew.tolist())
+            assert not anew[0] or steering.surprise[0] == recorded.surprise
+        assert [block for block, (still, _) in enumerate(began) if still] == ([15, 31] if restart else [])
+        assert not any(changing for _, changing in began)
+
+
+def test_a_sampler_leaves_what_does_not_change(bundle: Bundle, tmp_path: Path) -> None:
+    """Where a second always varies too little, a clip begins anew every second, and a saved one goes on exactly."""
+    limited = _keeping_to(bundle, Recorded(surprise=64, silence=-200, pause=1, variation=64))
+    whole = _sampler(limited, 2).codes(20 * BLOCK)
+    plain = _sampler(limited, 2, restart=False).codes(20 * BLOCK)
+    assert np.array_equal(whole[:, : 16 * BLOCK], plain[:, : 16 * BLOCK])
+    assert not np.array_equal(whole, plain)
+    sampler = _sampler(limited, 2)
+    begun = sampler.codes(9 * BLOCK + 100)
+    sampler.save(tmp_path / "saved.npz")
+    restored = Sampler.restore(tmp_path / "saved.npz", limited, engine=Engine(limited, OnnxCpu()))
+    assert np.array_equal(np.concatenate([begun, restored.codes(11 * BLOCK - 100)], axis=1), whole)
+
+
 def test_the_bundle_says_what_recordings_do(bundle: Bundle) -> None:
     recorded = bundle.manifest.recorded
     assert recorded is not None and 0 < recorded.surprise < 8 and recorded.pause == 0.5
     content = bundle.manifest.model_dump(mode="json")
     fine = recorded.model_dump(mode="json")
-    for wrong in ({"surprise": -1}, {"surprise": "NaN"}, {"silence": 1}, {"pause": 0}, {"pause": "inf"}, {"more": 1}):
+    for wrong in (
+        {"surprise": -1},
+        {"surprise": "NaN"},
+        {"silence": 1},
+        {"pause": 0},
+        {"pause": "inf"},
+        {"variation": -0.1},
+        {"variation": 65},
+        {"more": 1},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Manifest.model_validate({**content, "recorded": {**fine, **wrong}})
     assert Manifest.model_validate({**content, "recorded": None}).recorded is None

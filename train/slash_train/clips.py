@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from slash_train.attacks import strongest_attack
 from slash_train.choices import Split
 from slash_train.corpus import Corpus
 from slash_train.pauses import without_long_pauses
@@ -38,15 +39,22 @@ class Clip:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def cut_clips(corpus: Corpus, split: Split, clip_seconds: float, longest_pause: float = math.inf) -> list[Clip]:
-    """Cut every region of a split into clips of equal length.
+SEARCHED = 0.1
+"""How far an edge between clips is moved to an attack, at most, as a share of a clip's length."""
+
+
+def cut_clips(
+    corpus: Corpus, split: Split, clip_seconds: float, longest_pause: float = math.inf, *, at_attacks: bool = False
+) -> list[Clip]:
+    """Cut every region of a split into clips of equal length, or nearly so.
 
     Args:
         corpus: the corpus.
         split: the split.
-        clip_seconds: the most that a clip has.
+        clip_seconds: the most that a clip of equal length has.
         longest_pause: seconds. Longer pauses are shortened and silence at the end of a region is left out, as
             `without_long_pauses` does; if infinite, everything is left as it is.
+        at_attacks: whether edges between clips move to the strongest attack nearby.
     """
     longest = max(1, round(clip_seconds * corpus.sample_rate))
     clips = []
@@ -59,6 +67,11 @@ def cut_clips(corpus: Corpus, split: Split, clip_seconds: float, longest_pause: 
             length = sum(stop - start for start, stop in parts)
             pieces = -(-length // longest)
             edges = [length * i // pieces for i in range(pieces + 1)]
+            if at_attacks:
+                around = int(SEARCHED * length / max(1, pieces))
+                for i in range(1, pieces):
+                    nearby = Clip(recording.name, _cut(parts, edges[i] - around, edges[i] + around, region.start))
+                    edges[i] += strongest_attack(nearby.read(corpus.pcm), corpus.sample_rate) - around
             clips += [Clip(recording.name, _cut(parts, a, b, region.start)) for a, b in pairwise(edges)]
     return clips
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from slash_infer.codec import Codec
+from slash_infer.sampling.steering import block_length
 from slash_train.choices import Split
 from slash_train.clips import Clip, cut_clips
 from slash_train.corpus import Corpus
@@ -21,7 +22,6 @@ from slash_train.streams import NO_TARGET, Window, WindowReader, read_once
 from slash_train.workers import Workers
 
 CLIP_SECONDS = 8.0  # recordings are cut into clips of at most this length; each starts from silence
-WINDOW_SECONDS = 0.064  # length of a window, which bounds the memory and does not change the score
 LANES = 32  # clips scored in parallel
 
 
@@ -138,7 +138,7 @@ def _score(scorer: Scorer, corpus: Corpus, clips: Sequence[Clip]) -> npt.NDArray
 def score_windows(
     scorer: Scorer, corpus: Corpus, clips: Sequence[Clip]
 ) -> Iterator[tuple[list[int], Window, npt.NDArray[np.float64]]]:
-    """Score every window of every clip.
+    """Score every window of every clip. Windows are as long as the blocks that a sampler decides after.
 
     Args:
         scorer: the model or bundle to score.
@@ -149,7 +149,7 @@ def score_windows(
         for each lane the index of its clip in `clips`; the windows of the lanes, one after another; and each lane's
         negative log-likelihood in nats.
     """
-    window = max(1, round(WINDOW_SECONDS * corpus.sample_rate / scorer.top_hop)) * scorer.top_hop
+    window = block_length(corpus.sample_rate, scorer.top_hop)
     reader = WindowReader(scorer.codec, scorer.context, window)
     for lanes, windows in read_once(corpus, clips, reader, LANES, window):
         yield lanes, windows, scorer.nll(windows)

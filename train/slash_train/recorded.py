@@ -3,9 +3,12 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from slash_infer.bundle import MOST_SURPRISE, Recorded
 from slash_infer.codec import PCM16_SCALE
+from slash_infer.sampling.steering import block_length, blocks_compared
 from slash_train.clips import Clip, cut_clips
 from slash_train.config import Preset
 from slash_train.corpus import Corpus
@@ -15,7 +18,7 @@ from slash_train.streams import NO_TARGET
 
 AT_MOST_SECONDS = 60.0
 WINDOWS = 4  # of evaluation, in a stretch: a quarter of a second
-SETTLING = 2  # stretches at the beginning of a clip, in which a model does not know yet what it hears
+SETTLING = 2 * WINDOWS  # at the beginning of a clip, in which a model does not know yet what it hears
 PERCENTILE = 75.0
 SILENT_DB = 30.0  # under the mean level
 
@@ -33,27 +36,31 @@ def measure_recorded(model: SampleRNN, preset: Preset, corpus: Corpus) -> Record
     """
     cut = cut_clips(corpus, "train", CLIP_SECONDS, preset.training.longest_pause)
     clips = spread(cut, AT_MOST_SECONDS * corpus.sample_rate)
-    stretches = _surprise(ModelScorer(model, preset.audio.codec), corpus, clips)
+    surprises = _surprises(ModelScorer(model, preset.audio.codec), corpus, clips)
+    stretches = [
+        float(each[first : first + WINDOWS].mean())
+        for each in surprises
+        for first in range(0, len(each) - WINDOWS + 1, WINDOWS)
+    ]
     if not stretches:
         return None
+    second = blocks_compared(block_length(corpus.sample_rate, preset.model.top_hop), corpus.sample_rate)
+    variations = [run.std() for each in surprises if len(each) >= second for run in sliding_window_view(each, second)]
     power = sum(float(np.square(clip.read(corpus.pcm) / PCM16_SCALE).sum()) for clip in clips)
     level = 10 * math.log10(max(power / sum(clip.length for clip in clips), 1e-12))
     return Recorded(
         surprise=min(round(float(np.percentile(stretches, PERCENTILE)), 3), MOST_SURPRISE),
         silence=round(level - SILENT_DB, 1),
         pause=preset.training.longest_pause,
+        variation=round(float(min(variations, default=0.0)), 4),
     )
 
 
-def _surprise(scorer: ModelScorer, corpus: Corpus, clips: list[Clip]) -> list[float]:
-    """Return the bits/sample of each quarter of a second, but for the beginnings of clips."""
-    windows: list[list[float]] = [[] for _ in clips]  # the bits/sample of each whole window of each clip
+def _surprises(scorer: ModelScorer, corpus: Corpus, clips: list[Clip]) -> list[npt.NDArray[np.float64]]:
+    """Return the bits/sample of each whole window of each clip, [n], but for those at its beginning."""
+    windows: list[list[float]] = [[] for _ in clips]
     for lanes, window, of_window in score_windows(scorer, corpus, clips):
         whole = (window.targets != NO_TARGET).all(axis=1)
         for clip, nll in zip(np.array(lanes)[whole], of_window[whole], strict=True):
             windows[clip].append(nll / window.targets.shape[1] / math.log(2))
-    stretches: list[float] = []
-    for clip_windows in windows:
-        count = len(clip_windows) // WINDOWS
-        stretches += np.reshape(clip_windows[: count * WINDOWS], (count, WINDOWS)).mean(axis=1)[SETTLING:].tolist()
-    return stretches
+    return [np.array(each[SETTLING:]) for each in windows]

@@ -210,11 +210,14 @@ def _order(seed: int, epoch: int, clips: int) -> npt.NDArray[np.int64]:
 def _training_clips(corpus: Corpus, recipe: TrainingConfig) -> list[Clip]:
     """Cut the training split into clips as long as the recipe says, or into one for each lane if those are shorter.
 
+    A clip begins where a note does: from silence, which is all that a model has heard before its first sample, it can
+    learn to begin a note, and not to be in the middle of one.
+
     Raises:
         UserError: lanes would get less than a window.
     """
     seconds = recipe.clip_seconds
-    clips = cut_clips(corpus, "train", seconds, recipe.longest_pause)
+    clips = cut_clips(corpus, "train", seconds, recipe.longest_pause, at_attacks=True)
     samples = sum(clip.length for clip in clips)
     if samples < recipe.window * recipe.batch_size:
         raise UserError(
@@ -225,7 +228,7 @@ def _training_clips(corpus: Corpus, recipe: TrainingConfig) -> list[Clip]:
         )
     while len(clips) < recipe.batch_size:
         seconds = min(0.9 * seconds, samples / recipe.batch_size / corpus.sample_rate)
-        clips = cut_clips(corpus, "train", seconds, recipe.longest_pause)
+        clips = cut_clips(corpus, "train", seconds, recipe.longest_pause, at_attacks=True)
     return clips
 
 

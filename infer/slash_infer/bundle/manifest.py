@@ -56,6 +56,9 @@ class Recorded(_Strict):
     """dB of full scale. What is below is silent: 30 dB under their mean level."""
     pause: Annotated[float, Field(gt=0, le=86400)]
     """Seconds that a silence has lasted at most, in training."""
+    variation: Annotated[float, Field(ge=0, le=MOST_SURPRISE)]
+    """Bits/sample: within a second, the standard deviation of the surprise of blocks of 64 ms was no less; 0 if the
+    recordings are shorter."""
 
 
 class FrameTierEntry(_Strict):

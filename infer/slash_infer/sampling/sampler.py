@@ -260,8 +260,7 @@ class Sampler:
             floor=self.floor,
             candidates=self.candidates,
             restart=self.restart,
-            surprise=np.zeros(len(self.clips)) if self._steering is None else self._steering.surprise,
-            silent=np.zeros(len(self.clips), np.int64) if self._steering is None else self._steering.silent,
+            steering={} if self._steering is None else self._steering.arrays(),
             generated=self._generated,
             precision=self.engine.precision,
             buffered=self._buffered,
@@ -320,7 +319,7 @@ class Sampler:
         self._uniforms = Uniforms(self.seed, self.clips, start=saved.generated, candidates=self.candidates)
         self._generated, self._buffered, self._nll_sum = saved.generated, saved.buffered, saved.nll_sum
         if self._steering is not None:
-            self._steering.surprise, self._steering.silent = saved.surprise, saved.silent
+            self._steering.take(saved.steering)
         self._batch.set_state(saved.state.select(np.repeat(np.arange(len(self.clips)), self.candidates)))
 
     def _blocks(self, samples: float, block: float) -> Iterator[Float32]:

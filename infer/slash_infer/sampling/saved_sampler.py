@@ -19,9 +19,11 @@ from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import HISTORY, GenerationState
 from slash_infer.sampling.candidates import MOST_CANDIDATES
 from slash_infer.sampling.floor import highest_floor
+from slash_infer.sampling.steering import RECENT, SILENT, SURPRISE, block_length, blocks_compared
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+Kind = tuple[str, tuple[int, ...]]  # type and shape of an array
 Key = Annotated[int, Field(ge=0, lt=2**64)]
 
 MADE_BY: Literal["slash_infer.Sampler"] = "slash_infer.Sampler"
@@ -29,7 +31,6 @@ LIMIT = 4 << 30
 """Bytes of the largest file that is read."""
 REMEDY, NOT_SAVED = "save it again", "is not a sampler that was saved"
 METADATA, CODES, NLL, NLL_SUM = "metadata", "buffered.codes", "buffered.nll", "nll_sum"
-SURPRISE, SILENT = "surprise", "silent"
 
 
 class _Metadata(BaseModel):
@@ -38,7 +39,7 @@ class _Metadata(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     made_by: Literal["slash_infer.Sampler"] = MADE_BY
-    schema_version: Literal[5] = 5
+    schema_version: Literal[6] = 6
     manifest_sha256: str
     seed: Key
     clips: Annotated[list[Key], Field(min_length=1)]
@@ -64,9 +65,8 @@ class SavedSampler:
     floor: float
     candidates: int
     restart: bool
-    surprise: npt.NDArray[np.float64]
-    silent: npt.NDArray[np.int64]
-    """The fields of a `Steering`, [clips]; zeros without one."""
+    steering: Arrays
+    """Those of a `Steering`; none without one."""
     generated: int
     """Samples of every clip so far."""
     buffered: Generated
@@ -95,8 +95,7 @@ class SavedSampler:
             CODES: self.buffered.codes,
             NLL: self.buffered.nll,
             NLL_SUM: self.nll_sum,
-            SURPRISE: self.surprise,
-            SILENT: self.silent,
+            **self.steering,
             **self.state.arrays(),
         }
         sweep([path])
@@ -134,8 +133,7 @@ class SavedSampler:
             floor=metadata.floor,
             candidates=metadata.candidates,
             restart=metadata.restart,
-            surprise=arrays[SURPRISE],
-            silent=arrays[SILENT],
+            steering={name: arrays[name] for name in _steering(metadata, bundle.manifest)},
             generated=metadata.generated,
             precision=metadata.precision,
             buffered=Generated(arrays[CODES], arrays[NLL]),
@@ -178,16 +176,24 @@ def _check_sizes(file: BinaryIO) -> None:
     file.seek(0)
 
 
+def _steering(metadata: _Metadata, manifest: Manifest) -> dict[str, Kind]:
+    """Return the types and shapes of the arrays of the sampler's steering."""
+    if manifest.recorded is None or not (metadata.candidates > 1 or metadata.restart):
+        return {}
+    clips, rate = len(metadata.clips), manifest.sample_rate
+    recent = clips, blocks_compared(block_length(rate, manifest.top_hop), rate)
+    return {SURPRISE: ("float64", (clips,)), RECENT: ("float64", recent), SILENT: ("int64", (clips,))}
+
+
 def _fault(arrays: Arrays, metadata: _Metadata, manifest: Manifest) -> str | None:
     """Return what does not have the type, shape or range that metadata and manifest ask for, or None."""
     clips = len(metadata.clips)
     buffered = arrays[CODES].shape[-1] if CODES in arrays and arrays[CODES].ndim else 0
-    expected: dict[str, tuple[str, tuple[int, ...]]] = {
+    expected: dict[str, Kind] = {
         CODES: ("int32", (clips, buffered)),
         NLL: ("float32", (clips, buffered)),
         NLL_SUM: ("float64", (clips,)),
-        SURPRISE: ("float64", (clips,)),
-        SILENT: ("int64", (clips,)),
+        **_steering(metadata, manifest),
         HISTORY: ("int32", (clips, manifest.context)),
     }
     for k, tier in enumerate(manifest.frame_tiers, 1):

@@ -2,12 +2,15 @@
 
 A model that hears itself drifts away from what it has learned. Noise that it has drawn is followed by more noise, and
 surprises it more than recordings do: so each block is drawn several times, and the first candidate that surprises the
-model no more than recordings do goes on, or else the one that does so least. And from a silence, of which it has
-heard few, it may not find its way: a clip that has been silent for as long as no recording was in training begins
-anew, as at its first sample.
+model no more than recordings do goes on, or else the one that does so least. And there are states that it does not
+leave, as it has never heard one last: a silence, a tone, a noise. A clip that has been silent for longer than
+recordings were in training, or whose surprise has varied less within a second than theirs ever did, begins anew, as
+at its first sample.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,10 @@ from slash_infer.runtimes.generated import Generated
 
 BLOCK_SECONDS = 0.064  # rounded to whole steps of the top tier
 MEMORY_SECONDS = 0.25
+VARIATION_SECONDS = 1.0
+SURPRISE, RECENT, SILENT = "surprise", "recent", "silent"
+NONE = -1.0
+"""In place of the surprise of a block before the clip's beginning."""
 
 
 def allowed(recorded: Recorded | None, candidates: int, restart: bool) -> tuple[int, bool]:
@@ -38,15 +45,25 @@ class Steering:
     def __init__(self, recorded: Recorded, clips: int, candidates: int, restart: bool, manifest: Manifest) -> None:
         self._recorded, self._candidates, self._restart = recorded, candidates, restart
         self._codec, rate = manifest.codec, manifest.sample_rate
-        self.block = max(1, round(BLOCK_SECONDS * rate / manifest.top_hop)) * manifest.top_hop
+        self.block = block_length(rate, manifest.top_hop)
         """Samples of every clip between two decisions."""
         self._weight = min(1.0, self.block / (MEMORY_SECONDS * rate))
         self._longest = max(1, round(recorded.pause * rate / self.block))
         self._silence = 10 ** (recorded.silence / 10)
-        self.surprise: npt.NDArray[np.float64] = np.zeros(clips)
+        self.surprise: npt.NDArray[np.float64] = np.full(clips, recorded.surprise)
         """Mean of about the last quarter of a second, [clips], in bits/sample."""
+        self.recent: npt.NDArray[np.float64] = np.full((clips, blocks_compared(self.block, rate)), NONE)
+        """The surprise of the last blocks since the clip's beginning, [clips, blocks], in bits/sample."""
         self.silent: npt.NDArray[np.int64] = np.zeros(clips, np.int64)
         """Blocks since the last one that was not silent, [clips]."""
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what decisions depend on, to be saved."""
+        return {SURPRISE: self.surprise, RECENT: self.recent, SILENT: self.silent}
+
+    def take(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from what was saved."""
+        self.surprise, self.recent, self.silent = arrays[SURPRISE], arrays[RECENT], arrays[SILENT]
 
     def choose(self, drawn: Generated) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
         """Decide after a block.
@@ -66,6 +83,18 @@ class Steering:
         power = np.square(self._codec.decode(drawn.codes[rows]), dtype=np.float64).mean(axis=1)
         self.surprise = surprise[clips, which]
         self.silent = np.where(power < self._silence, self.silent + 1, 0)
-        anew = self._restart & (self.silent >= self._longest)
-        self.silent[anew] = 0
+        self.recent = np.concatenate([self.recent[:, 1:], bits[clips, which, np.newaxis]], axis=1)
+        stuck = (self.recent != NONE).all(axis=1) & (self.recent.std(axis=1) < self._recorded.variation)
+        anew = self._restart & (stuck | (self.silent >= self._longest))
+        self.surprise[anew], self.recent[anew], self.silent[anew] = self._recorded.surprise, NONE, 0
         return rows, anew
+
+
+def block_length(rate: int, top_hop: int) -> int:
+    """Return the samples of a block, whole steps of the top tier."""
+    return max(1, round(BLOCK_SECONDS * rate / top_hop)) * top_hop
+
+
+def blocks_compared(block: int, rate: int) -> int:
+    """Return of how many blocks the surprise is compared, at least two: a second of them."""
+    return max(2, round(VARIATION_SECONDS * rate / block))
