@@ -1,8 +1,9 @@
 """Cuts the recordings of a corpus into clips."""
 
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -64,24 +65,34 @@ def cut_clips(
             if math.isfinite(longest_pause):
                 pcm = corpus.pcm[region.start : region.start + region.length]
                 parts = without_long_pauses(pcm, corpus.sample_rate, longest_pause)
-            length = sum(stop - start for start, stop in parts)
-            pieces = -(-length // longest)
-            edges = [length * i // pieces for i in range(pieces + 1)]
-            if at_attacks:
-                around = int(SEARCHED * length / max(1, pieces))
-                for i in range(1, pieces):
-                    nearby = Clip(recording.name, _cut(parts, edges[i] - around, edges[i] + around, region.start))
-                    edges[i] += strongest_attack(nearby.read(corpus.pcm), corpus.sample_rate) - around
-            clips += [Clip(recording.name, _cut(parts, a, b, region.start)) for a, b in pairwise(edges)]
+            played = _Played(parts)
+            pieces = -(-played.length // longest)
+            edges = [played.length * i // pieces for i in range(pieces + 1)]
+            around = int(SEARCHED * played.length / max(1, pieces)) if at_attacks else 0
+            for i in range(1, pieces if around else 0):
+                nearby = Clip(recording.name, played.cut(edges[i] - around, edges[i] + around, region.start))
+                edges[i] += strongest_attack(nearby.read(corpus.pcm), corpus.sample_rate) - around
+            clips += [Clip(recording.name, played.cut(a, b, region.start)) for a, b in pairwise(edges)]
     return clips
 
 
-def _cut(parts: list[tuple[int, int]], begin: int, end: int, shift: int) -> tuple[tuple[int, int], ...]:
-    """Return samples `begin` to `end` of what the parts make when played one after another, moved by `shift`."""
-    found, before = [], 0
-    for start, stop in parts:
-        first, last = max(begin - before, 0), min(end - before, stop - start)
-        if first < last:
-            found.append((shift + start + first, shift + start + last))
-        before += stop - start
-    return tuple(found)
+class _Played:
+    """Parts of a region, played one after another.
+
+    Args:
+        parts: (start, stop) of each, in samples of the region.
+    """
+
+    def __init__(self, parts: list[tuple[int, int]]) -> None:
+        self._parts = parts
+        self._before = [0, *accumulate(stop - start for start, stop in parts)]
+        """Samples played before each part, and in all."""
+        self.length = self._before[-1]
+
+    def cut(self, begin: int, end: int, shift: int) -> tuple[tuple[int, int], ...]:
+        """Return the parts of samples `begin` to `end` of what is played, moved by `shift`."""
+        first, last = bisect_right(self._before, begin) - 1, bisect_left(self._before, end)
+        found = []
+        for before, (start, stop) in zip(self._before[first:last], self._parts[first:last], strict=False):
+            found.append((shift + start + max(begin - before, 0), shift + min(stop, start + end - before)))
+        return tuple(found)
