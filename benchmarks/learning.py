@@ -54,8 +54,13 @@ def learn(
     seconds: float = float("inf"),
     clock: Callable[[], float] = time.perf_counter,
     baseline: bool = False,
+    scored: Callable[[Any, Preset, Corpus], dict[str, float]] | None = None,
 ) -> Learned:
-    """Train until `steps` steps are done or `seconds` of `clock` are over, then score the held-out splits in full."""
+    """Train until `steps` steps are done or `seconds` of `clock` are over, then score the held-out splits in full.
+
+    What scores them is `score`, if nothing else is given.
+    """
+    scored = scored or score
     recipe, codec = preset.training, preset.audio.codec
     trainer: Trainer | BaselineTrainer
     if baseline:
@@ -77,8 +82,8 @@ def learn(
         parameters=count_parameters(trainer.model),
         steps=trainer.step,
         samples_per_second=trainer.step * recipe.batch_size * recipe.window / took,
-        bits=score(trainer.model, preset, corpus),
-        ema_bits=None if ema is None else score(ema, preset, corpus),
+        bits=scored(trainer.model, preset, corpus),
+        ema_bits=None if ema is None else scored(ema, preset, corpus),
     )
 
 

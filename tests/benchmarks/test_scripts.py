@@ -19,6 +19,7 @@ from slash_infer.bundle import Bundle
 from slash_infer.codec import Codec
 from slash_train.config import Preset, load_preset
 from slash_train.corpus import Corpus
+from slash_train.evaluate import ModelScorer, bits_per_sample
 from slash_train.model import SampleRNN
 from slash_train.prepare import prepare
 from slash_train.run import Run
@@ -90,6 +91,22 @@ def test_architectures_get_equal_parameters(corpus: Corpus, tmp_path: Path) -> N
     for result in results:
         assert result["parameters"] == pytest.approx(60_000, rel=0.2)
         assert result["steps"] >= 1 and 0 < result["ema_bits"]["test"] < 20
+
+
+def test_levels_are_scored_by_the_same_codes(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
+    out = tmp_path / "levels.json"
+    settings = ("--preset", "tiny", "--seconds", "0.2", "--seeds", "1", "--levels", "256", "--levels", "1024")
+    _run("levels.py", corpus.path, *settings, "--json", out)
+    content = json.loads(out.read_text())
+    assert all(0 < result["bits"]["test"] < 20 for result in content["results"])
+    ratios = content["signal_to_noise_db"]
+    assert ratios["1024"] > ratios["256"] + 8
+    levels, codec = _load("levels"), tiny.audio.codec
+    assert codec.levels == 256
+    model = SampleRNN(tiny.model, codec)
+    scorers = levels.CoarseScorer(model, codec), ModelScorer(model, codec)
+    merged, plain = (bits_per_sample(scorer, corpus, "test", at_most_seconds=1) for scorer in scorers)
+    assert merged == pytest.approx(plain, abs=1e-5)
 
 
 def test_first_minutes_pits_the_preset_against_the_baseline(corpus: Corpus, tmp_path: Path) -> None:

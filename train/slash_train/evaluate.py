@@ -113,18 +113,22 @@ class ModelScorer(Scorer):
     @override
     @torch.inference_mode()
     def nll(self, window: Window) -> npt.NDArray[np.float64]:
-        device = next(self._model.parameters()).device
-        codes, targets = torch.from_numpy(window.codes).to(device), torch.from_numpy(window.targets).to(device)
-        if window.starting.all():
-            self._state = self._model.initial_state(len(window.starting))
-        logits, self._state = self._model(codes, self._state)
+        logits = self.logits(window)
         nll: Tensor = functional.cross_entropy(
             logits.transpose(1, 2),
-            targets,
+            torch.from_numpy(window.targets).to(logits.device),
             ignore_index=NO_TARGET,
             reduction="none",
         )
         return np.asarray(nll.double().sum(1).cpu().numpy())
+
+    def logits(self, window: Window) -> Tensor:
+        """Return the logits of a window's codes, [B, T, Q]; windows follow one another as for `nll`."""
+        codes = torch.from_numpy(window.codes).to(next(self._model.parameters()).device)
+        if window.starting.all():
+            self._state = self._model.initial_state(len(window.starting))
+        logits, self._state = self._model(codes, self._state)
+        return logits
 
 
 def _score(scorer: Scorer, corpus: Corpus, clips: Sequence[Clip]) -> npt.NDArray[np.float64]:
