@@ -4,7 +4,8 @@
     python benchmarks/levels.py corpus --json benchmarks/results/levels.json
 
 Bits of different codecs do not compare. So the probabilities of finer codes are added up into those of the 256 codes
-that their samples would have, and bits are those of the 256. Beside them, the codec's signal-to-noise ratio on the
+that their samples have, and bits are those of the 256. Where finer codes round a sample across the border between two
+of the 256, it counts as what it was rounded to. Beside them, the codec's signal-to-noise ratio on the
 held-out recordings: how far encoding and decoding alone stay from the recordings.
 """
 

@@ -22,5 +22,5 @@ CandidatesOption = Annotated[
     ),
 ]
 RestartOption = Annotated[
-    bool, typer.Option(help="Begin anew where a clip is silent for longer, or changes less, than recordings do.", show_default=False)
+    bool, typer.Option(help="Begin anew where a clip is silent, or nothing in it changes.", show_default=False)
 ]

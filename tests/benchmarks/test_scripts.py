@@ -107,6 +107,11 @@ def test_levels_are_scored_by_the_same_codes(corpus: Corpus, tiny: Preset, tmp_p
     scorers = levels.CoarseScorer(model, codec), ModelScorer(model, codec)
     merged, plain = (bits_per_sample(scorer, corpus, "test", at_most_seconds=1) for scorer in scorers)
     assert merged == pytest.approx(plain, abs=1e-5)
+    codec = Codec(levels=1024)
+    model = SampleRNN(tiny.model, codec)
+    scorers = levels.CoarseScorer(model, codec), ModelScorer(model, codec)
+    merged, finer = (bits_per_sample(scorer, corpus, "test", at_most_seconds=1) for scorer in scorers)
+    assert finer - 3 < merged < finer - 1  # two bits tell four codes apart
 
 
 def test_first_minutes_pits_the_preset_against_the_baseline(corpus: Corpus, tmp_path: Path) -> None:

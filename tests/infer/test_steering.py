@@ -1,4 +1,4 @@
-"""Clips keep to what recordings do: of candidates the one that surprises no more is taken, and silences end."""
+"""Clips keep to what recordings do: of candidates the one that surprises no more is taken, and nothing lasts."""
 
 import math
 import re
@@ -186,6 +186,7 @@ def test_a_sampler_leaves_what_does_not_change(bundle: Bundle, tmp_path: Path) -
     """Where a second always varies too little, a clip begins anew every second, and a saved one goes on exactly."""
     limited = _keeping_to(bundle, Recorded(surprise=64, silence=-200, pause=1, variation=64))
     whole = _sampler(limited, 2).codes(20 * BLOCK)
+    assert np.array_equal(_sampler(limited, [5, 1]).codes(20 * BLOCK)[1], whole[1])
     plain = _sampler(limited, 2, restart=False).codes(20 * BLOCK)
     assert np.array_equal(whole[:, : 16 * BLOCK], plain[:, : 16 * BLOCK])
     assert not np.array_equal(whole, plain)

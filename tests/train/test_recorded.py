@@ -38,6 +38,20 @@ def test_long_pauses_are_left_out_as_in_training(run: Run, tmp_path: Path) -> No
     assert without.silence == pytest.approx(whole.silence + 10 * np.log10(20 / 12.5), abs=0.1)  # seconds
 
 
+def test_the_least_variation_within_a_second(run: Run, tmp_path: Path) -> None:
+    """Noise varies by chance alone; where it changes in level every quarter of a second, no second is so steady."""
+    model = run.load_model("best").model
+    noise = np.random.default_rng(0).normal(0, 0.1, 6 * RATE)
+    changing = noise * np.repeat(np.tile([0.02, 1.0], 12), RATE // 4)
+    found = []
+    for name, samples in (("steady", noise), ("changing", changing), ("short", noise[: int(1.2 * RATE)])):
+        (tmp_path / name).mkdir()
+        found.append(measure_recorded(model, run.preset, _corpus(tmp_path / name, samples)))
+    steady, changes, short = (one.variation for one in found if one is not None)
+    assert 0 < 5 * steady < changes
+    assert short == 0
+
+
 def test_too_short_to_say(run: Run, tmp_path: Path) -> None:
     corpus = _corpus(tmp_path, np.random.default_rng(0).normal(0, 0.1, int(0.6 * RATE)))
     assert measure_recorded(run.load_model("best").model, run.preset, corpus) is None

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 BLOCK_SECONDS = 0.01
 COMPARED = 3  # blocks, on each side
-FLOOR = 1e-4  # of the mean square: how loud it is 40 dB below does not matter
+FLOOR = 1e-4  # of the mean square, 40 dB below: rises that stay under it do not count
 
 
 def strongest_attack(pcm: npt.NDArray[np.int16], sample_rate: int) -> int:

@@ -52,7 +52,7 @@ def cut_clips(
     Args:
         corpus: the corpus.
         split: the split.
-        clip_seconds: the most that a clip of equal length has.
+        clip_seconds: the most that a clip has, before edges move.
         longest_pause: seconds. Longer pauses are shortened and silence at the end of a region is left out, as
             `without_long_pauses` does; if infinite, everything is left as it is.
         at_attacks: whether edges between clips move to the strongest attack nearby.
@@ -66,9 +66,11 @@ def cut_clips(
                 pcm = corpus.pcm[region.start : region.start + region.length]
                 parts = without_long_pauses(pcm, corpus.sample_rate, longest_pause)
             played = _Played(parts)
+            if not played.length:
+                continue
             pieces = -(-played.length // longest)
             edges = [played.length * i // pieces for i in range(pieces + 1)]
-            around = int(SEARCHED * played.length / max(1, pieces)) if at_attacks else 0
+            around = int(SEARCHED * played.length / pieces) if at_attacks else 0
             for i in range(1, pieces if around else 0):
                 nearby = Clip(recording.name, played.cut(edges[i] - around, edges[i] + around, region.start))
                 edges[i] += strongest_attack(nearby.read(corpus.pcm), corpus.sample_rate) - around

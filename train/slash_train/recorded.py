@@ -52,7 +52,7 @@ def measure_recorded(model: SampleRNN, preset: Preset, corpus: Corpus) -> Record
         surprise=min(round(float(np.percentile(stretches, PERCENTILE)), 3), MOST_SURPRISE),
         silence=round(level - SILENT_DB, 1),
         pause=preset.training.longest_pause,
-        variation=round(float(min(variations, default=0.0)), 4),
+        variation=min(round(float(min(variations, default=0.0)), 4), MOST_SURPRISE),
     )
 
 

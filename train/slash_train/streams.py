@@ -1,6 +1,6 @@
 """The order of the training data: parallel streams of clips, cut into the windows of truncated BPTT.
 
-A clip is a part of one recording, at most `clip_seconds` long. Each of the B lanes reads one clip after another, and
+A clip is a part of one recording, about `clip_seconds` long or shorter. Each of the B lanes reads one clip after another, and
 a step takes one window from every lane. A window either continues its lane's clip, with the RNN state carried over,
 or starts a new one, from the initial state and a history of silence, as generation does.
 """
@@ -210,8 +210,8 @@ def _order(seed: int, epoch: int, clips: int) -> npt.NDArray[np.int64]:
 def _training_clips(corpus: Corpus, recipe: TrainingConfig) -> list[Clip]:
     """Cut the training split into clips as long as the recipe says, or into one for each lane if those are shorter.
 
-    A clip begins where a note does: from silence, which is all that a model has heard before its first sample, it can
-    learn to begin a note, and not to be in the middle of one.
+    Edges between clips move to attacks: from silence, which is all that a model has heard before a clip's first sample,
+    it can learn to begin a note, and not to be in the middle of one.
 
     Raises:
         UserError: lanes would get less than a window.

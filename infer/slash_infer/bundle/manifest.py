@@ -57,8 +57,8 @@ class Recorded(_Strict):
     pause: Annotated[float, Field(gt=0, le=86400)]
     """Seconds that a silence has lasted at most, in training."""
     variation: Annotated[float, Field(ge=0, le=MOST_SURPRISE)]
-    """Bits/sample: within a second, the standard deviation of the surprise of blocks of 64 ms was no less; 0 if the
-    recordings are shorter."""
+    """Bits/sample: the least standard deviation, over a second, of the surprise of blocks of 64 ms; 0 if none of the
+    recordings that were measured is that long."""
 
 
 class FrameTierEntry(_Strict):

@@ -49,7 +49,7 @@ class ClipRecipe(_Record):
     candidates: int
     """Draws of each block, of which one was chosen."""
     restart: bool
-    """Whether the clip began anew after silences."""
+    """Whether the clip began anew where it was silent or stuck."""
     prime_sha256: Annotated[str | None, Field(title="prime")] = None
     """Of the codes that the clip continues, as little-endian int32."""
     include_prime: bool = False

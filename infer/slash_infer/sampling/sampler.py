@@ -64,7 +64,8 @@ class Sampler:
         candidates: how often each 64 ms of a clip is drawn, 1 to 64, to go on with the first draw that surprises the
             model no more than recordings do, or else the one that does so least. 1 takes whatever is drawn, and so
             does a bundle that does not know its recordings.
-        restart: whether a clip that has been silent for as long as no recording was in training begins anew.
+        restart: whether a clip begins anew, as from its first sample, where it is silent or stuck for longer than
+            recordings are.
         engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to

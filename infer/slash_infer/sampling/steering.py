@@ -3,9 +3,9 @@
 A model that hears itself drifts away from what it has learned. Noise that it has drawn is followed by more noise, and
 surprises it more than recordings do: so each block is drawn several times, and the first candidate that surprises the
 model no more than recordings do goes on, or else the one that does so least. And there are states that it does not
-leave, as it has never heard one last: a silence, a tone, a noise. A clip that has been silent for longer than
-recordings were in training, or whose surprise has varied less within a second than theirs ever did, begins anew, as
-at its first sample.
+leave, as it has never heard one last: a silence, a tone, a noise. A clip begins anew, as at its first sample, when it
+has been silent for as long as the longest pause in training, or is stuck: its surprise has varied less within a second
+than that of recordings does.
 """
 
 import math
@@ -38,7 +38,7 @@ class Steering:
         recorded: what recordings do.
         clips: how many.
         candidates: of each clip's block, K; 1 for no choice.
-        restart: whether clips begin anew after a silence.
+        restart: whether clips begin anew where they are silent or stuck.
         manifest: the bundle's.
     """
 
