@@ -3,7 +3,7 @@
     python benchmarks/sound.py CORPUS --bundle BUNDLE --json benchmarks/results/sound.json
     python benchmarks/sound.py CORPUS --clips FOLDER --json sound.json
 
-Clips of a bundle are unprimed, at the defaults of `slash generate` or other candidates; the reference is the
+Clips of a bundle are unprimed, at the defaults of `slash generate` or at others; the reference is the
 corpus's training split, and its held-out splits are scored beside the clips.
 """
 
@@ -24,8 +24,9 @@ from slash_infer.clips.render import render
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import check_file_output, scratch_directory, write_json
 from slash_infer.machine import describe_machine
-from slash_infer.sampling.candidates import DEFAULT_CANDIDATES
 from slash_infer.sampling.choice import open_engine
+from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE
+from slash_infer.sampling.temperature import TemperatureSchedule
 
 MEASURES = ("distance", "harmonicity", "stuck", "onsets", "centroid", "level_db", "longest_copy", "median_copy")
 
@@ -38,6 +39,7 @@ def main(
     count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Clips for each seed.")] = 64,
     seconds: Annotated[float, typer.Option(min=2.0, max=600.0, help="Length of each clip.")] = 10.0,
     seed: Annotated[list[int] | None, typer.Option(help="May be repeated; each makes a round. [default: 0]")] = None,
+    temperature: Annotated[float, typer.Option(help="Of all clips.")] = DEFAULT_TEMPERATURE,
     candidates: CandidatesOption = DEFAULT_CANDIDATES,
     restart: RestartOption = True,
     keep: Annotated[Path | None, typer.Option(help="Keep the bundle's clips in this folder.")] = None,
@@ -56,12 +58,14 @@ def main(
             "manifest_sha256": opened.manifest_sha256,
             "seconds": seconds,
             "n": count,
+            "temperature": temperature,
             "candidates": candidates,
             "restart": restart,
         }
         content["provenance"] = opened.manifest.provenance.model_dump(mode="json")
         jobs = [RenderOptions(seconds, each, candidates=candidates, restart=restart) for each in seed or [0]]
-        rounds = [{"seed": job.seed, **_made(opened, corpus, job, count, keep)} for job in jobs]
+        drawn = TemperatureSchedule.constant(temperature)
+        rounds = [{"seed": job.seed, **_made(opened, corpus, job, drawn, count, keep)} for job in jobs]
     content["rounds"] = rounds
     content["mean"] = {name: mean(one["clips_score"][name] for one in rounds) for name in MEASURES}
     content["recordings"] = rounds[0]["recordings"]
@@ -71,13 +75,20 @@ def main(
         print(f"{name:14}{content['mean'][name]:10.3f}{content['recordings'][name]:12.3f}")
 
 
-def _made(bundle: Bundle, corpus: Path, options: RenderOptions, count: int, keep: Path | None) -> dict[str, Any]:
-    """Make clips of one seed, at temperature 1 and from silence, and measure them."""
+def _made(
+    bundle: Bundle,
+    corpus: Path,
+    options: RenderOptions,
+    temperature: TemperatureSchedule,
+    count: int,
+    keep: Path | None,
+) -> dict[str, Any]:
+    """Make clips of one seed from silence, and measure them."""
     chosen = open_engine(bundle, "auto", "auto")
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_directory("sound")) if keep is None else keep / f"seed-{options.seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        specs = [ClipSpec(folder / f"clip-{i:04d}.wav", i) for i in range(count)]
+        specs = [ClipSpec(folder / f"clip-{i:04d}.wav", i, temperature) for i in range(count)]
         render(bundle, chosen.engine, specs, options)
         measured = _measured([folder], corpus)
     return {"engine": chosen.engine.runtime.name, "precision": chosen.engine.precision, **measured}

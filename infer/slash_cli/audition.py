@@ -8,7 +8,7 @@ import typer
 from slash_cli.console import optional_packages, progress_bar, stdout, table
 from slash_cli.drawing_options import CandidatesOption, FloorOption, RestartOption
 from slash_infer.errors import UserError
-from slash_infer.sampling.candidates import DEFAULT_CANDIDATES
+from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE
 
 
 def audition(
@@ -21,7 +21,9 @@ def audition(
     clips: Annotated[int, typer.Option("-n", help="Clips from each checkpoint.")] = 4,
     seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 5.0,
     seed: Annotated[int, typer.Option(help="Of the random draws, the same for each checkpoint.")] = 0,
-    temperature: Annotated[str, typer.Option(help="A number, or one over time such as 0:0.9,5:1.05.")] = "1",
+    temperature: Annotated[
+        str, typer.Option(help="A number, or one over time such as 0:0.9,5:1.05.")
+    ] = f"{DEFAULT_TEMPERATURE:g}",
     floor: FloorOption = None,
     candidates: CandidatesOption = DEFAULT_CANDIDATES,
     restart: RestartOption = True,

@@ -9,7 +9,7 @@ from slash_cli.console import optional_packages, progress_bar, stderr, stdout, t
 from slash_cli.drawing_options import CandidatesOption
 from slash_cli.engine_options import EngineOption, PrecisionOption, choose_engine
 from slash_infer.errors import UserError
-from slash_infer.sampling.candidates import DEFAULT_CANDIDATES
+from slash_infer.sampling.defaults import DEFAULT_CANDIDATES
 
 if TYPE_CHECKING:
     from slash_infer.bench.latency import Liveness

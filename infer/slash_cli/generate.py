@@ -10,7 +10,7 @@ from slash_cli.console import optional_packages
 from slash_cli.drawing_options import CandidatesOption, FloorOption, RestartOption
 from slash_cli.engine_options import EngineOption, PrecisionOption
 from slash_infer.choices import AudioFormat, Normalise
-from slash_infer.sampling.candidates import DEFAULT_CANDIDATES
+from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE
 
 
 def generate(
@@ -31,7 +31,7 @@ def generate(
             help="Under 1 plays safer, over 1 wilder. Several, 0.8,0.9,1, are taken by the clips in turn; "
             "0:0.9,5:1.05 moves from 0.9 at 0 s to 1.05 at 5 s."
         ),
-    ] = "1",
+    ] = f"{DEFAULT_TEMPERATURE:g}",
     floor: FloorOption = None,
     candidates: CandidatesOption = DEFAULT_CANDIDATES,
     restart: RestartOption = True,

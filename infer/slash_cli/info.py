@@ -96,8 +96,9 @@ def print_bundle(path: Path, manifest: "Manifest") -> None:
     stdout().print(f"from preset {source.preset} at step {source.step}{bits}")
     if manifest.recorded is not None:
         stdout().print(
-            f"three quarters of the recordings that it has learned from surprise it by less than "
-            f"{manifest.recorded.surprise:.2f} bits/sample"
+            f"half of the recordings that it has learned from surprise it by less than "
+            f"{manifest.recorded.surprise:.2f} bits/sample; "
+            f"within a second, that varies by {manifest.recorded.variation:.2f} or more"
         )
     if manifest.parity:
         stdout().print(

@@ -1,6 +1,7 @@
 """docs/bundle-format.md is enough to write a sampler from, and its worked example is correct."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ def test_a_sampler_written_from_the_document_makes_the_same_audio(
     plain = PlainSampler(bundle.path, seed=3, clips=[0, 7], floor=floor)
     for _ in range(50):
         plain.frame()
-    sampler = Sampler(bundle, [0, 7], seed=3, floor=floor, candidates=1, restart=False, engine=engine)
+    plainly: dict[str, Any] = {"temperature": 1.0, "candidates": 1, "restart": False}
+    sampler = Sampler(bundle, [0, 7], seed=3, floor=floor, engine=engine, **plainly)
     codes = sampler.codes(50 * bundle.manifest.top_hop)
     assert np.array_equal(plain.codes[:, bundle.manifest.context :], codes)
 
@@ -41,7 +43,8 @@ def test_candidates_as_the_document_has_them(bundle: Bundle, recorded: Recorded)
     expected = plain.candidates(recorded.model_dump(), blocks=20)
     bundle = Bundle(bundle.path)
     bundle.manifest = Manifest(**{**dict(bundle.manifest), "recorded": recorded})
-    codes = Sampler(bundle, [7], seed=3, candidates=4, engine=Engine(bundle, OnnxCpu())).codes(len(expected))
+    sampler = Sampler(bundle, [7], seed=3, temperature=1.0, candidates=4, engine=Engine(bundle, OnnxCpu()))
+    codes = sampler.codes(len(expected))
     assert np.array_equal(codes[0], expected)
 
 
@@ -55,5 +58,6 @@ def test_the_worked_example_is_what_the_example_bundle_does() -> None:
 
 def test_slash_agrees_with_the_worked_example() -> None:
     bundle = Bundle(BUNDLE)
-    codes = Sampler(bundle, [CLIP], seed=SEED, floor=FLOOR, engine=Engine(bundle, OnnxCpu())).codes(4)
+    sampler = Sampler(bundle, [CLIP], seed=SEED, temperature=1.0, floor=FLOOR, engine=Engine(bundle, OnnxCpu()))
+    codes = sampler.codes(4)
     assert f"codes made: {' '.join(map(str, codes[0]))}" in committed_example()

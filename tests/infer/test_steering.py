@@ -38,7 +38,7 @@ def _keeping_to(bundle: Bundle, recorded: Recorded | None) -> Bundle:
 
 
 def _sampler(bundle: Bundle, clips: Any = 1, **options: Any) -> Sampler:
-    return Sampler(bundle, clips, engine=Engine(bundle, OnnxCpu()), **options)
+    return Sampler(bundle, clips, temperature=1.0, engine=Engine(bundle, OnnxCpu()), **options)
 
 
 @pytest.mark.parametrize("options", [{}, {"candidates": 1}, {"restart": False}, {"candidates": 3}])

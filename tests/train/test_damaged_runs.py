@@ -142,7 +142,7 @@ def _set(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
         ("best_bits", float("nan"), "best_bits: "),
         ("unlogged.nll_sum", float("nan"), "unlogged.nll_sum: "),
         ("unlogged.samples", 10**30, "unlogged.samples: "),
-        ("schema_version", 4, "schema_version: "),
+        ("schema_version", 3, "schema_version: "),
         ("surprise", 1, "surprise: "),
         ("preset.model.width", 33, "model.width is 33, not 32"),
         ("preset.audio.codec.kind", "linear", "audio.codec.kind is linear, not mu-law"),
@@ -244,7 +244,7 @@ def test_a_run_that_lost_its_index_is_not_begun_anew(corpus: Corpus, damaged: Pa
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("preset", {"model": {"width": -3}}), ("corpus", "/somewhere"), ("schema_version", 4), ("preset", None)],
+    [("preset", {"model": {"width": -3}}), ("corpus", "/somewhere"), ("schema_version", 3), ("preset", None)],
 )
 def test_a_damaged_run_is_refused(corpus: Corpus, damaged: Path, key: str, value: object) -> None:
     _set(damaged / "run.json", lambda content: content.update({key: value}))

@@ -8,7 +8,6 @@ from itertools import accumulate, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from slash_train.attacks import strongest_attack
 from slash_train.choices import Split
 from slash_train.corpus import Corpus
 from slash_train.pauses import without_long_pauses
@@ -40,22 +39,15 @@ class Clip:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-SEARCHED = 0.1
-"""How far an edge between clips is moved to an attack, at most, as a share of a clip's length."""
-
-
-def cut_clips(
-    corpus: Corpus, split: Split, clip_seconds: float, longest_pause: float = math.inf, *, at_attacks: bool = False
-) -> list[Clip]:
-    """Cut every region of a split into clips of equal length, or nearly so.
+def cut_clips(corpus: Corpus, split: Split, clip_seconds: float, longest_pause: float = math.inf) -> list[Clip]:
+    """Cut every region of a split into clips of equal length; one that is silent throughout has none.
 
     Args:
         corpus: the corpus.
         split: the split.
-        clip_seconds: the most that a clip has, before edges move.
+        clip_seconds: the most that a clip has.
         longest_pause: seconds. Longer pauses are shortened and silence at the end of a region is left out, as
             `without_long_pauses` does; if infinite, everything is left as it is.
-        at_attacks: whether edges between clips move to the strongest attack nearby.
     """
     longest = max(1, round(clip_seconds * corpus.sample_rate))
     clips = []
@@ -70,10 +62,6 @@ def cut_clips(
                 continue
             pieces = -(-played.length // longest)
             edges = [played.length * i // pieces for i in range(pieces + 1)]
-            around = int(SEARCHED * played.length / pieces) if at_attacks else 0
-            for i in range(1, pieces if around else 0):
-                nearby = Clip(recording.name, played.cut(edges[i] - around, edges[i] + around, region.start))
-                edges[i] += strongest_attack(nearby.read(corpus.pcm), corpus.sample_rate) - around
             clips += [Clip(recording.name, played.cut(a, b, region.start)) for a, b in pairwise(edges)]
     return clips
 

@@ -115,8 +115,8 @@ class TrainingConfig(_Strict):
     window: Annotated[int, Field(ge=1, le=2**22)] = 1024
     """Samples of each clip per step, the length of truncated BPTT. A multiple of the top tier's hop."""
     clip_seconds: Seconds = 8.0
-    """Recordings are cut into clips of about this length, shorter ones where lanes would be left without. Edges
-    between clips move to attacks. A clip begins from the initial RNN state and silence."""
+    """Recordings are cut into clips of at most this length, shorter ones where lanes would be left without. The RNN
+    state is reset at the start of a clip."""
     longest_pause: Annotated[float, Field(gt=0, le=86400)] = 0.5
     """Seconds. Longer pauses in recordings are shortened to this, and silence at their ends is left out: a model that
     hears it falls silent for good. Silent is what stays 40 dB below the recording's mean level."""

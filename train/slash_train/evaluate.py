@@ -127,6 +127,7 @@ class ModelScorer(Scorer):
         codes = torch.from_numpy(window.codes).to(next(self._model.parameters()).device)
         if window.starting.all():
             self._state = self._model.initial_state(len(window.starting))
+        logits: Tensor
         logits, self._state = self._model(codes, self._state)
         return logits
 

@@ -19,7 +19,7 @@ from slash_train.streams import NO_TARGET
 AT_MOST_SECONDS = 60.0
 WINDOWS = 4  # of evaluation, in a stretch: a quarter of a second
 SETTLING = 2 * WINDOWS  # at the beginning of a clip, in which a model does not know yet what it hears
-PERCENTILE = 75.0
+PERCENTILE = 50.0
 SILENT_DB = 30.0  # under the mean level
 
 

@@ -53,7 +53,7 @@ class RunMetadata(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     made_by: Literal["slash train"] = MADE_BY
-    schema_version: Literal[5] = 5
+    schema_version: Literal[4] = 4
     slash_version: str = __version__
     preset_name: str
     preset: Preset

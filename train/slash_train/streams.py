@@ -1,6 +1,6 @@
 """The order of the training data: parallel streams of clips, cut into the windows of truncated BPTT.
 
-A clip is a part of one recording, about `clip_seconds` long or shorter. Each of the B lanes reads one clip after another, and
+A clip is a part of one recording, at most `clip_seconds` long. Each of the B lanes reads one clip after another, and
 a step takes one window from every lane. A window either continues its lane's clip, with the RNN state carried over,
 or starts a new one, from the initial state and a history of silence, as generation does.
 """
@@ -210,14 +210,11 @@ def _order(seed: int, epoch: int, clips: int) -> npt.NDArray[np.int64]:
 def _training_clips(corpus: Corpus, recipe: TrainingConfig) -> list[Clip]:
     """Cut the training split into clips as long as the recipe says, or into one for each lane if those are shorter.
 
-    Edges between clips move to attacks: from silence, which is all that a model has heard before a clip's first sample,
-    it can learn to begin a note, and not to be in the middle of one.
-
     Raises:
         UserError: lanes would get less than a window.
     """
     seconds = recipe.clip_seconds
-    clips = cut_clips(corpus, "train", seconds, recipe.longest_pause, at_attacks=True)
+    clips = cut_clips(corpus, "train", seconds, recipe.longest_pause)
     samples = sum(clip.length for clip in clips)
     if samples < recipe.window * recipe.batch_size:
         raise UserError(
@@ -228,7 +225,7 @@ def _training_clips(corpus: Corpus, recipe: TrainingConfig) -> list[Clip]:
         )
     while len(clips) < recipe.batch_size:
         seconds = min(0.9 * seconds, samples / recipe.batch_size / corpus.sample_rate)
-        clips = cut_clips(corpus, "train", seconds, recipe.longest_pause, at_attacks=True)
+        clips = cut_clips(corpus, "train", seconds, recipe.longest_pause)
     return clips
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from slash_infer.arguments import as_number
 from slash_infer.bundle import Bundle
-from slash_infer.sampling.candidates import DEFAULT_CANDIDATES
+from slash_infer.sampling.defaults import DEFAULT_CANDIDATES
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import LIVE_BLOCK_SECONDS, Sampler
 

@@ -51,7 +51,7 @@ class Recorded(_Strict):
     """What the recordings do that the model has learned from: generated clips keep to it."""
 
     surprise: Annotated[float, Field(ge=0, le=MOST_SURPRISE)]
-    """Bits/sample: three of four stretches of 0.25 s surprise the model by less."""
+    """Bits/sample: half of the stretches of 0.25 s surprise the model by less."""
     silence: Annotated[float, Field(ge=-200, le=0)]
     """dB of full scale. What is below is silent: 30 dB under their mean level."""
     pause: Annotated[float, Field(gt=0, le=86400)]

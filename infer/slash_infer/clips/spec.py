@@ -10,7 +10,7 @@ from slash_infer.choices import Bits, Normalise
 from slash_infer.clips.place import Place
 from slash_infer.clips.primes import Prime
 from slash_infer.clips.sidecar import ClipRecipe
-from slash_infer.sampling.candidates import DEFAULT_CANDIDATES, MOST_CANDIDATES
+from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE, MOST_CANDIDATES
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY
@@ -30,7 +30,9 @@ class ClipSpec:
     """.wav, .flac or .ogg."""
     clip: int
     """Its number, which with the seed determines the random draws."""
-    temperature: TemperatureSchedule = field(default_factory=lambda: TemperatureSchedule.constant(1.0))
+    temperature: TemperatureSchedule = field(
+        default_factory=lambda: TemperatureSchedule.constant(DEFAULT_TEMPERATURE)
+    )
     prime: Prime | None = None
     existing_seconds: float = 0.0
     """Length of the clip in the file now, from an earlier run of the same job. Nothing shorter replaces it."""

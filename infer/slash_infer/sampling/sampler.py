@@ -24,8 +24,8 @@ from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, Int32
 from slash_infer.sampling.batch import Batch
-from slash_infer.sampling.candidates import DEFAULT_CANDIDATES, MOST_CANDIDATES
 from slash_infer.sampling.choice import open_engine
+from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE, MOST_CANDIDATES
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY, Uniforms
@@ -84,7 +84,7 @@ class Sampler:
         clips: int | Sequence[int] = 1,
         *,
         seed: int = 0,
-        temperature: Temperature | Sequence[Temperature] = 1.0,
+        temperature: Temperature | Sequence[Temperature] = DEFAULT_TEMPERATURE,
         floor: float | None = None,
         candidates: int = DEFAULT_CANDIDATES,
         restart: bool = True,

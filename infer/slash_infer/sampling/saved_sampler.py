@@ -17,7 +17,7 @@ from slash_infer.errors import UserError, first_fault, first_line
 from slash_infer.files import atomic_file, open_plain_file, sweep
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import HISTORY, GenerationState
-from slash_infer.sampling.candidates import MOST_CANDIDATES
+from slash_infer.sampling.defaults import MOST_CANDIDATES
 from slash_infer.sampling.floor import highest_floor
 from slash_infer.sampling.steering import RECENT, SILENT, SURPRISE, block_length, blocks_compared
 from slash_infer.sampling.temperature import TemperatureSchedule

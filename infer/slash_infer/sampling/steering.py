@@ -4,8 +4,8 @@ A model that hears itself drifts away from what it has learned. Noise that it ha
 surprises it more than recordings do: so each block is drawn several times, and the first candidate that surprises the
 model no more than recordings do goes on, or else the one that does so least. And there are states that it does not
 leave, as it has never heard one last: a silence, a tone, a noise. A clip begins anew, as at its first sample, when it
-has been silent for as long as the longest pause in training, or is stuck: its surprise has varied less within a second
-than that of recordings does.
+has been silent for as long as the longest pause in training, or is stuck: within a second, its surprise has varied
+less than that of recordings does.
 """
 
 import math
