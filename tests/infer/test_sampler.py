@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,16 +80,19 @@ def test_a_low_temperature_is_likelier_and_a_high_one_wilder(bundle: Bundle, eng
 
 
 def test_temperatures_are_each_clips_own_and_move_over_time(bundle: Bundle, engine: Engine) -> None:
-    warm, cold = (Sampler(bundle, 1, temperature=t, engine=engine).codes(3200)[0] for t in (1.0, 0.1))
+    plain = partial(
+        Sampler, bundle, candidates=1, restart=False, engine=engine
+    )  # a choice hears the rest of its block
+    warm, cold = (plain(1, temperature=t).codes(3200)[0] for t in (1.0, 0.1))
     moving = TemperatureSchedule(((0.1, 1.0), (0.1001, 0.1)))
-    both = Sampler(bundle, 2, temperature=[moving, 0.1], engine=engine)
-    made = np.stack([both.codes(3200)[0], Sampler(bundle, [0], temperature=0.1, engine=engine).codes(3200)[0]])
+    both = plain(2, temperature=[moving, 0.1])
+    made = np.stack([both.codes(3200)[0], plain([0], temperature=0.1).codes(3200)[0]])
     assert np.array_equal(made[0][:1600], warm[:1600])
     assert not np.array_equal(made[0][1600:], warm[1600:])
     assert np.array_equal(made[1], cold)
-    assert np.array_equal(Sampler(bundle, 2, temperature=[1.0, 0.1], engine=engine).codes(800)[0], warm[:800])
+    assert np.array_equal(plain(2, temperature=[1.0, 0.1]).codes(800)[0], warm[:800])
     with pytest.raises(UserError, match="3 temperatures for 2 clips"):
-        Sampler(bundle, 2, temperature=[1.0, 1.0, 1.0], engine=engine)
+        plain(2, temperature=[1.0, 1.0, 1.0])
 
 
 def test_codes_under_the_floor_are_never_drawn(bundle: Bundle, engine: Engine) -> None:
@@ -240,7 +244,7 @@ def test_a_prime_is_continued_as_the_model_continues_it(bundle: Bundle, engine: 
     hop, context = bundle.manifest.top_hop, bundle.manifest.context
     riffs = [improvise(0.3, [1, i])[::3] for i in range(2)] * 40
     riffs = [riff[: 4800 - 7 * i] for i, riff in enumerate(riffs)]  # some fill whole frames, most do not
-    sampler = Sampler(bundle, len(riffs), seed=3, floor=0.0, engine=engine)
+    sampler = Sampler(bundle, len(riffs), seed=3, floor=0.0, candidates=1, engine=engine)
     sampler.prime(riffs)
     made, first_bits = sampler.codes(hop), sampler.bits
     uniform = Uniforms(3, range(len(riffs))).next(hop)

@@ -31,7 +31,7 @@ from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY, Uniforms
 from slash_infer.sampling.saved_sampler import SavedSampler
 from slash_infer.sampling.steering import BLOCK_SECONDS as STEERED_SECONDS
-from slash_infer.sampling.steering import Steering, allowed
+from slash_infer.sampling.steering import Steering, allowed, steers
 from slash_infer.sampling.temperature import Temperature, schedules
 
 MOST_CLIPS = 65_536  # side by side
@@ -110,7 +110,7 @@ class Sampler:
         self.candidates, self.restart = allowed(recorded, candidates, restart)
         """Candidates of a clip are rows of the batch, one after another."""
         self._steering: Steering | None = None
-        if recorded is not None and (self.candidates > 1 or self.restart):
+        if recorded is not None and steers(recorded, self.candidates, self.restart):
             self._steering = Steering(recorded, len(self.clips), self.candidates, self.restart, self._manifest)
         self._uniforms = Uniforms(self.seed, self.clips, candidates=self.candidates)
         try:

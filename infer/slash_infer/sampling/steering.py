@@ -31,6 +31,11 @@ def allowed(recorded: Recorded | None, candidates: int, restart: bool) -> tuple[
     return (1, False) if recorded is None else (candidates, restart)
 
 
+def steers(recorded: Recorded | None, candidates: int, restart: bool) -> bool:
+    """Return whether there is anything to decide."""
+    return recorded is not None and (candidates > 1 or restart)
+
+
 class Steering:
     """Decides how clips go on.
 
