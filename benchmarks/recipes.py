@@ -24,7 +24,7 @@ WITHOUT = {
     "a cool-down over the last 0.4": ("training.cooldown=0.4",),
     "clips at their own pitch": ("training.augment_semitones=0",),
     "16 lanes": ("training.batch_size=16",),
-    "clips of 8 s": ("training.clip_seconds=8",),
+    "clips of 3 s": ("training.clip_seconds=3",),
     "rates that need no end": ("training.cooldown=0.0", "training.decay_after=1000"),
 }
 
