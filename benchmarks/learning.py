@@ -54,13 +54,9 @@ def learn(
     seconds: float = float("inf"),
     clock: Callable[[], float] = time.perf_counter,
     baseline: bool = False,
-    scored: Callable[[Any, Preset, Corpus], dict[str, float]] | None = None,
+    scorer: type[ModelScorer] = ModelScorer,
 ) -> Learned:
-    """Train until `steps` steps are done or `seconds` of `clock` are over, then score the held-out splits in full.
-
-    What scores them is `score`, if nothing else is given.
-    """
-    scored = scored or score
+    """Train until `steps` steps are done or `seconds` of `clock` are over, then score the held-out splits in full."""
     recipe, codec = preset.training, preset.audio.codec
     trainer: Trainer | BaselineTrainer
     if baseline:
@@ -82,15 +78,15 @@ def learn(
         parameters=count_parameters(trainer.model),
         steps=trainer.step,
         samples_per_second=trainer.step * recipe.batch_size * recipe.window / took,
-        bits=scored(trainer.model, preset, corpus),
-        ema_bits=None if ema is None else scored(ema, preset, corpus),
+        bits=score(trainer.model, preset, corpus, scorer),
+        ema_bits=None if ema is None else score(ema, preset, corpus, scorer),
     )
 
 
-def score(model: Any, preset: Preset, corpus: Corpus) -> dict[str, float]:
+def score(model: Any, preset: Preset, corpus: Corpus, scorer: type[ModelScorer] = ModelScorer) -> dict[str, float]:
     """Return a model's bits per sample on every held-out split."""
-    scorer = ModelScorer(model, preset.audio.codec)
-    return {split: bits_per_sample(scorer, corpus, split) for split in HELD_OUT}
+    opened = scorer(model, preset.audio.codec)
+    return {split: bits_per_sample(opened, corpus, split) for split in HELD_OUT}
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -23,9 +23,9 @@ from typing_extensions import override
 
 from slash_infer.codec import PCM16_SCALE, Codec
 from slash_infer.files import write_json
-from slash_train.config import Preset, load_preset
+from slash_train.config import load_preset
 from slash_train.corpus import Corpus
-from slash_train.evaluate import ModelScorer, bits_per_sample
+from slash_train.evaluate import ModelScorer
 from slash_train.streams import NO_TARGET, Window
 
 COARSE = Codec(levels=256)
@@ -43,7 +43,8 @@ def main(
     """Train and score with every number of levels and seed."""
     each = levels or [256, 512, 1024]
     learned = side_by_side(_learn, [(n, corpus, preset, seconds, seed) for n in each for seed in range(seeds)], jobs)
-    ratios = {n: signal_to_noise(Codec(levels=n), Corpus(corpus)) for n in each}
+    opened = Corpus(corpus)
+    ratios = {n: signal_to_noise(Codec(levels=n), opened) for n in each}
     print(table(learned))
     print("\n".join(f"{n} levels: {ratio:.1f} dB of signal over noise" for n, ratio in ratios.items()))
     if json_file is not None:
@@ -55,12 +56,7 @@ def _learn(levels: int, corpus: Path, preset: str, seconds: float, seed: int) ->
     configuration = load_preset(preset, [f"audio.codec.levels={levels}", f"training.seed={seed}"])
     called = f"{preset}, {levels} levels, seed {seed}"
     clock = time.process_time
-    return learn(called, configuration, Corpus(corpus), seconds=seconds, clock=clock, scored=_score)
-
-
-def _score(model: Any, preset: Preset, corpus: Corpus) -> dict[str, float]:
-    scorer = CoarseScorer(model, preset.audio.codec)
-    return {split: bits_per_sample(scorer, corpus, split) for split in HELD_OUT}
+    return learn(called, configuration, Corpus(corpus), seconds=seconds, clock=clock, scorer=CoarseScorer)
 
 
 class CoarseScorer(ModelScorer):
@@ -71,7 +67,6 @@ class CoarseScorer(ModelScorer):
         self._coarse = torch.from_numpy(COARSE.encode(codec.decode(np.arange(codec.levels))).astype(np.int64))
 
     @override
-    @torch.inference_mode()
     def nll(self, window: Window) -> npt.NDArray[np.float64]:
         probabilities = self.logits(window).double().softmax(dim=2)
         merged = torch.zeros(*probabilities.shape[:2], COARSE.levels, dtype=torch.float64)

@@ -111,7 +111,6 @@ class ModelScorer(Scorer):
         self._state: State = []
 
     @override
-    @torch.inference_mode()
     def nll(self, window: Window) -> npt.NDArray[np.float64]:
         logits = self.logits(window)
         nll: Tensor = functional.cross_entropy(
@@ -122,6 +121,7 @@ class ModelScorer(Scorer):
         )
         return np.asarray(nll.double().sum(1).cpu().numpy())
 
+    @torch.inference_mode()
     def logits(self, window: Window) -> Tensor:
         """Return the logits of a window's codes, [B, T, Q]; windows follow one another as for `nll`."""
         codes = torch.from_numpy(window.codes).to(next(self._model.parameters()).device)

@@ -37,15 +37,11 @@ def measure_recorded(model: SampleRNN, preset: Preset, corpus: Corpus) -> Record
     cut = cut_clips(corpus, "train", CLIP_SECONDS, preset.training.longest_pause)
     clips = spread(cut, AT_MOST_SECONDS * corpus.sample_rate)
     surprises = _surprises(ModelScorer(model, preset.audio.codec), corpus, clips)
-    stretches = [
-        float(each[first : first + WINDOWS].mean())
-        for each in surprises
-        for first in range(0, len(each) - WINDOWS + 1, WINDOWS)
-    ]
+    stretches = [run.mean() for each in surprises for run in _runs(each, WINDOWS)[::WINDOWS]]
     if not stretches:
         return None
     second = blocks_compared(block_length(corpus.sample_rate, preset.model.top_hop), corpus.sample_rate)
-    variations = [run.std() for each in surprises if len(each) >= second for run in sliding_window_view(each, second)]
+    variations = [run.std() for each in surprises for run in _runs(each, second)]
     power = sum(float(np.square(clip.read(corpus.pcm) / PCM16_SCALE).sum()) for clip in clips)
     level = 10 * math.log10(max(power / sum(clip.length for clip in clips), 1e-12))
     return Recorded(
@@ -64,3 +60,8 @@ def _surprises(scorer: ModelScorer, corpus: Corpus, clips: list[Clip]) -> list[n
         for clip, nll in zip(np.array(lanes)[whole], of_window[whole], strict=True):
             windows[clip].append(nll / window.targets.shape[1] / math.log(2))
     return [np.array(each[SETTLING:]) for each in windows]
+
+
+def _runs(bits: npt.NDArray[np.float64], length: int) -> npt.NDArray[np.float64]:
+    """Return every run of so many windows, [n - length + 1, length]; none of fewer windows."""
+    return sliding_window_view(bits, length) if len(bits) >= length else np.zeros((0, length))

@@ -31,7 +31,7 @@ from slash_infer.sampling.floor import as_floor
 from slash_infer.sampling.randomness import MAX_KEY, Uniforms
 from slash_infer.sampling.saved_sampler import SavedSampler
 from slash_infer.sampling.steering import BLOCK_SECONDS as STEERED_SECONDS
-from slash_infer.sampling.steering import Steering, allowed, steers
+from slash_infer.sampling.steering import Steering, allowed
 from slash_infer.sampling.temperature import Temperature, schedules
 
 MOST_CLIPS = 65_536  # side by side
@@ -106,12 +106,9 @@ class Sampler:
         self.engine = engine if isinstance(engine, Engine) else open_engine(bundle, engine, precision).engine
         if self.engine.manifest != bundle.manifest:
             raise UserError(Argument("engine"), f"runs another bundle than {bundle.path}", "open one for this bundle")
-        recorded = self._manifest.recorded
-        self.candidates, self.restart = allowed(recorded, candidates, restart)
+        self.candidates, self.restart = allowed(self._manifest.recorded, candidates, restart)
         """Candidates of a clip are rows of the batch, one after another."""
-        self._steering: Steering | None = None
-        if recorded is not None and steers(recorded, self.candidates, self.restart):
-            self._steering = Steering(recorded, len(self.clips), self.candidates, self.restart, self._manifest)
+        self._steering = Steering.of(self._manifest, len(self.clips), self.candidates, self.restart)
         self._uniforms = Uniforms(self.seed, self.clips, candidates=self.candidates)
         try:
             self._batch = Batch(self.engine, len(self.clips) * self.candidates, batch_invariant=batch_invariant)

@@ -19,7 +19,7 @@ from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import HISTORY, GenerationState
 from slash_infer.sampling.defaults import MOST_CANDIDATES
 from slash_infer.sampling.floor import highest_floor
-from slash_infer.sampling.steering import RECENT, SILENT, SURPRISE, block_length, blocks_compared, steers
+from slash_infer.sampling.steering import Steering
 from slash_infer.sampling.temperature import TemperatureSchedule
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -178,11 +178,9 @@ def _check_sizes(file: BinaryIO) -> None:
 
 def _steering(metadata: _Metadata, manifest: Manifest) -> dict[str, Kind]:
     """Return the types and shapes of the arrays of the sampler's steering."""
-    if not steers(manifest.recorded, metadata.candidates, metadata.restart):
-        return {}
-    clips, rate = len(metadata.clips), manifest.sample_rate
-    recent = clips, blocks_compared(block_length(rate, manifest.top_hop), rate)
-    return {SURPRISE: ("float64", (clips,)), RECENT: ("float64", recent), SILENT: ("int64", (clips,))}
+    steering = Steering.of(manifest, len(metadata.clips), metadata.candidates, metadata.restart)
+    arrays = {} if steering is None else steering.arrays()
+    return {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
 
 
 def _fault(arrays: Arrays, metadata: _Metadata, manifest: Manifest) -> str | None:

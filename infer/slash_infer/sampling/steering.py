@@ -10,7 +10,7 @@ less than that of recordings does.
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,6 @@ from slash_infer.runtimes.generated import Generated
 BLOCK_SECONDS = 0.064  # rounded to whole steps of the top tier
 MEMORY_SECONDS = 0.25
 VARIATION_SECONDS = 1.0
-SURPRISE, RECENT, SILENT = "surprise", "recent", "silent"
 NONE = -1.0
 """In place of the surprise of a block before the clip's beginning."""
 
@@ -29,11 +28,6 @@ NONE = -1.0
 def allowed(recorded: Recorded | None, candidates: int, restart: bool) -> tuple[int, bool]:
     """Return the candidates, and whether clips begin anew: without recordings to keep to, one, and they do not."""
     return (1, False) if recorded is None else (candidates, restart)
-
-
-def steers(recorded: Recorded | None, candidates: int, restart: bool) -> bool:
-    """Return whether there is anything to decide."""
-    return recorded is not None and (candidates > 1 or restart)
 
 
 class Steering:
@@ -62,13 +56,20 @@ class Steering:
         self.silent: npt.NDArray[np.int64] = np.zeros(clips, np.int64)
         """Blocks since the last one that was not silent, [clips]."""
 
+    @classmethod
+    def of(cls, manifest: Manifest, clips: int, candidates: int, restart: bool) -> Self | None:
+        """Return what decides how a bundle's clips go on, or None where there is nothing to decide."""
+        if manifest.recorded is None or not (candidates > 1 or restart):
+            return None
+        return cls(manifest.recorded, clips, candidates, restart, manifest)
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what decisions depend on, to be saved."""
-        return {SURPRISE: self.surprise, RECENT: self.recent, SILENT: self.silent}
+        return {"surprise": self.surprise, "recent": self.recent, "silent": self.silent}
 
     def take(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on from what was saved."""
-        self.surprise, self.recent, self.silent = arrays[SURPRISE], arrays[RECENT], arrays[SILENT]
+        self.surprise, self.recent, self.silent = arrays["surprise"], arrays["recent"], arrays["silent"]
 
     def choose(self, drawn: Generated) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
         """Decide after a block.
