@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from other_recordings import keeping_to
 from plain_sampler import PlainSampler
 from worked_example import BUNDLE, CLIP, FLOOR, SEED, committed_example, worked_example
 
-from slash_infer.bundle import Bundle, Manifest, Recorded
+from slash_infer.bundle import Bundle, Recorded
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
@@ -41,9 +42,8 @@ def test_a_sampler_written_from_the_document_makes_the_same_audio(
 def test_candidates_as_the_document_has_them(bundle: Bundle, recorded: Recorded) -> None:
     plain = PlainSampler(bundle.path, seed=3, clips=[7] * 4, floor=0.0)
     expected = plain.candidates(recorded.model_dump(), blocks=20)
-    bundle = Bundle(bundle.path)
-    bundle.manifest = Manifest(**{**dict(bundle.manifest), "recorded": recorded})
-    sampler = Sampler(bundle, [7], seed=3, temperature=1.0, candidates=4, engine=Engine(bundle, OnnxCpu()))
+    other = keeping_to(bundle, recorded)
+    sampler = Sampler(other, [7], seed=3, temperature=1.0, candidates=4, engine=Engine(other, OnnxCpu()))
     codes = sampler.codes(len(expected))
     assert np.array_equal(codes[0], expected)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from other_recordings import keeping_to
 
 from slash_cli.again import again
 from slash_infer.bundle import Bundle, Manifest, Recorded
@@ -27,14 +28,7 @@ BLOCK = 1024
 @pytest.fixture(name="strict", scope="module")
 def _strict(bundle: Bundle) -> Bundle:
     """The same graphs beside recordings that hardly surprise and are never silent for a block."""
-    return _keeping_to(bundle, Recorded(surprise=0.5, silence=0.0, pause=0.064, variation=0.0))
-
-
-def _keeping_to(bundle: Bundle, recorded: Recorded | None) -> Bundle:
-    """Return a bundle that has the same graphs beside other recordings."""
-    other = Bundle(bundle.path)
-    other.manifest = Manifest(**{**dict(bundle.manifest), "recorded": recorded})
-    return other
+    return keeping_to(bundle, Recorded(surprise=0.5, silence=0.0, pause=0.064, variation=0.0))
 
 
 def _sampler(bundle: Bundle, clips: Any = 1, **options: Any) -> Sampler:
@@ -54,9 +48,9 @@ def test_a_clip_comes_out_the_same_in_any_lengths_and_beside_any_others(
 
 
 def test_without_a_choice_it_is_plain_sampling(bundle: Bundle, strict: Bundle) -> None:
-    plain = _sampler(_keeping_to(bundle, None), 2, candidates=8).codes(3000)
+    plain = _sampler(keeping_to(bundle, None), 2, candidates=8).codes(3000)
     assert np.array_equal(_sampler(strict, 2, candidates=1, restart=False).codes(3000), plain)
-    lenient = _keeping_to(bundle, Recorded(surprise=64, silence=-200, pause=1, variation=0.0))
+    lenient = keeping_to(bundle, Recorded(surprise=64, silence=-200, pause=1, variation=0.0))
     assert np.array_equal(_sampler(lenient, 2).codes(3000), plain)  # the first candidate is the clip's own
 
 
@@ -132,7 +126,7 @@ def test_candidates_have_uniforms_of_their_own() -> None:
 def test_a_silent_clip_begins_anew(bundle: Bundle) -> None:
     """Everything is under 0 dB: after every block it begins anew, with the block's own uniforms."""
     recorded = Recorded(surprise=64, silence=0.0, pause=0.064, variation=0.0)
-    drawn = _sampler(_keeping_to(bundle, recorded), candidates=1).codes(3 * BLOCK)
+    drawn = _sampler(keeping_to(bundle, recorded), candidates=1).codes(3 * BLOCK)
     engine = Engine(bundle, OnnxCpu())
     ones = np.ones((2, BLOCK // bundle.manifest.top_hop), np.float32)
     for at in range(0, 3 * BLOCK, BLOCK):
@@ -184,7 +178,7 @@ def test_a_clip_that_does_not_change_begins_anew(bundle: Bundle) -> None:
 
 def test_a_sampler_leaves_what_does_not_change(bundle: Bundle, tmp_path: Path) -> None:
     """Where a second always varies too little, a clip begins anew every second, and a saved one goes on exactly."""
-    limited = _keeping_to(bundle, Recorded(surprise=64, silence=-200, pause=1, variation=64))
+    limited = keeping_to(bundle, Recorded(surprise=64, silence=-200, pause=1, variation=64))
     whole = _sampler(limited, 2).codes(20 * BLOCK)
     assert np.array_equal(_sampler(limited, [5, 1]).codes(20 * BLOCK)[1], whole[1])
     plain = _sampler(limited, 2, restart=False).codes(20 * BLOCK)
@@ -226,6 +220,6 @@ def test_the_recipe_of_a_clip_says_how_it_was_drawn(bundle: Bundle, engine: Engi
         words = shlex.split(again("bundle", engine, options, spec, 0.1))
         assert words[words.index("--candidates") + 1] == str(candidates)
         assert ("--no-restart" in words) is not restart
-    without = _keeping_to(bundle, None)
+    without = keeping_to(bundle, None)
     ((_, sidecar),) = render(without, Engine(without, OnnxCpu()), [spec], RenderOptions(0.1, 0)).clips
     assert (sidecar.recipe.candidates, sidecar.recipe.restart) == (1, False)
