@@ -112,6 +112,7 @@ def write_unchecked(
             preset=trained.preset_name,
             step=trained.step,
             valid_bits=trained.valid_bits,
+            ancestors=trained.ancestors,
         ),
     )
     write_json(folder / MANIFEST, manifest.model_dump(mode="json"))

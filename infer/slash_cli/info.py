@@ -9,7 +9,9 @@ from slash_cli.console import duration, optional_packages, stdout, table
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
-    from slash_infer.bundle import Manifest
+    from collections.abc import Sequence
+
+    from slash_infer.bundle import Ancestor, Manifest
 
 
 def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A corpus, a run or a bundle.")]) -> None:
@@ -69,6 +71,7 @@ def _run(path: Path) -> None:
         for name, value in settings.items():
             rows.add_row(f"{section}.{name}", str(value))
     stdout().print(rows)
+    _print_ancestors(run.metadata.ancestors)
     metrics = list(run.metrics())
     if not metrics:
         stdout().print("no step has been logged yet")
@@ -79,6 +82,14 @@ def _run(path: Path) -> None:
     if scored:
         best = min(scored, key=lambda m: m.valid_bits or 0.0)
         stdout().print(f"best {best.valid_bits:.3f} bits/sample on the validation split, at step {best.step}")
+
+
+def _print_ancestors(ancestors: "Sequence[Ancestor]") -> None:
+    for one in ancestors:
+        stdout().print(
+            f"which began with preset {one.preset} at step {one.step}, learned from {duration(one.seconds)} "
+            f"in {one.recordings} recording{'s' * (one.recordings != 1)}"
+        )
 
 
 def print_bundle(path: Path, manifest: "Manifest") -> None:
@@ -94,6 +105,7 @@ def print_bundle(path: Path, manifest: "Manifest") -> None:
     stdout().print(rows)
     bits = "" if source.valid_bits is None else f", {source.valid_bits:.3f} bits/sample on held-out recordings"
     stdout().print(f"from preset {source.preset} at step {source.step}{bits}")
+    _print_ancestors(source.ancestors)
     if manifest.recorded is not None:
         stdout().print(
             f"half of the recordings that it has learned from surprise it by less than "

@@ -19,7 +19,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Model and recipe. live: two CPU cores, half an hour. slash (the default): a GPU, a day. "
+            help="Model and recipe. live: two CPU cores, half an hour. slash (the default, but for --init-from, "
+            "which has its own): a GPU, a day. "
             "studio: the same at 44.1 kHz. paper-2tier, paper-3tier: the paper's. window-rnn, frame-rnn: what "
             "SampleRNN improves on. demo, tiny: first tries.",
             show_default=False,
@@ -34,6 +35,12 @@ def train(
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.001, max=LONGEST_MINUTES, help="Stop after this many minutes.")
+    ] = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Begin with the weights of another run (its best) or of one of its checkpoints."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run from its last checkpoint.")] = False,
     keep: Annotated[
@@ -59,6 +66,7 @@ def train(
     \b
     slash train corpus --out run --preset live --minutes 30
     slash train corpus --out run --resume --minutes 60
+    slash train mine --out my-run --init-from run --minutes 10
     slash train corpus --out run --resume --set training.learning_rate=5e-4
     slash train corpus --out run --set training.batch_size=32 --set model.width=512
     torchrun --nproc-per-node 4 -m slash_cli train corpus --out run --precision bf16
@@ -69,10 +77,14 @@ def train(
         from slash_train.config import change_preset, load_preset, require_resumable
         from slash_train.corpus import Corpus
         from slash_train.devices import choose_device
+        from slash_train.origin import Origin
         from slash_train.run import Run
 
     if resume and force:
         raise UserError("--resume", "continues the run as it is, so it does not take --force")
+    if resume and init_from is not None:
+        raise UserError("--init-from", "begins a new run, and --resume goes on with one", "leave out one of the two")
+    origin = None if init_from is None else Origin.open(init_from)
     changes = [*(overrides or ())]
     changes += [f"training.keep={keep}"] * (keep is not None)
     changes += [f"training.precision={precision}"] * (precision is not None)
@@ -82,21 +94,24 @@ def train(
             require_resumable(begun, load_preset(preset, changes), out)
         configuration = change_preset(begun, changes)
     else:
-        new = [] if steps is None else [f"training.steps={steps}"]
-        configuration = load_preset(DEFAULT_PRESET if preset is None else preset, [*changes, *new])
+        default = DEFAULT_PRESET if origin is None else origin.trained.preset_name
+        name = default if preset is None else preset
+        changes += [] if steps is None else [f"training.steps={steps}"]
+        configuration = load_preset(name, changes) if origin is None else origin.configuration(preset, changes)
     if steps is None and minutes is None:
         steps = configuration.training.steps
     limits = loop.Limits(steps or math.inf, minutes or math.inf)
     opened, place = Corpus(corpus), choose_device(device)
-    if place.type == "cpu" and preset is None and not resume:
+    if place.type == "cpu" and preset is None and not resume and origin is None:
         stderr().print(f"slash: preset {DEFAULT_PRESET} is for a GPU; without one, --preset live learns in minutes")
     previews = configuration.training.preview_clips > 0
     with training_context(place, previews=previews, compile_model=compile_model) as context:
         if resume:
             outcome = loop.resume(opened, out, preset=configuration, limits=limits, context=context)
         else:
-            name = DEFAULT_PRESET if preset is None else preset
-            outcome = loop.train(opened, out, name, configuration, limits=limits, context=context, force=force)
+            outcome = loop.train(
+                opened, out, name, configuration, limits=limits, context=context, origin=origin, force=force
+            )
     if context.workers.is_main:
         print_outcome(outcome)
     if outcome.stopped_by is not None:

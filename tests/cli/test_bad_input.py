@@ -24,6 +24,8 @@ def _place(tmp_path: Path, corpus: Corpus, run: Run, bundle: Bundle) -> Path:
     for name, path in (("corpus", corpus.path), ("run", run.path), ("bundle", bundle.path)):
         shutil.copytree(path, tmp_path / name)
     shutil.copytree(EXAMPLE, tmp_path / "example")
+    shutil.copytree(run.path, tmp_path / "damaged-run")
+    (tmp_path / "damaged-run" / "run.json").write_text("{")
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.wav").write_text("this is not audio\n")
     soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16_000)
@@ -118,6 +120,29 @@ CASES = {
     ),
     "resuming with another preset": ("train corpus --out run --resume --preset demo", "model.width is 32, not 128"),
     "resuming by force": ("train corpus --out run --resume --force", "does not take --force"),
+    "resuming from elsewhere": ("train corpus --out run --resume --init-from run", "--init-from: begins a new run"),
+    "beginning with what is not there": (
+        "train corpus --out new --init-from rum",
+        "rum: does not exist; did you mean run",
+    ),
+    "beginning with what is no run": ("train corpus --out new --init-from corpus", "corpus: is not a run, nor a"),
+    "beginning with a file": (
+        "train corpus --out new --init-from tone.wav",
+        "tone.wav: is not a run, nor a checkpoint",
+    ),
+    "beginning with a damaged run": (
+        "train corpus --out new --init-from damaged-run",
+        "run.json: cannot be read as a run",
+    ),
+    "beginning with another model": (
+        "train corpus --out new --init-from run --preset live",
+        "run: has another model, of which less than half fits: model.hops is [4, 16], not [8, 32]",
+    ),
+    "beginning with other codes": (
+        "train corpus --out new --init-from run --set audio.codec.kind=linear",
+        "take the same --set audio.codec",
+    ),
+    "replacing what it begins with": ("train corpus --out run --init-from run --force", "run: holds run, which is"),
     "an unknown precision": ("train corpus --out new --preset tiny --precision fp8", "training.precision"),
     "scoring what is nothing": ("evaluate empty corpus", "empty: is not a run or a bundle"),
     "scoring an unknown split": ("evaluate run corpus --split all", "--split"),

@@ -87,6 +87,14 @@ def _read_run() -> None:
             assert 0 < run.load_model("best").step <= run.load_model("last").step <= 4
 
 
+def _read_begun() -> None:
+    """A run that begins with weights has them from the moment it appears."""
+    if Path("out").exists():
+        run = Run(Path("out"))
+        assert len(run.metadata.ancestors) == 1
+        assert run.load_model("last").step <= 2
+
+
 def _read_bundle() -> None:
     if Path("out").exists():
         bundle = Bundle(Path("out"))
@@ -179,6 +187,7 @@ def _old_scores(_: Samples) -> None:
 
 
 PREPARE = "prepare takes --out out"
+BEGIN = f"train corpus --out out --init-from run --preset tiny --steps 2 {CHANGES}"
 TRAIN = f"train corpus --out out --preset tiny --steps 2 {CHANGES}"
 EXPORT = "export run --out out --precision fp32"
 CLIPS = "generate bundle --out out -n 2 --seconds 0.05 --seed 1 --engine cpu"
@@ -192,6 +201,7 @@ WORKS = [
     Work("prepare", PREPARE, _read_corpus, again=f"{PREPARE} --force"),
     Work("prepare --force", f"{PREPARE} --force", _read_corpus, old=_old("corpus")),
     Work("train", TRAIN, _read_run, again="train corpus --out out --resume --steps 2"),
+    Work("train --init-from", BEGIN, _read_begun, again="train corpus --out out --resume --steps 2"),
     Work("train --resume", RESUME, _read_run, old=lambda samples: shutil.copytree(samples.run, "out")),
     Work("export", EXPORT, _read_bundle, again=f"{EXPORT} --force"),
     Work("generate clips", CLIPS, _read_clips),

@@ -35,7 +35,7 @@ def write_clip(path: Path, *, step: int = 1000, seconds: float = 0.5, preset: st
         "runtime": "ONNX Runtime",
         "slash_version": "0.1.0",
         "manifest_sha256": "0" * 64,
-        "provenance": Provenance(**PROVENANCE, preset=preset, step=step, valid_bits=1.25),
+        "provenance": Provenance(**PROVENANCE, preset=preset, step=step, valid_bits=1.25, ancestors=()),
         "clips_together": 4,
         "realtime_batch": 6.0,
         "again": f"slash generate bundle --out again.wav --seed 3 --clip {clip}",

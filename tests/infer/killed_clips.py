@@ -23,7 +23,9 @@ from slash_infer.clips.resume import check_places
 from slash_infer.clips.sidecar import ClipOutcome, ClipRecipe, Sidecar, sidecar_path
 
 RATE = 16_000
-PROVENANCE = Provenance(slash_version="0", torch_version="2", created="", preset="tiny", step=1, valid_bits=None)
+PROVENANCE = Provenance(
+    slash_version="0", torch_version="2", created="", preset="tiny", step=1, valid_bits=None, ancestors=()
+)
 WHOLE, SHORT, OTHER = (1, 0.5, True), (1, 0.25, False), (2, 0.5, True)
 """Clips: their seed, their seconds, and whether they are complete."""
 

@@ -206,7 +206,7 @@ def test_names_and_texts_are_only_ever_text(tmp_path: Path) -> None:
         ("{", "clip.json: cannot be read as a clip's sidecar"),
         ('{"made_by": "slash generate"}', "clip.json: was written by another version of Slash"),
         (
-            '{"made_by": "slash generate", "schema_version": 5}',
+            '{"made_by": "slash generate", "schema_version": 6}',
             "clip.json: is not the sidecar of a clip (sample_rate: Field required)",
         ),
         (None, "clip.wav: is not readable audio"),

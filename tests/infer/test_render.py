@@ -150,7 +150,7 @@ def test_a_clip_of_another_version_is_replaced_by_force_alone(bundle: Bundle, en
     job = specs(tmp_path, range(1))
     render(bundle, engine, job, OPTIONS)
     path = sidecar_path(job[0].file)
-    path.write_text(path.read_text().replace('"schema_version": 5', '"schema_version": 1'))
+    path.write_text(path.read_text().replace('"schema_version": 6', '"schema_version": 1'))
     with pytest.raises(UserError, match=r"0\.json: was written by another version of Slash; make the clip again"):
         unfinished(bundle, engine, job, OPTIONS, force=False)
     assert unfinished(bundle, engine, job, OPTIONS, force=True) == job

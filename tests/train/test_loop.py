@@ -295,7 +295,7 @@ def test_a_corpus_that_was_moved_is_gone_on_with(
     assert str(fault.value) == (
         f"{tmp_path / 'other'}: is not the corpus the run was started on: it holds 1 recording, 0.1 minutes; "
         f"that one held 4 recordings, 0.4 minutes; go on with that one, at {first}, which is gone: "
-        "where it was moved, give that, or start a new run on this one"
+        f"where it was moved, give that, or begin a new run on this one with `init_from` {run}"
     )
     _resume(Corpus(moved), run, 2)
     assert Run(run).corpus_path == moved

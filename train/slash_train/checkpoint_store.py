@@ -133,11 +133,12 @@ def spaced(steps: Sequence[int], keep: int, every: int) -> set[int]:
     """Choose at most `keep` of `steps`: the multiples of the smallest power of two times `every` that leaves so few.
 
     A later choice is always a subset of an earlier one and newer steps, so a history can be thinned as it grows.
+    What training began with, step 0, is not part of it.
     """
     stride = every
     while max(steps, default=0) // stride > keep:
         stride *= 2
-    return {step for step in steps if step % stride == 0}
+    return {step for step in steps if step and step % stride == 0}
 
 
 def _remove(checkpoint: Path) -> None:

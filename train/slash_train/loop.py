@@ -14,7 +14,8 @@ from slash_train.context import Limits, TrainContext
 from slash_train.corpus import Corpus
 from slash_train.event_file import EventFile
 from slash_train.loader import Loader
-from slash_train.run import METADATA, TENSORBOARD, Run
+from slash_train.origin import Origin
+from slash_train.run import METADATA, TENSORBOARD, Inheritance, Run
 from slash_train.run_lock import require_untrained, training_lock
 from slash_train.run_metadata import MADE_BY
 from slash_train.session import Session
@@ -45,6 +46,7 @@ def train(
     *,
     limits: Limits,
     context: TrainContext,
+    origin: Origin | None = None,
     force: bool = False,
 ) -> Outcome:
     """Start a new run in the directory `out`, which is made only after all checks have passed.
@@ -56,19 +58,24 @@ def train(
         preset: the configuration.
         limits: when to stop.
         context: where to train.
+        origin: the weights to begin with; random ones if not given.
         force: replace an existing run at `out`.
 
     Raises:
-        UserError: `out` exists or is being trained, corpus and preset do not fit each other, or training diverges.
+        UserError: `out` exists or is being trained, corpus and preset do not fit each other, the origin's model is
+            another, or training diverges.
     """
     workers = context.workers
     if workers.is_main:
-        check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=[corpus.path])
+        inputs = [corpus.path] if origin is None else [corpus.path, origin.path]
+        check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=inputs)
         require_untrained(out)
     trainer, stream = _prepare(corpus, preset, context)
+    inheritance = None if origin is None else _inherit(origin, trainer, stream, context)
     with ExitStack() as stack:
         if workers.is_main:
-            stack.enter_context(Run.create(out, preset_name, preset, corpus, context.warn, force=force))
+            made = Run.create(out, preset_name, preset, corpus, context.warn, inheritance=inheritance, force=force)
+            stack.enter_context(made)
         workers.wait()
         return _continue(Run(out), corpus, trainer, stream, limits, context)
 
@@ -132,6 +139,15 @@ def _prepare(
     if context.compile_model and trainer.model.sample_tier is not None:
         trainer.model.sample_tier.compile()
     return trainer, stream
+
+
+def _inherit(origin: Origin, trainer: Trainer, stream: TrainingStream, context: TrainContext) -> Inheritance:
+    """Let a run begin with weights; return the checkpoint that it begins with. Every worker must call this."""
+    weights, anew = origin.weights_for(trainer.model, trainer.preset)
+    if anew and context.workers.is_main:
+        context.warn(f"{origin.path}: does not fit in {', '.join(anew)}; they begin anew, and the rest is taken over")
+    trainer.begin_with(weights, stream.position)
+    return Inheritance(trainer.snapshot(None), origin.ancestors)
 
 
 def _continue(

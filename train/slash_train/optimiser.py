@@ -64,8 +64,8 @@ class Optimiser:
 
 
 def _blank(weights: Tensor) -> dict[str, Tensor]:
-    zeros = torch.zeros_like(weights)
-    return dict(zip(ADAM_MOMENTS, (zeros, zeros, scalar()), strict=True))
+    average, squares = torch.zeros_like(weights), torch.zeros_like(weights)
+    return dict(zip(ADAM_MOMENTS, (average, squares, scalar()), strict=True))
 
 
 def hidden_matrices(model: SampleRNN) -> Iterator[Matrices]:

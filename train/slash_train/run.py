@@ -4,11 +4,13 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from slash_infer.bundle import Ancestor
 from slash_infer.errors import UserError, first_fault
 from slash_infer.files import (
     atomic_directory,
@@ -20,6 +22,7 @@ from slash_infer.files import (
     write_json,
 )
 from slash_train.append import append
+from slash_train.checkpoint import TrainerSnapshot
 from slash_train.checkpoint_store import CheckpointStore
 from slash_train.config import Preset
 from slash_train.corpus import Corpus
@@ -36,6 +39,16 @@ METRICS_LIMIT = 1 << 30
 CURVE = "learning_curve.png"
 PREVIEWS = "previews"
 TENSORBOARD = "tensorboard"
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What a run begins with that goes on from other weights."""
+
+    first: TrainerSnapshot
+    """Its checkpoint of step 0."""
+    ancestors: tuple[Ancestor, ...]
+    """The checkpoints that its weights are from, the nearest first."""
 
 
 class Run:
@@ -68,19 +81,35 @@ class Run:
         corpus: Corpus,
         warn: Callable[[str], None],
         *,
+        inheritance: "Inheritance | None" = None,
         force: bool = False,
     ) -> Iterator["Run"]:
         """Make the directory `path` for a new run, and hold its lock during the body.
 
+        Args:
+            path: the directory.
+            preset_name: the preset's name, for the record.
+            preset: the configuration.
+            corpus: what it trains on.
+            warn: told of a file system without locks.
+            inheritance: what it begins with, if not with random weights; it has that from the moment it appears.
+            force: replace an existing run.
+
         Raises:
             UserError: the run to replace is being trained.
         """
-        metadata = RunMetadata(preset_name=preset_name, preset=preset, corpus=UsedCorpus.describe(corpus))
+        used = UsedCorpus.describe(corpus)
+        metadata = RunMetadata(preset_name=preset_name, preset=preset, corpus=used)
+        if inheritance is not None:
+            metadata = metadata.model_copy(update={"ancestors": inheritance.ancestors})
         with ExitStack() as locks:
             if (path / METADATA).is_file():
                 locks.enter_context(training_lock(path, warn))
             with atomic_directory(path, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
                 write_json(folder / METADATA, metadata.model_dump(mode="json"))
+                if inheritance is not None:
+                    recipe, first = preset.training, inheritance.first
+                    CheckpointStore(folder).save(first, best=True, keep=recipe.keep, every=recipe.checkpoint_every)
                 locks.enter_context(training_lock(folder, warn))  # it is locked from the moment it appears
             yield cls(path)
 
@@ -95,7 +124,7 @@ class Run:
             raise UserError(
                 corpus.path,
                 f"is not the corpus the run was started on: it holds {given.size}; that one held {begun.size}",
-                f"go on with that one, at {begun.place}, or start a new run on this one",
+                f"go on with that one, at {begun.place}, or begin a new run on this one with `init_from` {self.path}",
             )
 
     def change(self, preset: Preset, corpus: Corpus) -> None:
@@ -132,7 +161,9 @@ class Run:
         model = SampleRNN(self.preset.model, self.preset.audio.codec)
         checkpoint.load_weights(model, ema=self.preset.training.ema_decay > 0)
         state = checkpoint.trainer_state()
-        return TrainedModel(model.eval(), self.preset, self.preset_name, state.step, state.valid_bits)
+        return TrainedModel(
+            model.eval(), self.preset, self.preset_name, state.step, state.valid_bits, self.metadata.ancestors
+        )
 
     def metrics(self) -> Iterator[Metrics]:
         """Yield the logged metrics in order, without a last line that a killed process left incomplete.

@@ -1,4 +1,4 @@
-"""What `run.json` says: the configuration of a run, and the corpus that it was started on."""
+"""What `run.json` says: the configuration of a run, the corpus that it was started on, and its ancestors."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from slash_infer import __version__
+from slash_infer.bundle import Ancestor
 from slash_infer.files import real_path
 from slash_train.config import Preset
 from slash_train.corpus import SPLITS, Corpus
@@ -53,8 +54,10 @@ class RunMetadata(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     made_by: Literal["slash train"] = MADE_BY
-    schema_version: Literal[4] = 4
+    schema_version: Literal[5] = 5
     slash_version: str = __version__
     preset_name: str
     preset: Preset
     corpus: UsedCorpus
+    ancestors: tuple[Ancestor, ...] = ()
+    """The checkpoints that it began with, the nearest first."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from slash_infer.bundle import Ancestor
 from slash_train.config import Preset
 from slash_train.model import SampleRNN
 
@@ -19,3 +20,5 @@ class TrainedModel:
     """Optimiser steps behind the weights."""
     valid_bits: float | None
     """Bits per sample on the validation split, if it was scored."""
+    ancestors: tuple[Ancestor, ...] = ()
+    """The checkpoints that training began with, the nearest first."""

@@ -1,6 +1,7 @@
 """The training step, and all state that changes during a run."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from slash_train.divergence import diverged
 from slash_train.ema import EMA
 from slash_train.loader import Batch
 from slash_train.metrics import Metrics
-from slash_train.model import SampleRNN
+from slash_train.model import SampleRNN, State
 from slash_train.optimiser import Optimiser
 from slash_train.schedule import rate_factor
 from slash_train.streams import NO_TARGET, Draw, Position
@@ -42,10 +43,7 @@ class Trainer:
         self.ema = EMA(self.model, self.recipe.ema_decay) if self.recipe.ema_decay else None
         self.optimiser = Optimiser(self.model, self.recipe)
         self._bf16 = self.recipe.precision == "bf16" or (self.recipe.precision == "auto" and has_fast_bf16(device))
-        with torch.no_grad():
-            self.rnn_state = [
-                tensor.clone() for tensor in self.model.initial_state(self.lanes.stop - self.lanes.start)
-            ]
+        self.rnn_state = self._initial_state()
         self.position: Position | None = None
         """Position in the data after the newest step; None before the first."""
         self.step, self.seconds = 0, 0.0
@@ -58,6 +56,10 @@ class Trainer:
         self._unchecked: list[tuple[Tensor, Draw]] = []  # each step's gradient norm and data
         self._rate = 0.0  # of the newest step, by which the learning rates were multiplied
         self._norm = self._broken = torch.zeros((), device=device)
+
+    @torch.no_grad()
+    def _initial_state(self) -> State:
+        return [tensor.clone() for tensor in self.model.initial_state(self.lanes.stop - self.lanes.start)]
 
     def advance(self, batch: Batch, done: float = 0.0) -> None:
         """Do one optimiser step, without waiting for the device.
@@ -182,6 +184,20 @@ class Trainer:
             rnn_state=self.workers.gather(self.rnn_state),
             trainer_state=self.trainer_state(valid_bits),
         )
+
+    def begin_with(self, weights: Mapping[str, Tensor], position: Position) -> None:
+        """Begin with weights, or with some, before the first step.
+
+        Args:
+            weights: by their names in the model.
+            position: where the data begins.
+        """
+        self.model.load_state_dict(weights, strict=False)
+        if self.ema is not None:
+            self.ema.begin_anew()
+        self.rnn_state = self._initial_state()
+        self.position = position
+        self.saved = True
 
     def restore(self, checkpoint: Checkpoint, trainer_state: TrainerState) -> None:
         """Continue from a checkpoint.

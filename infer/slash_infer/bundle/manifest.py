@@ -13,7 +13,7 @@ from slash_infer.codec import Codec
 
 MANIFEST = "manifest.json"
 MADE_BY: Literal["slash export"] = "slash export"
-SCHEMA_VERSION: Literal[4] = 4
+SCHEMA_VERSION: Literal[5] = 5
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -33,6 +33,7 @@ Basename = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_le
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=65536)]
 Text = Annotated[str, Field(max_length=1000)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Strict(BaseModel):
@@ -43,7 +44,7 @@ class FileEntry(_Strict):
     """A file of the bundle, named without a folder."""
 
     file: Basename
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     bytes: Annotated[int, Field(ge=1, le=FILE_LIMIT)]
 
 
@@ -131,6 +132,22 @@ class Parity(_Strict):
     """Largest absolute difference of a logit."""
 
 
+class Ancestor(_Strict):
+    """A checkpoint whose weights a training began with, and what they had been learned from."""
+
+    preset: Text
+    step: Annotated[int, Field(ge=0, lt=2**63)]
+    """Its optimiser steps, from where its own training began."""
+    valid_bits: NotNegative | None
+    """Its bits per sample on the validation split of its own corpus, if it was scored."""
+    corpus_sha256: Sha256
+    """Fingerprint of its corpus."""
+    recordings: Annotated[int, Field(ge=0, lt=2**63)]
+    """How many its corpus holds."""
+    seconds: NotNegative
+    """Their length together."""
+
+
 class Provenance(_Strict):
     """Origin of the bundle."""
 
@@ -143,13 +160,15 @@ class Provenance(_Strict):
     """Optimiser steps of the checkpoint."""
     valid_bits: NotNegative | None
     """The checkpoint's bits per sample on the validation split, if it was scored."""
+    ancestors: tuple[Ancestor, ...]
+    """The checkpoints that the training began with, the nearest first; none if it began with random weights."""
 
 
 class Manifest(_Strict):
     """The contents of `manifest.json`, the only place that states sample rate and codec."""
 
     made_by: Literal["slash export"] = MADE_BY
-    schema_version: Literal[4]
+    schema_version: Literal[5]
     sample_rate: Annotated[int, Field(ge=1000, le=192_000)]
     codec: Codec
     width: Count

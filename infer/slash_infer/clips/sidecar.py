@@ -12,7 +12,7 @@ from slash_infer.errors import UserError, first_fault
 from slash_infer.files import read_json, write_json
 
 MADE_BY: Literal["slash generate"] = "slash generate"
-SCHEMA_VERSION: Literal[5] = 5
+SCHEMA_VERSION: Literal[6] = 6
 SIDECAR_LIMIT = 1 << 20
 """Bytes of the largest sidecar that is read: one has about a thousand."""
 REMEDY = "make the clip again or move both files away"
@@ -105,7 +105,7 @@ class Sidecar(_Record):
     """The contents of a clip's sidecar."""
 
     made_by: Literal["slash generate"] = MADE_BY
-    schema_version: Literal[5] = SCHEMA_VERSION
+    schema_version: Literal[6] = SCHEMA_VERSION
     sample_rate: int
     recipe: ClipRecipe
     outcome: ClipOutcome
