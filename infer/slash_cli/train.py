@@ -59,8 +59,9 @@ def train(
 ) -> None:
     """Train a SampleRNN on a corpus.
 
-    Ctrl-C finishes the step, saves and stops; --resume continues exactly there, also after a crash. At each
-    checkpoint, RUN/previews gets the same clips as they sound by then, and RUN/learning_curve.png is drawn.
+    Ctrl-C finishes the step, saves, makes clips and stops; --resume continues exactly there, also after a crash. At
+    each checkpoint, the first after a minute, RUN/previews gets the same clips as they sound by then, and
+    RUN/learning_curve.png is drawn.
     docs/training.md says which preset, how long, and what loss is good.
 
     \b

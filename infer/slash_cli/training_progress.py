@@ -8,6 +8,8 @@ from slash_cli.console import duration, optional_packages, progress_bar, stderr,
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from rich.progress import Progress, TaskID
 
@@ -44,7 +46,10 @@ def training_context(
         def warn(message: str) -> None:
             progress.console.print(f"slash: {message}")
 
-        yield TrainContext(device, workers, make_previews, report, warn, compile_model=compile_model)
+        def heard(folder: "Path") -> None:
+            progress.console.print(f"clips of it: {folder}")
+
+        yield TrainContext(device, workers, make_previews, report, heard, warn, compile_model=compile_model)
 
 
 def print_outcome(outcome: "Outcome") -> None:

@@ -1,5 +1,7 @@
 """Previews of a run in training: clips, spectrograms, TensorBoard, and the learning curve."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,10 @@ from slash_export.bundle_writer import export
 from slash_export.previews import SEED, make_previews
 from slash_infer.bundle import Bundle
 from slash_infer.sampling.sampler import Sampler
-from slash_train import loop
-from slash_train.config import load_preset
+from slash_train import loop, session
+from slash_train.config import Preset, change_preset, load_preset
 from slash_train.corpus import Corpus
+from slash_train.metrics import Metrics
 from slash_train.run import Run
 
 
@@ -60,3 +63,37 @@ def test_no_clips_when_none_are_asked_for(corpus: Corpus, tmp_path: Path) -> Non
     context = loop.TrainContext(ON_CPU.device, previews=make_previews)
     loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(50), context=context)
     assert not (tmp_path / "run" / "previews").exists()
+
+
+def test_the_first_clips_come_by_the_clock(
+    corpus: Corpus, tiny: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before the first checkpoint by steps; what comes soon after another one is left out."""
+    monkeypatch.setattr(session, "EARLY_MINUTES", (0.005, 0.006, 0.05))
+    heard: list[Path] = []
+    context = loop.TrainContext(ON_CPU.device, previews=make_previews, heard=heard.append)
+    preset = change_preset(tiny, ["training.checkpoint_every=1000000"])
+    run = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(minutes=0.1), context=context).run
+    scored = [metrics for metrics in run.metrics() if metrics.valid_bits is not None]
+    assert len(scored) == 3  # at 0.3 s, at 3 s, and at the end
+    assert 0.3 <= scored[0].seconds < 3.0 <= scored[1].seconds < 6.0 <= scored[2].seconds
+    assert heard == [run.path / "previews" / f"step-{metrics.step:08d}" for metrics in scored]
+    assert all((folder / "clip-0.wav").exists() for folder in heard)
+    assert [path.path.name for path in run.checkpoints.all()] == sorted(
+        {run.checkpoints.find(which).path.name for which in ("best", "last")}
+    )
+
+
+@pytest.mark.parametrize(("number", "clips"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)], ids=["Ctrl-C", "SIGTERM"])
+def test_ctrl_c_leaves_clips_to_hear(
+    corpus: Corpus, tiny: Preset, tmp_path: Path, number: signal.Signals, clips: int
+) -> None:
+    def report(metrics: Metrics, *_: object) -> None:
+        if metrics.step == 25:
+            os.kill(os.getpid(), number)
+
+    context = loop.TrainContext(ON_CPU.device, previews=make_previews, report=report)
+    done = loop.train(corpus, tmp_path / "run", "tiny", tiny, limits=loop.Limits(1000), context=context)
+    assert (done.step, done.stopped_by) == (26, number)
+    assert len(list((tmp_path / "run" / "previews").glob("step-00000026/*.wav"))) == clips
+    export(done.run, tmp_path / "bundle")  # it has a checkpoint, if not a scored one

@@ -42,6 +42,8 @@ class TrainContext:
     previews: MakePreviews | None = None
     """Makes clips at checkpoints; None for no clips."""
     report: Report = lambda *_: None
+    heard: Callable[[Path], None] = lambda _: None
+    """Told the folder of a checkpoint's clips, when they are made."""
     warn: Callable[[str], None] = lambda _: None
     """Told, in one line, what goes wrong that training goes on without."""
     compile_model: bool = False

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from signal import Signals
+from signal import SIGINT, Signals
 
 from slash_infer.errors import UserError
 from slash_train.context import Limits, TrainContext
@@ -19,6 +19,8 @@ from slash_train.run import CURVE, METRICS, PREVIEWS, Run
 from slash_train.trained_model import TrainedModel
 from slash_train.trainer import Trainer
 
+EARLY_MINUTES = (1.0, 2.0, 5.0, 10.0, 20.0)
+"""Of the whole run, after which there is a checkpoint besides those by steps: nobody waits long for first clips."""
 LOG_EVERY = 25  # steps between lines of metrics: often enough to watch, rarely enough to cost nothing
 
 
@@ -34,6 +36,8 @@ class Session:
         self._context = context
         self._board = board  # None in all workers but the main one
         self._unlogged: list[Metrics] = []  # which a full disk would not take
+        self._early = [60 * minutes for minutes in EARLY_MINUTES]  # seconds of the run
+        self._pass_over_early()
 
     def train(self, loader: Loader, limits: Limits, stop: list[Signals]) -> bool:
         """Take steps until a limit is reached or a signal asks to stop; return whether a signal did."""
@@ -49,21 +53,31 @@ class Session:
                 trainer.require_finite()  # waits for the device, which costs nothing on a CPU
             now = time.perf_counter()
             trainer.seconds = seconds_before + now - started
-            done, signalled = workers.most([limits.done(trainer.step, now - started), bool(stop)])
+            done, signalled, early = workers.most(
+                [limits.done(trainer.step, now - started), bool(stop), trainer.seconds >= self._early[0]]
+            )
             stopped = signalled > 0
-            validate = done >= 1 or trainer.step % trainer.recipe.checkpoint_every == 0
+            validate = done >= 1 or early > 0 or trainer.step % trainer.recipe.checkpoint_every == 0
             if validate or trainer.step % LOG_EVERY == 0:
                 metrics = trainer.measure(now - logged_at, trainer.step - logged_step)
                 metrics = self._checkpoint(metrics) if validate else self._log(metrics)
                 self._context.report(metrics, done, trainer.epoch)
+                if validate:
+                    self._preview()
                 logged_at, logged_step = time.perf_counter(), trainer.step
         if stopped and not validate:
             trainer.require_finite()
             self._save(None, best=False)
+            if SIGINT in stop:  # somebody waits for it, who can press Ctrl-C again
+                self._preview()
         return stopped
 
+    def _pass_over_early(self) -> None:
+        """Drop the early checkpoints that are past, or so near that the newest one does for them."""
+        self._early = [mark for mark in self._early if mark > 1.5 * self._trainer.seconds] or [math.inf]
+
     def _checkpoint(self, metrics: Metrics) -> Metrics:
-        """Score the validation split, if there is one, then log, save and make previews.
+        """Score the validation split, if there is one, then log, draw the curve and save.
 
         On resuming, a process killed before it has saved repeats all of this; one killed later, only the previews.
         """
@@ -87,7 +101,7 @@ class Session:
             with self._dispensable(CURVE):
                 draw_learning_curve(self._run, self._run.path / CURVE)
         self._save(bits, best=best)
-        self._preview()
+        self._pass_over_early()
         return metrics
 
     def _preview(self) -> None:
@@ -98,6 +112,8 @@ class Session:
             trained = TrainedModel(trainer.scored_model, self._run.preset, "in training", trainer.step, None)
             with self._dispensable(PREVIEWS):
                 make(trained, self._corpus, folder, self._board)
+                if folder.exists():
+                    self._context.heard(folder)
 
     @contextmanager
     def _dispensable(self, what: str) -> Iterator[None]:
