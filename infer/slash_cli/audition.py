@@ -7,7 +7,9 @@ import typer
 
 from slash_cli.console import optional_packages, progress_bar, stdout, table
 from slash_cli.drawing_options import CandidatesOption, FloorOption, RestartOption
+from slash_cli.next_step import say_next, unused
 from slash_infer.errors import UserError
+from slash_infer.files import check_exists
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE
 
 
@@ -37,6 +39,7 @@ def audition(
     slash audition run --out audition -n 2 --checkpoint best --checkpoint last
     slash gallery audition --out page
     """
+    check_exists(run, ["run.json"])
     with optional_packages("audition"):
         from slash_export.audition import audition as render_audition
         from slash_train.run import Run
@@ -96,8 +99,6 @@ def audition(
             ", ".join(line.faults),
         )
     stdout().print(rows)
-    stdout().print(
-        f"listen: slash gallery {out} --out PAGE;  then: slash export {run} --checkpoint PATH --out BUNDLE"
-    )
     if json_file is not None:
         write_json(json_file, {"checkpoints": [asdict(line) for line in lines]}, force=force, argument="json_file")
+    say_next("gallery", out, "--out", unused("page"))

@@ -8,6 +8,7 @@ import typer
 from slash_cli.console import optional_packages, progress_bar, stderr, stdout, table
 from slash_cli.drawing_options import CandidatesOption
 from slash_cli.engine_options import EngineOption, PrecisionOption, choose_engine
+from slash_cli.next_step import say_generate
 from slash_infer.errors import UserError
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES
 
@@ -75,6 +76,7 @@ def bench(
             **measured,
         }
         write_json(json_file, content, force=force, argument="json_file")
+    say_generate(bundle)
 
 
 def _measure_live(bundle: "Bundle", engine: "Engine", seconds: float | None, candidates: int) -> "Liveness":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slash_cli.console import stderr, stdout, table
+from slash_cli.next_step import say_generate
 
 if TYPE_CHECKING:
     from slash_infer.bundle import Bundle
@@ -29,6 +30,7 @@ def build(
     from slash_infer.runtimes.prebuild import make_builder
 
     build_and_print(Bundle(bundle), make_builder(target))
+    say_generate(bundle)
 
 
 def build_and_print(bundle: "Bundle", builder: "Builder") -> None:

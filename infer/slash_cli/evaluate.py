@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slash_cli.console import duration, optional_packages, stderr, stdout, table
+from slash_cli.next_step import say_generate, say_next, unused
 from slash_infer.choices import PrecisionName
 from slash_infer.errors import UserError
-from slash_infer.files import check_file_output, write_json
+from slash_infer.files import check_exists, check_file_output, write_json
 from slash_train.choices import Split
 
 if TYPE_CHECKING:
@@ -39,14 +40,18 @@ def evaluate(
     slash evaluate bundle corpus --split valid --json scores.json
     slash evaluate bundle corpus --precision int8
     """
+    if json_file is not None:
+        check_file_output(json_file, force=force, made_by=MADE_BY, argument="json_file")
+    check_exists(path, ["run.json", "manifest.json"])
     with optional_packages("evaluate"):
         from slash_train.corpus import Corpus
+
+        opened = Corpus(corpus)
+        if not opened.length(split):
+            raise UserError(corpus, f"has nothing in its {split} split", "choose another --split")
         from slash_train.devices import limits_explained
         from slash_train.evaluate import mean_bits, score_files
 
-        if json_file is not None:
-            check_file_output(json_file, force=force, made_by=MADE_BY, argument="json_file")
-        opened = Corpus(corpus)
         scorer, sample_rate = _open(path, checkpoint, device, precision)
     if opened.sample_rate != sample_rate:
         raise UserError(
@@ -54,8 +59,6 @@ def evaluate(
             f"is at {opened.sample_rate} Hz and {path} at {sample_rate} Hz",
             f"prepare it again with --sample-rate {sample_rate}",
         )
-    if not opened.length(split):
-        raise UserError(corpus, f"has nothing in its {split} split", "choose another --split")
     with stderr().status("scoring"), limits_explained():
         files = score_files(scorer, opened, split)
     mean = mean_bits(files)
@@ -78,6 +81,10 @@ def evaluate(
             "files": [asdict(file) for file in files],
         }
         write_json(json_file, content, force=force, made_by=MADE_BY, argument="json_file")
+    if (path / "manifest.json").exists():
+        say_generate(path)
+    else:
+        say_next("export", path, "--out", unused("bundle"))
 
 
 def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) -> tuple["Scorer", int]:
@@ -93,9 +100,6 @@ def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) ->
     if precision != "fp32":
         raise UserError(f"--precision {precision}", "is for bundles", "a run is scored as it was trained")
     if not (path / "run.json").exists():
-        from slash_infer.files import check_exists
-
-        check_exists(path, ["run.json", "manifest.json"])
         raise UserError(path, "is not a run or a bundle", "give a folder that slash train or slash export made")
     from slash_train.devices import choose_device
     from slash_train.evaluate import ModelScorer

@@ -8,7 +8,10 @@ import typer
 from slash_cli.build import build_and_print
 from slash_cli.console import optional_packages, stderr
 from slash_cli.info import print_bundle
+from slash_cli.next_step import say_generate
+from slash_infer.bundle import MADE_BY, MANIFEST
 from slash_infer.errors import UserError
+from slash_infer.files import check_directory_output, check_exists
 
 if TYPE_CHECKING:
     from slash_infer.bundle import Precision
@@ -35,6 +38,8 @@ def export(
     slash export run --out bundle --precision fp32,int8,fp16
     """
     precisions = _precisions(precision)
+    check_exists(run, ["run.json"])
+    check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=[run])
     with optional_packages("export"):
         from slash_export.bundle_writer import export as make_bundle
         from slash_train.run import Run
@@ -49,6 +54,7 @@ def export(
     print_bundle(out, manifest)
     if builder is not None:
         build_and_print(Bundle(out), builder)
+    say_generate(out)
 
 
 def _precisions(text: str) -> "list[Precision]":

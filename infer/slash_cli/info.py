@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slash_cli.console import duration, optional_packages, stdout, table
+from slash_cli.next_step import say_generate, say_next, unused
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A corpus, a 
         _corpus(path)
     elif (path / "run.json").exists():
         _run(path)
+        say_next("export", path, "--out", unused("bundle"))
     elif (path / "manifest.json").exists():
         from slash_infer.bundle import Bundle
 
         print_bundle(path, Bundle(path).manifest)
+        say_generate(path)
     else:
         from slash_infer.files import check_exists
 
@@ -38,7 +41,7 @@ def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A corpus, a 
 def _corpus(path: Path) -> None:
     with optional_packages("info"):
         from slash_train.corpus import Corpus
-    from slash_cli.prepare import print_corpus
+    from slash_cli.prepare import print_corpus, say_train
 
     manifest = Corpus(path).manifest
     print_corpus(path, manifest)
@@ -60,6 +63,7 @@ def _corpus(path: Path) -> None:
             stdout().print(f"{recording.name}: {'; '.join(recording.remarks)}")
     for left_out in manifest.left_out:
         stdout().print(f"{left_out.name}: left out: {left_out.why}")
+    say_train(path, manifest)
 
 
 def _run(path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slash_cli.console import duration, optional_packages, progress_bar, stdout, table
+from slash_cli.next_step import say_next, unused
 from slash_train.choices import Channel
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from slash_train.corpus import CorpusManifest, Recording
     from slash_train.finding import LeftOut
 
+LIVE_RATE = 16_000
+"""Of the preset `live`, in Hz."""
 LISTED = 20
 """Recordings without a remark that are listed one by one; more are counted."""
 NAMED = 5
@@ -69,6 +72,14 @@ def prepare(
         )
     print_corpus(out, manifest)
     print_account(manifest, left_out)
+    say_train(out, manifest)
+
+
+def say_train(corpus: Path, manifest: "CorpusManifest") -> None:
+    """Print how to learn from a corpus."""
+    rate = manifest.sample_rate
+    change = [] if rate == LIVE_RATE else ["--set", f"audio.sample_rate={rate}"]
+    say_next("train", corpus, "--out", unused("run"), "--preset", "live", *change, "--minutes", 30)
 
 
 def print_corpus(path: Path, manifest: "CorpusManifest") -> None:

@@ -2,13 +2,18 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slash_cli.console import optional_packages, stderr
+from slash_cli.next_step import say_next, unused
 from slash_cli.training_progress import LONGEST_MINUTES, print_outcome, training_context
 from slash_infer.errors import UserError
+from slash_infer.files import check_exists
+
+if TYPE_CHECKING:
+    from slash_train.corpus import Corpus
 
 DEFAULT_PRESET = "slash"
 
@@ -73,36 +78,32 @@ def train(
     torchrun --nproc-per-node 4 -m slash_cli train corpus --out run --precision bf16
     tensorboard --logdir run
     """
+    changes = [*(overrides or ())]
+    changes += [f"training.keep={keep}"] * (keep is not None)
+    changes += [f"training.precision={precision}"] * (precision is not None)
+    changes += [f"training.steps={steps}"] * (steps is not None and not resume)
+    opened = _check(corpus, out, preset, changes, resume=resume, init_from=init_from, force=force)
     with optional_packages("train"):
         from slash_train import loop
         from slash_train.config import change_preset, load_preset, require_resumable
-        from slash_train.corpus import Corpus
         from slash_train.devices import choose_device
         from slash_train.origin import Origin
         from slash_train.run import Run
 
-    if resume and force:
-        raise UserError("--resume", "continues the run as it is, so it does not take --force")
-    if resume and init_from is not None:
-        raise UserError("--init-from", "begins a new run, and --resume goes on with one", "leave out one of the two")
     origin = None if init_from is None else Origin.open(init_from)
-    changes = [*(overrides or ())]
-    changes += [f"training.keep={keep}"] * (keep is not None)
-    changes += [f"training.precision={precision}"] * (precision is not None)
+    default = DEFAULT_PRESET if origin is None else origin.trained.preset_name
+    name = default if preset is None else preset
     if resume:
         begun = Run(out).preset
         if preset is not None:
             require_resumable(begun, load_preset(preset, changes), out)
         configuration = change_preset(begun, changes)
     else:
-        default = DEFAULT_PRESET if origin is None else origin.trained.preset_name
-        name = default if preset is None else preset
-        changes += [] if steps is None else [f"training.steps={steps}"]
         configuration = load_preset(name, changes) if origin is None else origin.configuration(preset, changes)
     if steps is None and minutes is None:
         steps = configuration.training.steps
     limits = loop.Limits(steps or math.inf, minutes or math.inf)
-    opened, place = Corpus(corpus), choose_device(device)
+    place = choose_device(device)
     if place.type == "cpu" and preset is None and not resume and origin is None:
         stderr().print(f"slash: preset {DEFAULT_PRESET} is for a GPU; without one, --preset live learns in minutes")
     previews = configuration.training.preview_clips > 0
@@ -115,5 +116,41 @@ def train(
             )
     if context.workers.is_main:
         print_outcome(outcome)
+        if outcome.stopped_by is None:
+            say_next("export", out, "--out", unused("bundle"))
+        else:
+            say_next("train", corpus, "--out", out, "--resume")
     if outcome.stopped_by is not None:
         raise typer.Exit(128 + outcome.stopped_by)
+
+
+def _check(
+    corpus: Path,
+    out: Path,
+    preset: str | None,
+    changes: list[str],
+    *,
+    resume: bool,
+    init_from: Path | None,
+    force: bool,
+) -> "Corpus":
+    """Refuse what can be refused without PyTorch, which takes seconds to load; open the corpus."""
+    if resume and force:
+        raise UserError("--resume", "continues the run as it is, so it does not take --force")
+    if resume and init_from is not None:
+        raise UserError("--init-from", "begins a new run, and --resume goes on with one", "leave out one of the two")
+    with optional_packages("train"):
+        from slash_train.config import load_preset
+        from slash_train.corpus import Corpus
+        from slash_train.run_metadata import METADATA, check_new_run
+    opened = Corpus(corpus)
+    if preset is not None or (init_from is None and not resume):
+        load_preset(DEFAULT_PRESET if preset is None else preset, changes)
+    if resume:
+        check_exists(out, [METADATA])
+    else:
+        inputs = [corpus] if init_from is None else [corpus, init_from]
+        for path in inputs:
+            check_exists(path)
+        check_new_run(out, inputs, force=force)
+    return opened

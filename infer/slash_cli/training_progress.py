@@ -53,13 +53,13 @@ def training_context(
 
 
 def print_outcome(outcome: "Outcome") -> None:
-    """Print how far a run is, how good, and, if it was stopped, how to continue it."""
+    """Print how far a run is, and how good."""
     bits = outcome.best_bits
     best = "" if bits is None else f", best {bits:.3f} bits/sample on held-out recordings"
     if outcome.stopped_by is None:
         stdout().print(f"{outcome.run.path}: {outcome.step} steps{best}")
     else:
-        stdout().print(f"{outcome.run.path}: saved at step {outcome.step}{best}; go on with --resume")
+        stdout().print(f"{outcome.run.path}: saved at step {outcome.step}{best}")
 
 
 def _find_previews() -> "MakePreviews | None":

@@ -7,6 +7,7 @@ import typer
 
 from slash_cli.console import optional_packages, stderr, stdout, table
 from slash_cli.engine_options import EngineOption
+from slash_cli.next_step import say_generate
 from slash_infer.choices import EngineName
 from slash_infer.errors import UserError
 
@@ -62,6 +63,7 @@ def verify(
     ]
     if faults:
         raise UserError(bundle, f"{'; '.join(faults)}", "use another --engine or --precision")
+    say_generate(bundle)
 
 
 def _runtimes(engine: EngineName) -> "list[Runtime]":

@@ -141,7 +141,7 @@ def test_stopping_a_training_saves_it(recordings: Path, tmp_path: Path, number: 
     process.send_signal(number)
     stdout, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert "go on with --resume" in stdout
+    assert stdout.splitlines()[-1].endswith(" --resume")
     assert slash("export", tmp_path / "run", "--out", tmp_path / "bundle").returncode == 0
 
 

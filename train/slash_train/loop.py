@@ -6,7 +6,6 @@ from pathlib import Path
 from signal import Signals
 
 from slash_infer.errors import UserError
-from slash_infer.files import check_directory_output
 from slash_infer.signals import stop_signals
 from slash_train.checkpoint import TRAINER_STATE
 from slash_train.config import Preset, require_resumable
@@ -15,9 +14,9 @@ from slash_train.corpus import Corpus
 from slash_train.event_file import EventFile
 from slash_train.loader import Loader
 from slash_train.origin import Origin
-from slash_train.run import METADATA, TENSORBOARD, Inheritance, Run
+from slash_train.run import TENSORBOARD, Inheritance, Run
 from slash_train.run_lock import require_untrained, training_lock
-from slash_train.run_metadata import MADE_BY
+from slash_train.run_metadata import METADATA, check_new_run
 from slash_train.session import Session
 from slash_train.streams import Position, PositionError, TrainingStream
 from slash_train.tensor_files import RESTORE
@@ -68,7 +67,7 @@ def train(
     workers = context.workers
     if workers.is_main:
         inputs = [corpus.path] if origin is None else [corpus.path, origin.path]
-        check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=inputs)
+        check_new_run(out, inputs, force=force)
         require_untrained(out)
     trainer, stream = _prepare(corpus, preset, context)
     inheritance = None if origin is None else _inherit(origin, trainer, stream, context)

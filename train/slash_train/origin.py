@@ -13,7 +13,8 @@ from slash_infer.files import check_exists
 from slash_train.checkpoint import CHECKSUMS
 from slash_train.config import Preset, change_preset, fixed_differences, load_preset
 from slash_train.model import SampleRNN
-from slash_train.run import METADATA, Run
+from slash_train.run import Run
+from slash_train.run_metadata import METADATA
 from slash_train.trained_model import TrainedModel
 
 WARMUP_STEPS = 100

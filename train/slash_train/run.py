@@ -29,10 +29,9 @@ from slash_train.corpus import Corpus
 from slash_train.metrics import Metrics
 from slash_train.model import SampleRNN
 from slash_train.run_lock import training_lock
-from slash_train.run_metadata import MADE_BY, RunMetadata, UsedCorpus
+from slash_train.run_metadata import MADE_BY, METADATA, RunMetadata, UsedCorpus
 from slash_train.trained_model import TrainedModel
 
-METADATA = "run.json"
 METRICS = "metrics.jsonl"
 METRICS_LIMIT = 1 << 30
 """Bytes of metrics that are read: a hundred million steps have as many."""

@@ -1,5 +1,6 @@
 """What `run.json` says: the configuration of a run, the corpus that it was started on, and its ancestors."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -7,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from slash_infer import __version__
 from slash_infer.bundle import Ancestor
-from slash_infer.files import real_path
+from slash_infer.files import check_directory_output, real_path
 from slash_train.config import Preset
 from slash_train.corpus import SPLITS, Corpus
 from slash_train.stored import Natural
 
+METADATA = "run.json"
 MADE_BY: Literal["slash train"] = "slash train"
 
 
@@ -46,6 +48,20 @@ class UsedCorpus(BaseModel):
     def place(self) -> str:
         """Where it was, in words, and whether it is gone."""
         return self.path if Path(self.path).exists() else f"{self.path}, which is gone: where it was moved, give that"
+
+
+def check_new_run(out: Path, inputs: Sequence[Path], *, force: bool) -> None:
+    """Check, before any work is done, that a run may be made at `out`.
+
+    Args:
+        out: the directory to make.
+        inputs: what will be read.
+        force: whether an existing run may be replaced.
+
+    Raises:
+        UserError: it may not.
+    """
+    check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY, inputs=inputs)
 
 
 class RunMetadata(BaseModel):
