@@ -15,7 +15,11 @@ from slash_infer.files import check_exists, check_file_output, write_json
 from slash_train.choices import Split
 
 if TYPE_CHECKING:
-    from slash_train.evaluate import Scorer
+    from collections.abc import Sequence
+
+    from slash_infer.codec import Codec
+    from slash_train.corpus import Corpus
+    from slash_train.evaluate import FileScore, Scorer
 
 MADE_BY = "slash evaluate"
 
@@ -71,6 +75,7 @@ def evaluate(
         rows.add_row(file.name, duration(file.samples / sample_rate), f"{file.bits:.4f}")
     rows.add_row("all", duration(sum(file.samples for file in files) / sample_rate), f"{mean:.4f}")
     stdout().print(rows)
+    _explain(files, mean, opened, split, scorer.codec)
     if json_file is not None:
         content = {
             "made_by": MADE_BY,
@@ -85,6 +90,26 @@ def evaluate(
         say_generate(path)
     else:
         say_next("export", path, "--out", unused("bundle"))
+
+
+def _explain(files: "Sequence[FileScore]", mean: float, corpus: "Corpus", split: Split, codec: "Codec") -> None:
+    """Print what the score is to be compared with, and which recordings are odd."""
+    from slash_train.histograms import MOST_LEVELS, baselines
+
+    if codec.levels <= MOST_LEVELS:
+        (by_histograms,) = baselines(corpus, codec, split)
+        worse = ": it has learned nothing but loudness" if mean > by_histograms.order_1 else ""
+        stdout().print(
+            f"the histogram of the codes scores {by_histograms.order_0:.3f} there, and of codes given the one before "
+            f"{by_histograms.order_1:.3f}{worse}"
+        )
+    ignorance = math.log2(codec.levels)
+    for file in files:
+        if file.bits > ignorance:
+            stdout().print(
+                f"{file.name}: worse than knowing nothing, which scores {ignorance:g}: "
+                "it is unlike the training recordings"
+            )
 
 
 def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) -> tuple["Scorer", int]:

@@ -8,9 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 from baseline import Baseline
 from eager_generation import EagerGeneration
@@ -21,7 +19,6 @@ from slash_train.config import Preset, load_preset
 from slash_train.corpus import Corpus
 from slash_train.evaluate import ModelScorer, bits_per_sample
 from slash_train.model import SampleRNN
-from slash_train.prepare import prepare
 from slash_train.run import Run
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -51,23 +48,6 @@ def test_held_out_bits_and_learning_curve(run: Run, corpus: Corpus, tmp_path: Pa
     assert bits["order 1"]["test"] < bits["order 0"]["test"] < 8.5
     assert content["step"] == run.checkpoints.find("best").trainer_state().step
     assert curve.read_bytes().startswith(b"\x89PNG")
-
-
-def test_baselines_find_the_entropy_of_noise_and_of_a_chain(tmp_path: Path) -> None:
-    """White noise costs its entropy under either order; a walk of one step up or down costs one bit under order 1."""
-    codec, rng = Codec(kind="linear", levels=16), np.random.default_rng(0)
-    baselines = _load("held_out_bits").baselines
-    noise = rng.integers(0, 8, 200_000)
-    walk = np.cumsum(rng.choice([-1, 1], 200_000)) % 8
-    for values, order_0, order_1 in ((noise, 3.0, 3.0), (walk, 3.0, 1.0)):
-        folder = tmp_path / f"{order_1}"
-        folder.mkdir()
-        every_other = codec.decode(2 * values)  # far enough apart to stay distinct under the corpus's gain
-        soundfile.write(folder / "a.wav", every_other, 16_000, subtype="FLOAT")
-        prepare([folder], folder / "corpus")
-        found = baselines(Corpus(folder / "corpus"), codec)
-        assert found["order 0"]["test"] == pytest.approx(order_0, abs=0.02)
-        assert found["order 1"]["test"] == pytest.approx(order_1, abs=0.02)
 
 
 SMALL = ("--set", "model.width=32", "--set", "training.batch_size=4", "--set", "training.window=256")
