@@ -10,8 +10,8 @@ from slash_infer.errors import UserError
 
 
 def gallery(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of clips, training runs, auditions.")
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="CLIPS...", help="Clips, folders of clips, training runs, auditions.")
     ],
     out: Annotated[Path, typer.Option(help="The folder to make; open its index.html.")],
     title: Annotated[str, typer.Option(help="The page's heading.")] = "Slash gallery",
@@ -32,8 +32,8 @@ def gallery(
 
     if not title.strip():
         raise UserError("--title", "is empty", "give the page a heading")
-    check_directory_output(out, force=force, metadata=GALLERY_METADATA, made_by=MADE_BY, inputs=folders)
-    sections = find_sections(folders)
+    check_directory_output(out, force=force, metadata=GALLERY_METADATA, made_by=MADE_BY, inputs=sources)
+    sections = find_sections(sources)
     left_out = sum(section.left_out for section in sections)
     if left_out:
         files = "file that has" if left_out == 1 else "files that have"

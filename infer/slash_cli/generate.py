@@ -9,7 +9,7 @@ import typer
 from slash_cli.console import optional_packages
 from slash_cli.drawing_options import CandidatesOption, FloorOption, RestartOption
 from slash_cli.engine_options import EngineOption, PrecisionOption
-from slash_cli.next_step import say_generate, say_next, unused
+from slash_cli.next_step import say_next, unused
 from slash_infer.choices import AudioFormat, Normalise
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE
 
@@ -152,7 +152,5 @@ def generate(
             render_files(request, signals)
     if signals:
         raise typer.Exit(128 + signals[0])
-    if destination.path is not None and destination.path.is_dir():
+    if destination.path is not None and destination.path.exists():
         say_next("gallery", destination.path, "--out", unused("page"))
-    elif destination.path is not None:
-        say_generate(bundle)

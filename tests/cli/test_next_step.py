@@ -50,7 +50,7 @@ def test_commands_that_make_nothing_name_what_to_make(
         (["evaluate", bundle.path, corpus.path], generate),
         (["verify", bundle.path], generate),
         (["bench", bundle.path, "-n", 1, "--seconds", 0.01], generate),
-        (["generate", bundle.path, "--out", "one.wav", "--seconds", 0.1], generate),
+        (["generate", bundle.path, "--out", "one.wav", "--seconds", 0.1], "slash gallery one.wav --out page"),
         (["audition", run.path, "--out", "heard", "-n", 1, "--seconds", 0.1], "slash gallery heard --out page"),
     ):
         done = slash_preloaded(*command, cwd=tmp_path, log=tmp_path)

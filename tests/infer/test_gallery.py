@@ -55,6 +55,12 @@ def _layout(sections: Sequence[Section]) -> list[tuple[str, list[tuple[str | Non
     return [(s.name, [(row.name, [clip.name for clip in row.clips]) for row in s.rows]) for s in sections]
 
 
+def _measures(score: float) -> Measures:
+    return Measures(
+        level_db=-20, silent=0.5, flatness=0.1, movement_db=3, faults=("silence", "held tone"), score=score
+    )
+
+
 def test_a_folder_of_clips_in_every_format(tmp_path: Path) -> None:
     files = [
         write_clip(tmp_path / "clips" / f"{name}", clip=i) for i, name in enumerate(("b.wav", "a.FLAC", "c.ogg"))
@@ -74,9 +80,7 @@ def test_a_folder_of_clips_in_every_format(tmp_path: Path) -> None:
 
 
 def test_all_that_is_known_of_a_clip_is_said(tmp_path: Path) -> None:
-    measures = Measures(
-        level_db=-20, silent=0.5, flatness=0.1, movement_db=3, faults=("silence", "held tone"), score=0.42
-    )
+    measures = _measures(0.42)
     prime = PrimeSource(file="solo.wav", start=12.5, seconds=3, sha256="0" * 64)
     write_clip(
         tmp_path / "clips" / "one.wav",
@@ -145,6 +149,34 @@ def test_seeds_are_told_apart(tmp_path: Path) -> None:
             write_clip(tmp_path / f"{seed}-{step}.wav", seed=seed, step=step)
     [(_, rows)] = _layout(find_sections([tmp_path]))
     assert rows == [("Seed 4, clip 0", ["4-1.wav", "4-2.wav"]), ("Seed 5, clip 0", ["5-1.wav", "5-2.wav"])]
+
+
+def test_single_files_are_one_section_in_the_order_given(tmp_path: Path) -> None:
+    folder = write_clip(tmp_path / "more" / "a.wav").parent
+    second, first = (write_clip(tmp_path / name, clip=i) for i, name in enumerate(("b.flac", "z.WAV")))
+    assert _layout(find_sections([first, folder, second])) == [
+        ("files", [(None, ["z.WAV", "b.flac"])]),
+        ("more", [(None, ["a.wav"])]),
+    ]
+    second.with_suffix(".json").unlink()
+    for odd, says in (
+        (second, "b.flac: is not a clip of slash generate, with its sidecar"),
+        (first.with_suffix(".json"), "z.json: is not a clip"),
+        (tmp_path / "nowhere.wav", "nowhere.wav: does not exist"),
+        (first, "z.WAV: was given twice"),
+    ):
+        with pytest.raises(UserError, match=says):
+            find_sections([first, odd])
+
+
+def test_ranked_clips_come_in_the_order_of_their_scores(tmp_path: Path) -> None:
+    """What best-of has kept. Where one clip has no score, numbers decide."""
+    for clip, score in enumerate((0.2, 0.9, 0.5)):
+        write_clip(tmp_path / "best" / f"{clip}.wav", clip=clip, measures=_measures(score))
+    assert _layout(find_sections([tmp_path / "best"])) == [("best", [(None, ["1.wav", "2.wav", "0.wav"])])]
+    write_clip(tmp_path / "best" / "3.wav", clip=3)
+    ((_, [(_, names)]),) = _layout(find_sections([tmp_path / "best"]))
+    assert names == ["0.wav", "1.wav", "2.wav", "3.wav"]
 
 
 def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:

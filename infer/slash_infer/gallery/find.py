@@ -9,11 +9,12 @@ from pathlib import Path
 from slash_infer.audio.audio_files import FORMATS
 from slash_infer.clips.sidecar import MADE_BY, REMEDY, SIDECAR_LIMIT, Sidecar, sidecar_path
 from slash_infer.errors import UserError
-from slash_infer.files import read_json, real_path
+from slash_infer.files import check_exists, read_json, real_path
 
 GALLERY_METADATA = "gallery.json"  # a folder that holds it is a gallery
 RUN_METADATA = "run.json"  # a folder that holds it is a training run
 PREVIEWS = "previews"  # the folder of a training run that holds its clips
+FILES = "files"  # the section of those that were given one by one
 
 
 @dataclass(frozen=True)
@@ -60,24 +61,41 @@ class Section:
     """How many audio files are not clips made by Slash."""
 
 
-def find_sections(folders: Sequence[Path]) -> list[Section]:
-    """Find the clips in each of `folders`: folders of clips, training runs, auditions.
+def find_sections(sources: Sequence[Path]) -> list[Section]:
+    """Find clips: a section for each folder, of clips, a training run or an audition, and first one for all files.
 
     Raises:
-        UserError: a folder is missing, given twice, or has no clips, or a clip's sidecar is damaged.
+        UserError: a source is missing or given twice, a file is no clip, a folder has none, or a clip's sidecar is
+            damaged.
     """
-    places = [real_path(folder) for folder in folders]
-    for place, folder in zip(places, folders, strict=True):
-        if not folder.is_dir():
-            raise UserError(folder, "is not a folder", "give folders of clips, training runs or auditions")
+    places = [real_path(source) for source in sources]
+    for place, source in zip(places, sources, strict=True):
+        check_exists(source)
         if places.count(place) > 1:
-            raise UserError(folder, "was given twice", "give it once")
-    return [_section(folder, name) for folder, name in zip(folders, _names(places), strict=True)]
+            raise UserError(source, "was given twice", "give it once")
+    files = [source for source in sources if not source.is_dir()]
+    folders = [source for source in sources if source.is_dir()]
+    names = _names([real_path(folder) for folder in folders])
+    named = [_section(folder, name) for folder, name in zip(folders, names, strict=True)]
+    return [_section_of_files(files), *named] if files else named
 
 
 def count_clips(sections: Sequence[Section]) -> int:
     """Return how many clips there are in all sections."""
     return sum(len(row.clips) for section in sections for row in section.rows)
+
+
+def _section_of_files(files: Sequence[Path]) -> Section:
+    """Return the clips in the order in which they were given."""
+    clips = []
+    for file in files:
+        sidecar = sidecar_of(file) if file.suffix.lower() in FORMATS else None
+        if sidecar is None:
+            raise UserError(
+                file, "is not a clip of slash generate, with its sidecar", "give clips, or folders of them"
+            )
+        clips.append(Clip(file, file.name, sidecar))
+    return Section(FILES, [Row(None, clips)], left_out=0)
 
 
 def _section(folder: Path, name: str) -> Section:
@@ -124,9 +142,15 @@ def _is_plain(path: Path) -> bool:
 
 
 def _rows(clips: Sequence[Clip]) -> list[Row]:
-    """Return one row if all clips have the same training step; else a row for each clip, its steps in order."""
+    """Return one row if all clips have the same training step; else a row for each clip, its steps in order.
+
+    Clips of one step that all have a score, as those of best-of, come in the order of their scores.
+    """
     if len({clip.step for clip in clips}) == 1:
-        return [Row(None, sorted(clips, key=lambda clip: (*_identity(clip), clip.name)))]
+        scores = [measures.score for clip in clips if (measures := clip.sidecar.outcome.measures) is not None]
+        ranks = scores if len(scores) == len(clips) else [0.0] * len(clips)
+        ranked = sorted(zip(clips, ranks, strict=True), key=lambda one: (-one[1], *_identity(one[0]), one[0].name))
+        return [Row(None, [clip for clip, _ in ranked])]
     seeds = {clip.seed for clip in clips}
     in_order = sorted(clips, key=lambda clip: (*_identity(clip), clip.step, clip.name))
     return [
