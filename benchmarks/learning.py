@@ -21,6 +21,7 @@ from slash_train.corpus import SPLITS, Corpus
 from slash_train.evaluate import ModelScorer, bits_per_sample
 from slash_train.loader import Loader
 from slash_train.model import SampleRNN
+from slash_train.origin import Origin
 from slash_train.streams import TrainingStream
 from slash_train.trainer import Trainer
 from slash_train.workers import Workers
@@ -54,6 +55,7 @@ def learn(
     seconds: float = float("inf"),
     clock: Callable[[], float] = time.perf_counter,
     baseline: bool = False,
+    origin: Origin | None = None,
     scorer: type[ModelScorer] = ModelScorer,
 ) -> Learned:
     """Train until `steps` steps are done or `seconds` of `clock` are over, then score the held-out splits in full."""
@@ -63,8 +65,12 @@ def learn(
         trainer = BaselineTrainer(preset.model, codec.levels, recipe.batch_size, recipe.learning_rate, CPU)
     else:
         trainer = Trainer(preset, CPU, Workers())
+    stream = TrainingStream(corpus, preset)
+    if isinstance(trainer, Trainer) and origin is not None:
+        weights, _ = origin.weights_for(trainer.model, preset)
+        trainer.begin_with(weights, stream.position)
     started = clock()
-    with Loader(TrainingStream(corpus, preset), CPU) as loader:
+    with Loader(stream, CPU) as loader:
         while (done := max(trainer.step / steps, (clock() - started) / seconds)) < 1:
             if isinstance(trainer, Trainer):
                 trainer.advance(loader.next(), done)
