@@ -47,7 +47,7 @@ def training_context(
             progress.console.print(f"slash: {message}")
 
         def heard(folder: "Path") -> None:
-            progress.console.print(f"clips of it: {folder}")
+            progress.console.print(f"hear it: {folder}")
 
         yield TrainContext(device, workers, make_previews, report, heard, warn, compile_model=compile_model)
 

@@ -98,12 +98,13 @@ def test_it_begins_where_the_other_run_ended(run: Run, corpus: Corpus, tmp_path:
 
 
 def test_its_ancestors_are_kept_in_the_run_and_in_the_bundle(
-    run: Run, corpus: Corpus, others: Corpus, tmp_path: Path
+    run: Run, corpus: Corpus, others: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The nearest first, with what each was learned from."""
     child = _begin(others, tmp_path / "child", Origin.open(run.path), 10, "training.checkpoint_every=10").run
     (checkpoint,) = child.checkpoints.all()
-    grandchild = _begin(corpus, tmp_path / "grandchild", Origin.open(checkpoint.path), 1).run
+    monkeypatch.chdir(checkpoint.path.parent)
+    grandchild = _begin(corpus, tmp_path / "grandchild", Origin.open(Path(checkpoint.path.name)), 1).run
     manifest = export(grandchild, tmp_path / "bundle")
     ancestors = Bundle(tmp_path / "bundle").manifest.provenance.ancestors
     assert ancestors == manifest.provenance.ancestors == grandchild.metadata.ancestors

@@ -43,7 +43,8 @@ class Origin:
             UserError: it is neither, or damaged, or a run without a checkpoint.
         """
         check_exists(path, [METADATA, CHECKSUMS])
-        folder, which = (path, "best") if (path / METADATA).exists() else (path.parent.parent, str(path))
+        around = path.absolute().parent.parent  # of a checkpoint
+        folder, which = (path, "best") if (path / METADATA).exists() else (around, str(path))
         if not (folder / METADATA).exists():
             raise UserError(path, "is not a run, nor a checkpoint inside one", "give a folder that slash train made")
         run = Run(folder)
