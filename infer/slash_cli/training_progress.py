@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from slash_train.loop import Outcome
     from slash_train.metrics import Metrics
 
+BAR_WIDTH = 10  # so that what matters fits beside it on 60 columns
 LONGEST_MINUTES = 1e6  # two years
 
 
@@ -39,7 +40,7 @@ def training_context(
 
     make_previews = _find_previews() if previews else None
     description = TextColumn("{task.percentage:.0f}%  {task.description}", markup=False)
-    columns = (TextColumn("training"), BarColumn(), description)
+    columns = (TextColumn("training"), BarColumn(BAR_WIDTH), description)
     with limits_explained(), join_workers(device) as workers, progress_bar(*columns) as progress:
         report = _Report(progress, progress.add_task("", total=1.0)) if workers.is_main else _silent
 
@@ -93,12 +94,12 @@ class _Report:
         else:
             first_done, first_seconds = self._first
             pace = (metrics.seconds - first_seconds) / max(done - first_done, 1e-9)
-            eta = f"  {duration(max(0.0, 1 - done) * pace)} left"
+            eta = f"{duration(max(0.0, 1 - done) * pace)} left  "
         facts = (
-            f"step {metrics.step}  epoch {epoch + 1}  {metrics.train_bits:.3f} bits/sample  "
-            f"{metrics.samples_per_second:,.0f} samples/s"
-        )
-        self._progress.update(self._task, completed=min(done, 1.0), description=facts + eta)
+            f"{eta}{metrics.train_bits:.3f} bits/sample  {metrics.samples_per_second:,.0f} samples/s  "
+            f"step {metrics.step}  epoch {epoch + 1}"
+        )  # a narrow terminal shows its beginning
+        self._progress.update(self._task, completed=min(done, 1.0), description=facts)
         if metrics.valid_bits is not None:
             self._progress.console.print(
                 f"step {metrics.step:>7}  train {metrics.train_bits:.3f}  valid {metrics.valid_bits:.3f} bits/sample"
