@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from slash_export.folding import FoldedFrameTier, FoldedSampleTier, RecurrentLayer
-from slash_export.writer import BATCH, FLOAT, INT32, GraphWriter
+from slash_export.writer import BATCH, FLOAT, INT32, GraphWriter, Part
 from slash_infer.bundle import STATE_NAMES, Precision
 
 
@@ -28,17 +28,16 @@ def frame_tier_graph(tier: FoldedFrameTier, k: int, precision: Precision = "fp32
     op = writer.op
     layers, width = len(tier.layers), tier.width
     frame = writer.input("frame", INT32, [BATCH, tier.frame_size])
-    inputs = op.Gather(writer.weight("samples", tier.samples), frame)  # [B, FS(k)]
+    inputs = [Part(op.Gather(writer.weight("samples", tier.samples), frame), tier.frame_size, exact=True)]
     if not tier.is_top:
-        inputs = op.Concat(inputs, writer.input("conditioning", FLOAT, [BATCH, width]), axis=1)
+        inputs.append(Part(writer.input("conditioning", FLOAT, [BATCH, width]), width))
     names = STATE_NAMES[tier.cell]
     given = [writer.parts(writer.input(name, FLOAT, [layers, BATCH, width]), layers, axis=0) for name in names]
     before = [[op.Squeeze(layer, [0]) for layer in state] for state in given]  # each [B, D]
     after: list[tuple[Any, ...]] = []
     for i, weights in enumerate(tier.layers):
-        layer_inputs = after[-1][0] if after else inputs
-        if after and tier.skip is not None:
-            layer_inputs = op.Concat(layer_inputs, inputs, axis=1)
+        below = [Part(after[-1][0], width)] if after else []
+        layer_inputs = [*below, *inputs] if not after or tier.skip is not None else below
         step = _lstm_step if tier.cell == "lstm" else _gru_step
         after.append(step(writer, f"layer_{i}", weights, layer_inputs, *(state[i] for state in before)))
     outputs = [state[0] for state in after]
@@ -138,7 +137,9 @@ def _draw(op: Any, logits: Any, floor: Any, uniform: Any) -> tuple[Any, Any]:
     return code, op.GatherElements(probabilities, code, axis=1)
 
 
-def _lstm_step(writer: GraphWriter, name: str, weights: RecurrentLayer, x: Any, h: Any, c: Any) -> tuple[Any, Any]:
+def _lstm_step(
+    writer: GraphWriter, name: str, weights: RecurrentLayer, x: list[Part], h: Any, c: Any
+) -> tuple[Any, Any]:
     """One step of an LSTM layer: from x [B, inputs], h and c [B, D] to the new h and c.
 
     It consists of plain matrix products instead of ONNX's LSTM operator: these work in every precision, and are as
@@ -146,14 +147,14 @@ def _lstm_step(writer: GraphWriter, name: str, weights: RecurrentLayer, x: Any, 
     """
     op = writer.op
     weight = np.hstack([weights.input_weight, weights.hidden_weight]).T
-    inputs = writer.working(op.Concat(x, h, axis=1))
-    gates = writer.linear(name, inputs, np.ascontiguousarray(weight), weights.input_bias + weights.hidden_bias)
+    inputs, bias = [*x, _state(weights, h)], weights.input_bias + weights.hidden_bias
+    gates = writer.linear_of(name, inputs, np.ascontiguousarray(weight), bias)
     i, f, g, o = writer.parts(writer.float32(gates), 4, axis=1)
     c = op.Add(op.Mul(op.Sigmoid(f), c), op.Mul(op.Sigmoid(i), op.Tanh(g)))
     return op.Mul(op.Sigmoid(o), op.Tanh(c)), c
 
 
-def _gru_step(writer: GraphWriter, name: str, weights: RecurrentLayer, x: Any, h: Any) -> tuple[Any]:
+def _gru_step(writer: GraphWriter, name: str, weights: RecurrentLayer, x: list[Part], h: Any) -> tuple[Any]:
     """One step of a GRU layer: from x [B, inputs] and h [B, D] to the new h.
 
     As in PyTorch, the reset gate is applied after the recurrent product and its bias.
@@ -161,20 +162,22 @@ def _gru_step(writer: GraphWriter, name: str, weights: RecurrentLayer, x: Any, h
     op = writer.op
     from_x, from_h = (
         writer.parts(
-            writer.float32(
-                writer.linear(f"{name}.{kind}", writer.working(value), np.ascontiguousarray(weight.T), bias)
-            ),
+            writer.float32(writer.linear_of(f"{name}.{kind}", parts, np.ascontiguousarray(weight.T), bias)),
             3,
             axis=1,
         )
-        for kind, value, weight, bias in (
+        for kind, parts, weight, bias in (
             ("input", x, weights.input_weight, weights.input_bias),
-            ("hidden", h, weights.hidden_weight, weights.hidden_bias),
+            ("hidden", [_state(weights, h)], weights.hidden_weight, weights.hidden_bias),
         )
     )
     r, z = (op.Sigmoid(op.Add(a, b)) for a, b in zip(from_x[:2], from_h[:2], strict=True))
     n = op.Tanh(op.Add(from_x[2], op.Mul(r, from_h[2])))
     return (op.Add(n, op.Mul(z, op.Sub(h, n))),)  # (1 - z) n + z h
+
+
+def _state(weights: RecurrentLayer, h: Any) -> Part:
+    return Part(h, weights.hidden_weight.shape[1])
 
 
 def _joined(op: Any, values: list[Any], axis: int) -> Any:

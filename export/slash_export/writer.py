@@ -6,7 +6,8 @@ itself. Dynamic quantisation, in contrast, has one scale for the whole batch: th
 other clips of its batch.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,16 @@ MOST_BYTES = 2**31 - 2**20  # of weights: protobuf holds 2**31 - 1 bytes, and th
 INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: integer products; level 0 computes in float, 50 times slower
 
 Float32 = npt.NDArray[np.float32]
+
+
+class Part(NamedTuple):
+    """Some of the inputs of a layer."""
+
+    value: Any
+    """[B, size], float32."""
+    size: int
+    exact: bool = False
+    """Whether int8 must not round them."""
 
 
 class GraphWriter:
@@ -94,6 +105,30 @@ class GraphWriter:
             quantised: whether to quantise the weight if the precision is int8.
         """
         return self.op.Add(self._product(name, x, weight, quantised), self.numbers(f"{name}.bias", bias))
+
+    def linear_of(self, name: str, parts: Sequence[Part], weight: Float32, bias: Float32) -> Any:
+        """Return the parts, joined, @ weight + bias, in the working type.
+
+        int8 rounds what it multiplies to 8 bits, too. Of exact parts, weights and products stay float32.
+
+        Args:
+            name: prefix of the initializers' names.
+            parts: of the inputs, K numbers together.
+            weight: [K, N].
+            bias: [N].
+        """
+        rows = np.concatenate([np.full(part.size, part.exact) for part in parts])
+        if self._precision != "int8" or not rows.any():
+            return self.linear(name, self._joined(parts), weight, bias)
+        exact, others = ([part for part in parts if part.exact is kind] for kind in (True, False))
+        product = self.op.MatMul(self._joined(exact), self.numbers(f"{name}.exact_weight", weight[rows]))
+        if others:
+            product = self.op.Add(product, self._product(name, self._joined(others), weight[~rows], quantised=True))
+        return self.op.Add(product, self.numbers(f"{name}.bias", bias))
+
+    def _joined(self, parts: Sequence[Part]) -> Any:
+        values = [part.value for part in parts]
+        return self.working(self.op.Concat(*values, axis=1) if len(values) > 1 else values[0])
 
     def _product(self, name: str, x: Any, weight: Float32, quantised: bool) -> Any:
         if self._precision != "int8" or not quantised:
