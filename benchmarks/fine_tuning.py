@@ -30,6 +30,7 @@ def main(
     jobs: Annotated[int, typer.Option(help="Trainings in parallel, one thread each.")] = 2,
 ) -> None:
     """Train and score with and without the weights."""
+    ancestors = [one.model_dump(mode="json") for one in Origin.open(init_from).ancestors]
     longest_first = sorted(
         [
             *[(float(each), preset, corpus, None, seed) for each in from_nothing.split(",") for seed in range(seeds)],
@@ -40,8 +41,6 @@ def main(
     learned = side_by_side(_learn, longest_first, jobs)
     print(table(learned))
     if json_file is not None:
-        origin = Origin.open(init_from)
-        ancestors = [one.model_dump(mode="json") for one in origin.ancestors]
         write_json(json_file, report(learned, corpus, preset=preset, ancestors=ancestors))
 
 

@@ -64,13 +64,9 @@ def learn(
     if baseline:
         trainer = BaselineTrainer(preset.model, codec.levels, recipe.batch_size, recipe.learning_rate, CPU)
     else:
-        trainer = Trainer(preset, CPU, Workers())
-    stream = TrainingStream(corpus, preset)
-    if isinstance(trainer, Trainer) and origin is not None:
-        weights, _ = origin.weights_for(trainer.model, preset)
-        trainer.begin_with(weights, stream.position)
+        trainer = Trainer(preset, CPU, Workers(), origin)
     started = clock()
-    with Loader(stream, CPU) as loader:
+    with Loader(TrainingStream(corpus, preset), CPU) as loader:
         while (done := max(trainer.step / steps, (clock() - started) / seconds)) < 1:
             if isinstance(trainer, Trainer):
                 trainer.advance(loader.next(), done)

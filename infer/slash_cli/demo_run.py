@@ -1,5 +1,6 @@
 """The whole path, from recordings to a gallery: what `slash demo` does, with the library that the commands call."""
 
+import math
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from slash_cli.engine_options import choose_engine
 from slash_cli.gallery import print_gallery
 from slash_cli.generate_jobs import print_rendered
 from slash_cli.info import print_bundle
+from slash_cli.next_step import say_resume
 from slash_cli.prepare import print_corpus
 from slash_cli.training_progress import print_outcome, training_context
 from slash_export.bundle_writer import export
@@ -90,6 +92,7 @@ def _train(out: Path, preset: str, configuration: Preset, minutes: float) -> Run
         outcome = loop.train(corpus, out / "run", preset, configuration, limits=limits, context=context)
     print_outcome(outcome)
     if outcome.stopped_by is not None:
+        say_resume(corpus.path, outcome.run.path, minutes=math.ceil(minutes))
         raise typer.Exit(128 + outcome.stopped_by)
     return outcome.run
 

@@ -17,8 +17,6 @@ from slash_train.choices import Split
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from slash_infer.codec import Codec
-    from slash_train.corpus import Corpus
     from slash_train.evaluate import FileScore, Scorer
 
 MADE_BY = "slash evaluate"
@@ -55,6 +53,7 @@ def evaluate(
             raise UserError(corpus, f"has nothing in its {split} split", "choose another --split")
         from slash_train.devices import limits_explained
         from slash_train.evaluate import mean_bits, score_files
+        from slash_train.histograms import MOST_LEVELS, baselines
 
         scorer, sample_rate = _open(path, checkpoint, device, precision)
     if opened.sample_rate != sample_rate:
@@ -65,6 +64,8 @@ def evaluate(
         )
     with stderr().status("scoring"), limits_explained():
         files = score_files(scorer, opened, split)
+        countable = scorer.codec.levels <= MOST_LEVELS
+        by_histograms = baselines(opened, scorer.codec, split)[0] if countable else None
     mean = mean_bits(files)
     if not math.isfinite(mean):
         raise UserError(
@@ -75,7 +76,12 @@ def evaluate(
         rows.add_row(file.name, duration(file.samples / sample_rate), f"{file.bits:.4f}")
     rows.add_row("all", duration(sum(file.samples for file in files) / sample_rate), f"{mean:.4f}")
     stdout().print(rows)
-    _explain(files, mean, opened, split, scorer.codec)
+    if by_histograms is not None:
+        stdout().print(
+            f"with nothing but how often each code occurs in {corpus}'s training split: {by_histograms.order_0:.3f}; "
+            f"after each other code: {by_histograms.order_1:.3f}"
+        )
+    _say_unlike(files, mean, math.log2(scorer.codec.levels))
     if json_file is not None:
         content = {
             "made_by": MADE_BY,
@@ -83,32 +89,23 @@ def evaluate(
             "corpus": str(corpus),
             "split": split,
             "bits_per_sample": mean,
+            "baselines": None if by_histograms is None else asdict(by_histograms),
             "files": [asdict(file) for file in files],
         }
         write_json(json_file, content, force=force, made_by=MADE_BY, argument="json_file")
     if (path / "manifest.json").exists():
         say_generate(path)
     else:
-        say_next("export", path, "--out", unused("bundle"))
+        chosen = [] if checkpoint == "best" else ["--checkpoint", checkpoint]
+        say_next("export", path, "--out", unused("bundle"), *chosen)
 
 
-def _explain(files: "Sequence[FileScore]", mean: float, corpus: "Corpus", split: Split, codec: "Codec") -> None:
-    """Print what the score is to be compared with, and which recordings are odd."""
-    from slash_train.histograms import MOST_LEVELS, baselines
-
-    if codec.levels <= MOST_LEVELS:
-        (by_histograms,) = baselines(corpus, codec, split)
-        worse = ": it has learned nothing but loudness" if mean > by_histograms.order_1 else ""
-        stdout().print(
-            f"the histogram of the codes scores {by_histograms.order_0:.3f} there, and of codes given the one before "
-            f"{by_histograms.order_1:.3f}{worse}"
-        )
-    ignorance = math.log2(codec.levels)
-    for file in files:
+def _say_unlike(files: "Sequence[FileScore]", mean: float, ignorance: float) -> None:
+    """Name the recordings that a model, which knows something of the others, knows less than nothing of."""
+    for file in files if mean < ignorance else ():
         if file.bits > ignorance:
             stdout().print(
-                f"{file.name}: worse than knowing nothing, which scores {ignorance:g}: "
-                "it is unlike the training recordings"
+                f"{file.name}: worse than knowing nothing, which scores {ignorance:g}: it is unlike what was learned"
             )
 
 

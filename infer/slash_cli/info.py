@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slash_cli.console import duration, optional_packages, stdout, table
-from slash_cli.next_step import say_generate, say_next, unused
+from slash_cli.next_step import say_generate, say_next, say_resume, unused
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A corpus, a 
         _corpus(path)
     elif (path / "run.json").exists():
         _run(path)
-        say_next("export", path, "--out", unused("bundle"))
     elif (path / "manifest.json").exists():
         from slash_infer.bundle import Bundle
 
@@ -77,21 +76,25 @@ def _run(path: Path) -> None:
     stdout().print(rows)
     _print_ancestors(run.metadata.ancestors)
     metrics = list(run.metrics())
-    if not metrics:
+    if metrics:
+        last = metrics[-1]
+        stdout().print(f"{last.step} steps, {last.samples:,} samples, {duration(last.seconds)}")
+    else:
         stdout().print("no step has been logged yet")
-        return
-    last = metrics[-1]
-    stdout().print(f"{last.step} steps, {last.samples:,} samples, {duration(last.seconds)}")
     scored = [m for m in metrics if m.valid_bits is not None]
     if scored:
         best = min(scored, key=lambda m: m.valid_bits or 0.0)
         stdout().print(f"best {best.valid_bits:.3f} bits/sample on the validation split, at step {best.step}")
+    if run.checkpoints.is_empty():
+        say_resume(run.corpus_path, path)
+    else:
+        say_next("export", path, "--out", unused("bundle"))
 
 
 def _print_ancestors(ancestors: "Sequence[Ancestor]") -> None:
     for one in ancestors:
         stdout().print(
-            f"which began with preset {one.preset} at step {one.step}, learned from {duration(one.seconds)} "
+            f"which began with preset {one.preset} at step {one.step}, from a corpus of {duration(one.seconds)} "
             f"in {one.recordings} recording{'s' * (one.recordings != 1)}"
         )
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from slash_train.corpus import CorpusManifest, Recording
     from slash_train.finding import LeftOut
 
-LIVE_RATE = 16_000
-"""Of the preset `live`, in Hz."""
+LIVE_RATE, STUDIO_RATE = 16_000, 44_100  # of the presets, in Hz
 LISTED = 20
 """Recordings without a remark that are listed one by one; more are counted."""
 NAMED = 5
@@ -77,8 +76,10 @@ def prepare(
 
 def say_train(corpus: Path, manifest: "CorpusManifest") -> None:
     """Print how to learn from a corpus."""
-    rate = manifest.sample_rate
-    change = [] if rate == LIVE_RATE else ["--set", f"audio.sample_rate={rate}"]
+    if manifest.sample_rate == STUDIO_RATE:
+        say_next("train", corpus, "--out", unused("run"), "--preset", "studio")
+        return
+    change = [] if manifest.sample_rate == LIVE_RATE else ["--set", f"audio.sample_rate={manifest.sample_rate}"]
     say_next("train", corpus, "--out", unused("run"), "--preset", "live", *change, "--minutes", 30)
 
 

@@ -1,13 +1,14 @@
 """`slash train`."""
 
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slash_cli.console import optional_packages, stderr
-from slash_cli.next_step import say_next, unused
+from slash_cli.next_step import say_next, say_resume, unused
 from slash_cli.training_progress import LONGEST_MINUTES, print_outcome, training_context
 from slash_infer.errors import UserError
 from slash_infer.files import check_exists
@@ -106,6 +107,7 @@ def train(
     place = choose_device(device)
     if place.type == "cpu" and preset is None and not resume and origin is None:
         stderr().print(f"slash: preset {DEFAULT_PRESET} is for a GPU; without one, --preset live learns in minutes")
+    started = time.monotonic()
     previews = configuration.training.preview_clips > 0
     with training_context(place, previews=previews, compile_model=compile_model) as context:
         if resume:
@@ -119,7 +121,8 @@ def train(
         if outcome.stopped_by is None:
             say_next("export", out, "--out", unused("bundle"))
         else:
-            say_next("train", corpus, "--out", out, "--resume")
+            rest = max(1, math.ceil(minutes - (time.monotonic() - started) / 60)) if minutes else None
+            say_resume(corpus, out, rest, steps if minutes is None else None)
     if outcome.stopped_by is not None:
         raise typer.Exit(128 + outcome.stopped_by)
 
@@ -142,15 +145,13 @@ def _check(
     with optional_packages("train"):
         from slash_train.config import load_preset
         from slash_train.corpus import Corpus
-        from slash_train.run_metadata import METADATA, check_new_run
-    opened = Corpus(corpus)
+        from slash_train.run_metadata import CHECKSUMS, METADATA, check_new_run
     if preset is not None or (init_from is None and not resume):
         load_preset(DEFAULT_PRESET if preset is None else preset, changes)
     if resume:
         check_exists(out, [METADATA])
     else:
-        inputs = [corpus] if init_from is None else [corpus, init_from]
-        for path in inputs:
-            check_exists(path)
-        check_new_run(out, inputs, force=force)
-    return opened
+        if init_from is not None:
+            check_exists(init_from, [METADATA, CHECKSUMS])
+        check_new_run(out, [corpus] if init_from is None else [corpus, init_from], force=force)
+    return Corpus(corpus)

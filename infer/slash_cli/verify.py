@@ -56,7 +56,7 @@ def verify(
             "ok" if verdict.fault is None else "FAULT",
         )
     stdout().print(rows)
-    if any(not isinstance(one, Refusal) and one.identical < one.codes for one in verdicts):
+    if any(not isinstance(one, Refusal) and one.fault is None and one.identical < one.codes for one in verdicts):
         stdout().print(
             "fewer codes alike are no fault: where a draw falls between two codes, rounding decides, "
             "and from there on each hears another past"

@@ -259,7 +259,7 @@ CASES = {
     "scoring a run in int8": ("evaluate run corpus --precision int8", "--precision int8: is for bundles"),
     "no batch": ("bench bundle -n 1,x", "-n 1,x: must be numbers"),
     "info on nothing": ("info empty", "empty: is not a corpus, a run or a bundle"),
-    "a gallery of no folder": ("gallery --out new", "DIR"),
+    "a gallery of no folder": ("gallery --out new", "CLIPS"),
     "a gallery of a file": ("gallery tone.wav --out new", "tone.wav: is not a clip of slash generate, with its"),
     "a gallery of nothing": ("gallery empty --out new", "empty: holds no clips of slash generate; give a folder"),
     "a gallery of the same twice": ("gallery empty ./empty --out new", "empty: was given twice"),

@@ -75,8 +75,8 @@ def test_the_first_clips_come_by_the_clock(
     preset = change_preset(tiny, ["training.checkpoint_every=1000000"])
     run = loop.train(corpus, tmp_path / "run", "tiny", preset, limits=loop.Limits(minutes=0.1), context=context).run
     scored = [metrics for metrics in run.metrics() if metrics.valid_bits is not None]
-    assert len(scored) == 3  # at 0.3 s, at 3 s, and at the end
-    assert 0.3 <= scored[0].seconds < 3.0 <= scored[1].seconds < 6.0 <= scored[2].seconds
+    assert 2 <= len(scored) <= 3  # at 0.3 s, at 3 s unless the first took that long, and at the end
+    assert 0.3 <= scored[0].seconds < 3.0 and scored[-1].seconds >= 6.0
     assert heard == [run.path / "previews" / f"step-{metrics.step:08d}" for metrics in scored]
     assert all((folder / "clip-0.wav").exists() for folder in heard)
     assert [path.path.name for path in run.checkpoints.all()] == sorted(

@@ -153,11 +153,18 @@ def test_seeds_are_told_apart(tmp_path: Path) -> None:
 
 def test_single_files_are_one_section_in_the_order_given(tmp_path: Path) -> None:
     folder = write_clip(tmp_path / "more" / "a.wav").parent
-    second, first = (write_clip(tmp_path / name, clip=i) for i, name in enumerate(("b.flac", "z.WAV")))
+    second, first = (write_clip(tmp_path / name) for name in ("b.flac", "z.WAV"))  # both clip 0
     assert _layout(find_sections([first, folder, second])) == [
         ("files", [(None, ["z.WAV", "b.flac"])]),
         ("more", [(None, ["a.wav"])]),
     ]
+    page = _make([first, second], tmp_path / "page")
+    assert [article["data-title"] for article in page.all("article")] == ["files, z.WAV", "files, b.flac"]
+    alike = write_clip(tmp_path / "files" / "z.WAV")
+    assert _layout(find_sections([first, alike, folder]))[0][1] == [(None, [f"{tmp_path.name}/z.WAV", "files/z.WAV"])]
+    assert [section.name for section in find_sections([first, alike.parent])] == ["files", f"{tmp_path.name}/files"]
+    with pytest.raises(UserError, match=r"z\.WAV: is inside .*files, which was given, too"):
+        find_sections([alike, alike.parent])
     second.with_suffix(".json").unlink()
     for odd, says in (
         (second, "b.flac: is not a clip of slash generate, with its sidecar"),

@@ -1,5 +1,7 @@
 """A run that begins with the weights of another: what it takes over, what it begins anew, and what is said of it."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,23 @@ def test_stopped_before_its_first_checkpoint_it_resumes_with_the_weights(
     for name in ("model", "ema", "optimiser", "state"):
         assert _same(_weights(stopped, "last", name), _weights(whole, "last", name)), name
     assert [path.path.name for path in stopped.checkpoints.all()] == ["step-00000010"]  # step 0 has done its duty
+
+
+def test_stopped_early_its_best_is_what_it_has_learned_so_far(run: Run, others: Corpus, tmp_path: Path) -> None:
+    """Not what it began with."""
+
+    def report(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    origin = Origin.open(run.path)
+    context = loop.TrainContext(ON_CPU.device, report=report)
+    configuration = origin.configuration(None, [])
+    done = loop.train(
+        others, tmp_path / "new", "tiny", configuration, limits=loop.Limits(1000), context=context, origin=origin
+    )
+    assert done.stopped_by == signal.SIGINT
+    assert done.run.load_model("best").step == done.step == 26
+    assert [path.path.name for path in done.run.checkpoints.all()] == ["step-00000026"]
 
 
 def test_it_takes_the_average_where_there_is_one(run: Run, others: Corpus, tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def _run(corpus: Corpus, out: Path, processes: int, *more: str) -> subprocess.Co
 
 
 def test_two_processes_equal_one(corpus: Corpus, tmp_path: Path) -> None:
-    """The same global batch gives the same weights, EMA, state, losses and scores but for rounding; then they swap.
+    """The same global batch gives the same weights, EMA, state, losses and scores but for rounding; then they swap, and begin
+    new runs with the weights of one.
 
     Only for a few steps, since rounding errors grow: on some processors to a twentieth of the state within sixty
     steps.
@@ -46,6 +47,10 @@ def test_two_processes_equal_one(corpus: Corpus, tmp_path: Path) -> None:
         done = _run(corpus, out, processes, "--resume", "--steps", "30")
         assert done.returncode == 0, done.stderr
     _assert_alike(one, two)
+    for out, processes in ((tmp_path / "new-one", 1), (tmp_path / "new-two", 2)):
+        done = _run(corpus, out, processes, "--init-from", str(one), "--steps", "10")
+        assert done.returncode == 0, done.stderr
+    _assert_alike(tmp_path / "new-one", tmp_path / "new-two")
 
 
 def _assert_alike(one: Path, two: Path) -> None:

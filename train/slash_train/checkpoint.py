@@ -14,11 +14,11 @@ from slash_infer.errors import UserError, first_fault
 from slash_infer.files import JSON_LIMIT, read_json
 from slash_train.config import Preset, fixed_differences
 from slash_train.model import SampleRNN, State
+from slash_train.run_metadata import CHECKSUMS
 from slash_train.stored import Finite, Natural
 from slash_train.streams import Position
 from slash_train.tensor_files import RESTORE, read_checked, read_tensors
 
-CHECKSUMS = "checksums.json"
 WEIGHTS = "model.safetensors"
 OPTIMISER = "optimiser.safetensors"
 EMA_WEIGHTS = "ema.safetensors"

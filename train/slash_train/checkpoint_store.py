@@ -15,7 +15,6 @@ from pathlib import Path
 from slash_infer.errors import UserError
 from slash_infer.files import atomic_directory, read_json, write_json
 from slash_train.checkpoint import (
-    CHECKSUMS,
     EMA_WEIGHTS,
     OPTIMISER,
     RNN_STATE,
@@ -27,6 +26,7 @@ from slash_train.checkpoint import (
     tier_names,
 )
 from slash_train.divergence import diverged
+from slash_train.run_metadata import CHECKSUMS
 from slash_train.tensor_files import RESTORE, first_not_finite, on_host, write_bytes, write_tensors
 
 INDEX = "index.json"

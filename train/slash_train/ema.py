@@ -26,11 +26,6 @@ class EMA:
         self._weights: list[torch.Tensor] = list(model.parameters())
 
     @torch.no_grad()
-    def begin_anew(self) -> None:
-        """Set the EMA to the weights as they are."""
-        torch._foreach_copy_(self._ema, self._weights)
-
-    @torch.no_grad()
     def update(self, step: int) -> None:
         """Update the EMA with the weights after step `step`, counted from 1."""
         decay = min(self._decay, (1 + step) / (10 + step))

@@ -69,12 +69,14 @@ def train(
         inputs = [corpus.path] if origin is None else [corpus.path, origin.path]
         check_new_run(out, inputs, force=force)
         require_untrained(out)
-    trainer, stream = _prepare(corpus, preset, context)
+    trainer, stream = _prepare(corpus, preset, context, origin=origin)
     inheritance = None if origin is None else _inherit(origin, trainer, stream, context)
     with ExitStack() as stack:
         if workers.is_main:
             made = Run.create(out, preset_name, preset, corpus, context.warn, inheritance=inheritance, force=force)
             stack.enter_context(made)
+        trainer.saved = inheritance is not None
+        inheritance = None  # its moments need as much memory as the optimiser's
         workers.wait()
         return _continue(Run(out), corpus, trainer, stream, limits, context)
 
@@ -125,7 +127,11 @@ def _require_resumable(run: Run, corpus: Corpus, preset: Preset) -> None:
 
 
 def _prepare(
-    corpus: Corpus, preset: Preset, context: TrainContext, position: Position | None = None
+    corpus: Corpus,
+    preset: Preset,
+    context: TrainContext,
+    position: Position | None = None,
+    origin: Origin | None = None,
 ) -> tuple[Trainer, TrainingStream]:
     if corpus.sample_rate != preset.audio.sample_rate:
         raise UserError(
@@ -133,7 +139,7 @@ def _prepare(
             f"is at {corpus.sample_rate} Hz and the preset at {preset.audio.sample_rate} Hz",
             f"prepare it again with `sample_rate` {preset.audio.sample_rate}",
         )
-    trainer = Trainer(preset, context.device, context.workers)
+    trainer = Trainer(preset, context.device, context.workers, origin)
     stream = TrainingStream(corpus, preset, position, trainer.lanes)
     if context.compile_model and trainer.model.sample_tier is not None:
         trainer.model.sample_tier.compile()
@@ -141,11 +147,11 @@ def _prepare(
 
 
 def _inherit(origin: Origin, trainer: Trainer, stream: TrainingStream, context: TrainContext) -> Inheritance:
-    """Let a run begin with weights; return the checkpoint that it begins with. Every worker must call this."""
-    weights, anew = origin.weights_for(trainer.model, trainer.preset)
-    if anew and context.workers.is_main:
-        context.warn(f"{origin.path}: does not fit in {', '.join(anew)}; they begin anew, and the rest is taken over")
-    trainer.begin_with(weights, stream.position)
+    """Return what a run begins with, and say what its origin had no weights for. Every worker must call this."""
+    if trainer.not_inherited and context.workers.is_main:
+        names = ", ".join(trainer.not_inherited)
+        context.warn(f"{origin.path}: does not fit in {names}; they begin anew, and the rest is taken over")
+    trainer.position = stream.position
     return Inheritance(trainer.snapshot(None), origin.ancestors)
 
 

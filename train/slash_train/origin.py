@@ -1,20 +1,18 @@
 """Where a run may begin: with the weights of another run's checkpoint, to learn other recordings from there."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from torch import Tensor
-
 from slash_infer.bundle import Ancestor
 from slash_infer.errors import UserError
 from slash_infer.files import check_exists
-from slash_train.checkpoint import CHECKSUMS
 from slash_train.config import Preset, change_preset, fixed_differences, load_preset
 from slash_train.model import SampleRNN
 from slash_train.run import Run
-from slash_train.run_metadata import METADATA
+from slash_train.run_metadata import CHECKSUMS, METADATA
 from slash_train.trained_model import TrainedModel
 
 WARMUP_STEPS = 100
@@ -43,7 +41,7 @@ class Origin:
             UserError: it is neither, or damaged, or a run without a checkpoint.
         """
         check_exists(path, [METADATA, CHECKSUMS])
-        around = path.absolute().parent.parent  # of a checkpoint
+        around = Path(os.path.abspath(path)).parent.parent  # noqa: PTH100  # of a checkpoint; links stay as they are
         folder, which = (path, "best") if (path / METADATA).exists() else (around, str(path))
         if not (folder / METADATA).exists():
             raise UserError(path, "is not a run, nor a checkpoint inside one", "give a folder that slash train made")
@@ -74,12 +72,15 @@ class Origin:
         warm_up = [] if begun.training.warmup_steps else [f"training.warmup_steps={WARMUP_STEPS}"]
         return change_preset(begun, [*warm_up, *overrides])
 
-    def weights_for(self, model: SampleRNN, preset: Preset) -> tuple[dict[str, Tensor], list[str]]:
-        """Return the weights that a new model can take over, by name, and what it begins anew.
+    def pass_on(self, model: SampleRNN, preset: Preset) -> list[str]:
+        """Copy the weights that fit into a new model.
 
         Args:
             model: the new model.
             preset: its configuration.
+
+        Returns:
+            the names of its other weights, which are left as they are.
 
         Raises:
             UserError: the codes of the two mean different samples, or less than half of the weights would be taken.
@@ -101,4 +102,5 @@ class Origin:
                 f"has another model, of which less than half fits: {'; '.join(differences)}",
                 "leave out `preset`, and `overrides` of the model, to take its own",
             )
-        return taken, [name for name in wanted if name not in taken]
+        model.load_state_dict(taken, strict=False)
+        return [name for name in wanted if name not in taken]

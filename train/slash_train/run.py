@@ -108,7 +108,12 @@ class Run:
                 write_json(folder / METADATA, metadata.model_dump(mode="json"))
                 if inheritance is not None:
                     recipe, first = preset.training, inheritance.first
-                    CheckpointStore(folder).save(first, best=True, keep=recipe.keep, every=recipe.checkpoint_every)
+                    try:
+                        CheckpointStore(folder).save(
+                            first, best=True, keep=recipe.keep, every=recipe.checkpoint_every
+                        )
+                    except UserError as error:  # there is no run yet to go on with
+                        raise UserError(path, f"cannot be made ({error.fault})", "make room") from None
                 locks.enter_context(training_lock(folder, warn))  # it is locked from the moment it appears
             yield cls(path)
 

@@ -14,6 +14,8 @@ from slash_train.corpus import SPLITS, Corpus
 from slash_train.stored import Natural
 
 METADATA = "run.json"
+CHECKSUMS = "checksums.json"
+"""Of a checkpoint."""
 MADE_BY: Literal["slash train"] = "slash train"
 
 
@@ -72,7 +74,7 @@ class RunMetadata(BaseModel):
     made_by: Literal["slash train"] = MADE_BY
     schema_version: Literal[5] = 5
     slash_version: str = __version__
-    preset_name: str
+    preset_name: Annotated[str, Field(max_length=1000)]
     preset: Preset
     corpus: UsedCorpus
     ancestors: tuple[Ancestor, ...] = ()

@@ -37,6 +37,7 @@ class Session:
         self._board = board  # None in all workers but the main one
         self._unlogged: list[Metrics] = []  # which a full disk would not take
         self._early = [60 * minutes for minutes in EARLY_MINUTES]  # seconds of the run
+        self._heard = 0  # the step whose previews are the newest
         self._pass_over_early()
 
     def train(self, loader: Loader, limits: Limits, stop: list[Signals]) -> bool:
@@ -45,7 +46,7 @@ class Session:
         started, seconds_before = time.perf_counter(), trainer.seconds
         logged_at, logged_step = started, trainer.step
         (done,), stopped, validate = workers.most([limits.done(trainer.step, 0.0)]), False, False
-        if trainer.step and trainer.step % trainer.recipe.checkpoint_every == 0:
+        if trainer.step and (trainer.was_scored or trainer.step % trainer.recipe.checkpoint_every == 0):
             self._preview()  # missing if the process was killed between saving and making previews
         while not (done >= 1 or stopped):
             trainer.advance(loader.next(), done)
@@ -64,11 +65,14 @@ class Session:
                 self._context.report(metrics, done, trainer.epoch)
                 if validate:
                     self._preview()
+                    trainer.seconds = seconds_before + time.perf_counter() - started
+                    self._pass_over_early()
                 logged_at, logged_step = time.perf_counter(), trainer.step
         if stopped and not validate:
             trainer.require_finite()
-            self._save(None, best=False)
-            if SIGINT in stop:  # somebody waits for it, who can press Ctrl-C again
+            self._save(None, best=trainer.best_bits is None)
+            if SIGINT in stop and workers.count == 1 and trainer.step > self._heard + 1:
+                self._context.warn(f"saved at step {trainer.step}; making its clips: Ctrl-C again leaves them out")
                 self._preview()
         return stopped
 
@@ -101,13 +105,13 @@ class Session:
             with self._dispensable(CURVE):
                 draw_learning_curve(self._run, self._run.path / CURVE)
         self._save(bits, best=best)
-        self._pass_over_early()
         return metrics
 
     def _preview(self) -> None:
         """Make the previews of the current step, unless they exist."""
         trainer, make = self._trainer, self._context.previews
         folder = self._run.path / PREVIEWS / f"step-{trainer.step:08d}"
+        self._heard = trainer.step
         if self._board is not None and make is not None and not folder.exists():
             trained = TrainedModel(trainer.scored_model, self._run.preset, "in training", trainer.step, None)
             with self._dispensable(PREVIEWS):

@@ -1,7 +1,6 @@
 """The training step, and all state that changes during a run."""
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from slash_train.loader import Batch
 from slash_train.metrics import Metrics
 from slash_train.model import SampleRNN, State
 from slash_train.optimiser import Optimiser
+from slash_train.origin import Origin
 from slash_train.schedule import rate_factor
 from slash_train.streams import NO_TARGET, Draw, Position
 from slash_train.workers import Workers
@@ -28,18 +28,22 @@ class Trainer:
         preset: shape of the model, and the recipe.
         device: the device to train on.
         workers: the processes that train the model together.
+        origin: the weights to begin with, those of the first worker; random ones if not given.
 
     Raises:
-        UserError: the batch cannot be divided among the workers.
+        UserError: the batch cannot be divided among the workers, or the origin's model is another.
     """
 
-    def __init__(self, preset: Preset, device: torch.device, workers: Workers) -> None:
+    def __init__(self, preset: Preset, device: torch.device, workers: Workers, origin: Origin | None = None) -> None:
         self.preset = preset
         self.recipe = preset.training
         self.workers = workers
         self.lanes = workers.lanes(self.recipe.batch_size)
         torch.manual_seed(self.recipe.seed)
         self.model = SampleRNN(preset.model, preset.audio.codec).to(device)
+        self.not_inherited = [] if origin is None else origin.pass_on(self.model, preset)
+        """Names of the weights that the origin has none for."""
+        self._wrapped = workers.wrap(self.model)
         self.ema = EMA(self.model, self.recipe.ema_decay) if self.recipe.ema_decay else None
         self.optimiser = Optimiser(self.model, self.recipe)
         self._bf16 = self.recipe.precision == "bf16" or (self.recipe.precision == "auto" and has_fast_bf16(device))
@@ -50,7 +54,8 @@ class Trainer:
         self.best_bits: float | None = None
         self.saved = False
         """Whether the run has a checkpoint."""
-        self._wrapped = workers.wrap(self.model)
+        self.was_scored = False
+        """Whether the checkpoint that it continues from was scored."""
         self._nll_sum = torch.zeros((), dtype=torch.float64, device=device)  # in nats, since the last line of metrics
         self._samples = 0  # likewise
         self._unchecked: list[tuple[Tensor, Draw]] = []  # each step's gradient norm and data
@@ -185,20 +190,6 @@ class Trainer:
             trainer_state=self.trainer_state(valid_bits),
         )
 
-    def begin_with(self, weights: Mapping[str, Tensor], position: Position) -> None:
-        """Begin with weights, or with some, before the first step.
-
-        Args:
-            weights: by their names in the model.
-            position: where the data begins.
-        """
-        self.model.load_state_dict(weights, strict=False)
-        if self.ema is not None:
-            self.ema.begin_anew()
-        self.rnn_state = self._initial_state()
-        self.position = position
-        self.saved = True
-
     def restore(self, checkpoint: Checkpoint, trainer_state: TrainerState) -> None:
         """Continue from a checkpoint.
 
@@ -219,7 +210,7 @@ class Trainer:
         self.position = trainer_state.position
         self.step, self.seconds = trainer_state.step, trainer_state.seconds
         self.best_bits = trainer_state.best_bits
-        self.saved = True
+        self.saved, self.was_scored = True, trainer_state.valid_bits is not None
         if self.workers.is_main:
             self._nll_sum += trainer_state.unlogged.nll_sum
         self._samples = trainer_state.unlogged.samples

@@ -59,6 +59,8 @@ class Section:
     rows: list[Row]
     left_out: int
     """How many audio files are not clips made by Slash."""
+    by_name: bool = False
+    """Whether clips are called by their files' names rather than by their numbers, which may be the same."""
 
 
 def find_sections(sources: Sequence[Path]) -> list[Section]:
@@ -75,9 +77,13 @@ def find_sections(sources: Sequence[Path]) -> list[Section]:
             raise UserError(source, "was given twice", "give it once")
     files = [source for source in sources if not source.is_dir()]
     folders = [source for source in sources if source.is_dir()]
-    names = _names([real_path(folder) for folder in folders])
-    named = [_section(folder, name) for folder, name in zip(folders, names, strict=True)]
-    return [_section_of_files(files), *named] if files else named
+    for file in files:
+        for folder in folders:
+            if real_path(file).is_relative_to(real_path(folder)):
+                raise UserError(file, f"is inside {folder}, which was given, too", "give it once")
+    names = _names([*([Path(FILES)] if files else []), *map(real_path, folders)])
+    of_files = [_section_of_files(files, names.pop(0))] if files else []
+    return of_files + [_section(folder, name) for folder, name in zip(folders, names, strict=True)]
 
 
 def count_clips(sections: Sequence[Section]) -> int:
@@ -85,17 +91,17 @@ def count_clips(sections: Sequence[Section]) -> int:
     return sum(len(row.clips) for section in sections for row in section.rows)
 
 
-def _section_of_files(files: Sequence[Path]) -> Section:
+def _section_of_files(files: Sequence[Path], name: str) -> Section:
     """Return the clips in the order in which they were given."""
     clips = []
-    for file in files:
+    for file, called in zip(files, _names([real_path(file) for file in files]), strict=True):
         sidecar = sidecar_of(file) if file.suffix.lower() in FORMATS else None
         if sidecar is None:
             raise UserError(
                 file, "is not a clip of slash generate, with its sidecar", "give clips, or folders of them"
             )
-        clips.append(Clip(file, file.name, sidecar))
-    return Section(FILES, [Row(None, clips)], left_out=0)
+        clips.append(Clip(file, called, sidecar))
+    return Section(name, [Row(None, clips)], left_out=0, by_name=True)
 
 
 def _section(folder: Path, name: str) -> Section:

@@ -87,10 +87,12 @@ def _add(folder: Path, number: int, clip: Clip, row: Row, section: Section) -> C
     ):
         shutil.copyfileobj(source, target, COPIED_BYTES)
     step = f"step {clip.step:,}"
+    called = clip.name if section.by_name else f"Clip {clip.number}"
+    within = (row.name.lower(), step) if row.name else (called if section.by_name else called.lower(),)
     return Card(
         number=number,
-        title=", ".join((section.name, *((row.name.lower(), step) if row.name else (f"clip {clip.number}",)))),
-        label=step.capitalize() if row.name else f"Clip {clip.number}",
+        title=", ".join((section.name, *within)),
+        label=step.capitalize() if row.name else called,
         audio=audio.as_posix(),
         picture=picture.as_posix(),
         summary=summary(clip),
