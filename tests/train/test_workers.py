@@ -31,8 +31,9 @@ def _run(corpus: Corpus, out: Path, processes: int, *more: str) -> subprocess.Co
 
 
 def test_two_processes_equal_one(corpus: Corpus, tmp_path: Path) -> None:
-    """The same global batch gives the same weights, EMA, state, losses and scores but for rounding; then they swap, and begin
-    new runs with the weights of one.
+    """The same global batch gives the same weights, EMA, state, losses and scores but for rounding.
+
+    Then they swap, and begin new runs with the weights of one.
 
     Only for a few steps, since rounding errors grow: on some processors to a twentieth of the state within sixty
     steps.
