@@ -101,9 +101,8 @@ def train(
         configuration = change_preset(begun, changes)
     else:
         configuration = load_preset(name, changes) if origin is None else origin.configuration(preset, changes)
-    if steps is None and minutes is None:
-        steps = configuration.training.steps
-    limits = loop.Limits(steps or math.inf, minutes or math.inf)
+    at_most = configuration.training.steps if minutes is None else math.inf
+    limits = loop.Limits(steps or at_most, minutes or math.inf)
     place = choose_device(device)
     if place.type == "cpu" and preset is None and not resume and origin is None:
         stderr().print(f"slash: preset {DEFAULT_PRESET} is for a GPU; without one, --preset live learns in minutes")
@@ -122,7 +121,7 @@ def train(
             say_next("export", out, "--out", unused("bundle"))
         else:
             rest = max(1, math.ceil(minutes - (time.monotonic() - started) / 60)) if minutes else None
-            say_resume(corpus, out, rest, steps if minutes is None else None)
+            say_resume(corpus, out, rest, steps)
     if outcome.stopped_by is not None:
         raise typer.Exit(128 + outcome.stopped_by)
 
