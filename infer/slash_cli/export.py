@@ -9,9 +9,7 @@ from slash_cli.build import build_and_print
 from slash_cli.console import optional_packages, stderr
 from slash_cli.info import print_bundle
 from slash_cli.next_step import say_generate
-from slash_infer.bundle import MADE_BY, MANIFEST
 from slash_infer.errors import UserError
-from slash_infer.files import check_directory_output, check_exists
 
 if TYPE_CHECKING:
     from slash_infer.bundle import Precision
@@ -38,6 +36,9 @@ def export(
     slash export run --out bundle --precision fp32,int8,fp16
     """
     precisions = _precisions(precision)
+    from slash_infer.bundle import MADE_BY, MANIFEST
+    from slash_infer.files import check_directory_output, check_exists
+
     check_exists(run, ["run.json"])
     check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=[run])
     with optional_packages("export"):

@@ -16,6 +16,7 @@ from slash_process import start
 from slash_train.corpus import Corpus
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "example-bundle"
+CORPUS = "CORPUS"  # in commands: the session's
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Sends a signal to itself at the n-th import after the command has begun.
@@ -56,13 +57,14 @@ def _assert_stopped(done: subprocess.CompletedProcess[str], number: int) -> None
         (signal.SIGHUP, 150, ["info", EXAMPLE]),
         (signal.SIGINT, 250, ["info", EXAMPLE]),
         (signal.SIGTERM, 350, ["generate", EXAMPLE, "--out", "never.wav"]),
-        (signal.SIGINT, 450, ["train", "corpus", "--out", "never"]),
-        (signal.SIGTERM, 1200, ["train", "corpus", "--out", "never"]),
+        (signal.SIGINT, 450, ["train", CORPUS, "--out", "never"]),
+        (signal.SIGTERM, 1200, ["train", CORPUS, "--out", "never"]),
     ],
 )
 def test_a_signal_while_modules_load(
-    number: signal.Signals, imports: int, command: list[object], tally: Tally
+    corpus: Corpus, number: signal.Signals, imports: int, command: list[object], tally: Tally
 ) -> None:
+    command = [corpus.path if word == CORPUS else word for word in command]
     _assert_stopped(_run(AT_AN_IMPORT, int(number), imports, *command), number)
     tally.count("signals: while modules load")
 

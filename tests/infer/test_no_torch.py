@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from slash_infer.bundle import Bundle
+from slash_train.corpus import Corpus
+from slash_train.run import Run
 
 PROGRAM = """
 import importlib, pkgutil, sys
@@ -73,8 +75,8 @@ main()
 @pytest.mark.parametrize(
     ("package", "extra", "command"),
     [
-        ("torch", "train", "train corpus --out run"),
-        ("torch", "train", "export run --out bundle"),
+        ("torch", "train", "train corpus --out new"),
+        ("torch", "train", "export run --out new"),
         ("onnx", "export", "verify bundle"),
         ("onnxruntime", "cpu", "generate bundle --out clip.wav"),
         ("onnxruntime", "cpu", "bench bundle"),
@@ -84,9 +86,10 @@ main()
     ],
 )
 def test_a_missing_package_is_named_with_its_remedy(
-    bundle: Bundle, tmp_path: Path, package: str, extra: str, command: str
+    bundle: Bundle, corpus: Corpus, run: Run, tmp_path: Path, package: str, extra: str, command: str
 ) -> None:
-    (tmp_path / "bundle").symlink_to(bundle.path)
+    for name, path in (("bundle", bundle.path), ("corpus", corpus.path), ("run", run.path)):
+        (tmp_path / name).symlink_to(path)
     arguments = [sys.executable, "-c", MISSING, package, *command.split()]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2

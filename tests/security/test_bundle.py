@@ -86,7 +86,7 @@ def test_a_path_in_a_name(folder: Path, name: str) -> None:
 
 def test_a_newer_schema(folder: Path) -> None:
     _edit(folder, lambda content: content.update(schema_version=6, surprise=1))
-    _refused(folder, "schema version 5, newer than this Slash reads; upgrade")
+    _refused(folder, "schema version 6, newer than this Slash reads; upgrade")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 2}', "\x00", "[" * 100_000])
