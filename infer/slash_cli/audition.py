@@ -39,10 +39,6 @@ def audition(
     slash audition run --out audition -n 2 --checkpoint best --checkpoint last
     slash gallery audition --out page
     """
-    check_exists(run, ["run.json"])
-    with optional_packages("audition"):
-        from slash_export.audition import audition as render_audition
-        from slash_train.run import Run
     from dataclasses import asdict
 
     from slash_infer.clips.best_of import LONGEST
@@ -51,6 +47,7 @@ def audition(
     from slash_infer.sampling.randomness import check_keys
     from slash_infer.sampling.temperature import parse
 
+    check_exists(run, ["run.json"])
     if not 1 <= clips <= 100:
         raise UserError(f"-n {clips}", "must be from 1 to 100")
     if not 0.1 <= seconds <= LONGEST:
@@ -63,6 +60,10 @@ def audition(
         check_file_output(json_file, force=force, argument="json_file")
         if real_path(json_file).is_relative_to(real_path(out)):
             raise UserError(f"--json {json_file}", f"is inside {out}, which is to be made", "choose another file")
+    with optional_packages("audition"):
+        from slash_export.audition import audition as render_audition
+        from slash_train.run import Run
+
     opened = Run(run)
     checked_floor = as_floor(floor, opened.preset.audio.codec.levels)
     found = [opened.checkpoints.find(which) for which in checkpoint or ()] or opened.checkpoints.all()

@@ -74,6 +74,8 @@ WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from slash_cli import 
         ("evaluate nowhere corpus", "nowhere: does not exist"),
         ("evaluate taken nowhere", "nowhere: does not exist"),
         ("audition nowhere --out heard", "nowhere: does not exist"),
+        ("audition taken --out heard -n 0", "-n 0: must be from 1 to 100"),
+        ("audition taken --out heard --seconds 0", "--seconds 0.0: must be from 0.1"),
     ],
 )
 def test_refusals_that_need_no_model_come_before_torch(
