@@ -41,14 +41,14 @@ def frame_tier_graph(tier: FoldedFrameTier, k: int, precision: Precision = "fp32
         step = _lstm_step if tier.cell == "lstm" else _gru_step
         after.append(step(writer, f"layer_{i}", weights, layer_inputs, *(state[i] for state in before)))
     outputs = [state[0] for state in after]
-    hidden = writer.working(outputs[-1] if tier.skip is None else _joined(op, outputs, axis=1))
+    hidden = writer.working(outputs[-1] if tier.skip is None else writer.joined(outputs, axis=1))
     if tier.skip is not None:
         hidden = writer.linear("skip", hidden, *tier.skip)
     flat = writer.linear("upsample", hidden, *tier.upsample)
     conditioning = op.Reshape(writer.float32(flat), [-1, tier.upsampling, tier.out_features])
     writer.output("conditioning_out", conditioning, FLOAT, [BATCH, tier.upsampling, tier.out_features])
     for name, state in zip(names, zip(*after, strict=True), strict=True):
-        stacked = _joined(op, [op.Unsqueeze(layer, [0]) for layer in state], axis=0)
+        stacked = writer.joined([op.Unsqueeze(layer, [0]) for layer in state], axis=0)
         writer.output(f"{name}_out", stacked, FLOAT, [layers, BATCH, width])
     return writer.finish()
 
@@ -75,7 +75,7 @@ def sample_tier_graph(tier: FoldedSampleTier, steps: int, precision: Precision =
 
     def logits(i: int, drawn: list[Any]) -> Any:
         latest = (given + drawn)[-seen:]
-        rows = op.Gather(table, op.Add(_joined(op, latest, axis=1), offsets))  # [B, H, D]
+        rows = op.Gather(table, op.Add(writer.joined(latest, axis=1), offsets))  # [B, H, D]
         from_above = op.Gather(conditioning, i, axis=1)
         from_above.name = f"conditioning_{i}"
         x = op.Relu(op.Add(op.ReduceSum(rows, [1], keepdims=0), writer.working(from_above)))
@@ -113,8 +113,8 @@ def _draw_all(writer: GraphWriter, steps: int, logits_of: Callable[[int, list[An
         code, likelihood = _draw(op, op.Mul(logits, inverse_temperature), floor, uniforms[i])
         codes.append(code)
         likelihoods.append(likelihood)
-    writer.output("codes", _joined(op, codes, axis=1), INT32, [BATCH, steps])
-    nll = op.Neg(op.Log(_joined(op, likelihoods, axis=1)))
+    writer.output("codes", writer.joined(codes, axis=1), INT32, [BATCH, steps])
+    nll = op.Neg(op.Log(writer.joined(likelihoods, axis=1)))
     writer.output("nll", nll, FLOAT, [BATCH, steps])
     return writer.finish()
 
@@ -178,7 +178,3 @@ def _gru_step(writer: GraphWriter, name: str, weights: RecurrentLayer, x: list[P
 
 def _state(weights: RecurrentLayer, h: Any) -> Part:
     return Part(h, weights.hidden_weight.shape[1])
-
-
-def _joined(op: Any, values: list[Any], axis: int) -> Any:
-    return op.Concat(*values, axis=axis) if len(values) > 1 else values[0]

@@ -119,16 +119,16 @@ class GraphWriter:
         """
         rows = np.concatenate([np.full(part.size, part.exact) for part in parts])
         if self._precision != "int8" or not rows.any():
-            return self.linear(name, self._joined(parts), weight, bias)
+            return self.linear(name, self._input(parts), weight, bias)
         exact, others = ([part for part in parts if part.exact is kind] for kind in (True, False))
-        product = self.op.MatMul(self._joined(exact), self.numbers(f"{name}.exact_weight", weight[rows]))
+        product = self.op.MatMul(self._input(exact), self.numbers(f"{name}.exact_weight", weight[rows]))
         if others:
-            product = self.op.Add(product, self._product(name, self._joined(others), weight[~rows], quantised=True))
+            product = self.op.Add(product, self._product(name, self._input(others), weight[~rows], quantised=True))
         return self.op.Add(product, self.numbers(f"{name}.bias", bias))
 
-    def _joined(self, parts: Sequence[Part]) -> Any:
+    def _input(self, parts: Sequence[Part]) -> Any:
         values = [part.value for part in parts]
-        return self.working(self.op.Concat(*values, axis=1) if len(values) > 1 else values[0])
+        return self.working(self.joined(values, axis=1))
 
     def _product(self, name: str, x: Any, weight: Float32, quantised: bool) -> Any:
         if self._precision != "int8" or not quantised:
@@ -150,6 +150,10 @@ class GraphWriter:
     def parts(self, value: Any, count: int, axis: int) -> list[Any]:
         """Split a value into `count` equal parts along an axis."""
         return [value] if count == 1 else list(self.op.Split(value, axis=axis, num_outputs=count, _outputs=count))
+
+    def joined(self, values: Sequence[Any], axis: int) -> Any:
+        """Concatenate values along an axis."""
+        return self.op.Concat(*values, axis=axis) if len(values) > 1 else values[0]
 
     def finish(self) -> onnx.ModelProto:
         """Return the graph as a model that fits in one file, after ONNX's checks.

@@ -7,7 +7,7 @@ import typer
 
 from slash_cli.console import optional_packages, progress_bar, stdout, table
 from slash_cli.drawing_options import CandidatesOption, FloorOption, RestartOption
-from slash_cli.next_step import say_next, unused
+from slash_cli.next_step import say_gallery
 from slash_infer.errors import UserError
 from slash_infer.files import check_exists
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE
@@ -102,4 +102,4 @@ def audition(
     stdout().print(rows)
     if json_file is not None:
         write_json(json_file, {"checkpoints": [asdict(line) for line in lines]}, force=force, argument="json_file")
-    say_next("gallery", out, "--out", unused("page"))
+    say_gallery(out)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slash_cli.console import duration, optional_packages, stderr, stdout, table
-from slash_cli.next_step import say_generate, say_next, unused
+from slash_cli.next_step import say_export, say_generate
 from slash_infer.choices import PrecisionName
 from slash_infer.errors import UserError
 from slash_infer.files import check_exists, check_file_output, write_json
@@ -96,8 +96,7 @@ def evaluate(
     if (path / "manifest.json").exists():
         say_generate(path)
     else:
-        chosen = [] if checkpoint == "best" else ["--checkpoint", checkpoint]
-        say_next("export", path, "--out", unused("bundle"), *chosen)
+        say_export(path, checkpoint)
 
 
 def _say_unlike(files: "Sequence[FileScore]", mean: float, ignorance: float) -> None:

@@ -9,7 +9,7 @@ import typer
 from slash_cli.console import optional_packages
 from slash_cli.drawing_options import CandidatesOption, FloorOption, RestartOption
 from slash_cli.engine_options import EngineOption, PrecisionOption
-from slash_cli.next_step import say_next, unused
+from slash_cli.next_step import say_gallery
 from slash_infer.choices import AudioFormat, Normalise
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE
 
@@ -153,4 +153,4 @@ def generate(
     if signals:
         raise typer.Exit(128 + signals[0])
     if destination.path is not None and destination.path.exists():
-        say_next("gallery", destination.path, "--out", unused("page"))
+        say_gallery(destination.path)

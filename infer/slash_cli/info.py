@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slash_cli.console import duration, optional_packages, stdout, table
-from slash_cli.next_step import say_generate, say_next, say_resume, unused
+from slash_cli.next_step import say_export, say_generate, say_resume
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _run(path: Path) -> None:
     if run.checkpoints.is_empty():
         say_resume(run.corpus_path, path)
     else:
-        say_next("export", path, "--out", unused("bundle"))
+        say_export(path)
 
 
 def _print_ancestors(ancestors: "Sequence[Ancestor]") -> None:

@@ -19,6 +19,17 @@ def say_generate(bundle: Path) -> None:
     say_next("generate", bundle, "--out", unused("clips"), "-n", 8, "--seconds", 5)
 
 
+def say_export(run: Path, checkpoint: str = "best") -> None:
+    """Print how to make a bundle of a run."""
+    chosen = [] if checkpoint == "best" else ["--checkpoint", checkpoint]
+    say_next("export", run, "--out", unused("bundle"), *chosen)
+
+
+def say_gallery(clips: Path) -> None:
+    """Print how to listen to clips."""
+    say_next("gallery", clips, "--out", unused("page"))
+
+
 def say_resume(corpus: Path, run: Path, minutes: int | None = None, steps: int | None = None) -> None:
     """Print how to go on with a run, for as long as it still was to last."""
     rest = [*(("--minutes", minutes) if minutes else ()), *(("--steps", steps) if steps else ())]

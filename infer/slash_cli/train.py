@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slash_cli.console import optional_packages, stderr
-from slash_cli.next_step import say_next, say_resume, unused
+from slash_cli.next_step import say_export, say_resume
 from slash_cli.training_progress import LONGEST_MINUTES, print_outcome, training_context
 from slash_infer.errors import UserError
 from slash_infer.files import check_exists
@@ -118,7 +118,7 @@ def train(
     if context.workers.is_main:
         print_outcome(outcome)
         if outcome.stopped_by is None:
-            say_next("export", out, "--out", unused("bundle"))
+            say_export(out)
         else:
             rest = max(1, math.ceil(minutes - (time.monotonic() - started) / 60)) if minutes else None
             say_resume(corpus, out, rest, steps)

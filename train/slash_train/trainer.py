@@ -13,7 +13,7 @@ from slash_train.divergence import diverged
 from slash_train.ema import EMA
 from slash_train.loader import Batch
 from slash_train.metrics import Metrics
-from slash_train.model import SampleRNN, State
+from slash_train.model import SampleRNN
 from slash_train.optimiser import Optimiser
 from slash_train.origin import Origin
 from slash_train.schedule import rate_factor
@@ -47,7 +47,10 @@ class Trainer:
         self.ema = EMA(self.model, self.recipe.ema_decay) if self.recipe.ema_decay else None
         self.optimiser = Optimiser(self.model, self.recipe)
         self._bf16 = self.recipe.precision == "bf16" or (self.recipe.precision == "auto" and has_fast_bf16(device))
-        self.rnn_state = self._initial_state()
+        with torch.no_grad():
+            self.rnn_state = [
+                tensor.clone() for tensor in self.model.initial_state(self.lanes.stop - self.lanes.start)
+            ]
         self.position: Position | None = None
         """Position in the data after the newest step; None before the first."""
         self.step, self.seconds = 0, 0.0
@@ -61,10 +64,6 @@ class Trainer:
         self._unchecked: list[tuple[Tensor, Draw]] = []  # each step's gradient norm and data
         self._rate = 0.0  # of the newest step, by which the learning rates were multiplied
         self._norm = self._broken = torch.zeros((), device=device)
-
-    @torch.no_grad()
-    def _initial_state(self) -> State:
-        return [tensor.clone() for tensor in self.model.initial_state(self.lanes.stop - self.lanes.start)]
 
     def advance(self, batch: Batch, done: float = 0.0) -> None:
         """Do one optimiser step, without waiting for the device.
