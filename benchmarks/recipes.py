@@ -23,6 +23,7 @@ WITHOUT = {
     "constant learning rates": ("training.cooldown=0.0",),
     "a cool-down over the last 0.4": ("training.cooldown=0.4",),
     "clips at their own pitch": ("training.augment_semitones=0",),
+    "embeddings of 64": ("model.embedding=64",),
     "16 lanes": ("training.batch_size=16",),
     "clips of 3 s": ("training.clip_seconds=3",),
     "rates that need no end": ("training.cooldown=0.0", "training.decay_after=1000"),

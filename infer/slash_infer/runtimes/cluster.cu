@@ -745,6 +745,24 @@ struct Older<true> {
     }
     DEVICE void arrive() { await_copies(); }  // before a barrier of the block, after which `end` may read them
 
+    // Adds up in the order in which the lanes of Older<false> do: rounded otherwise, a clip would not be the same in any batch.
+    template <int FIRST, int COUNT>
+    DEVICE static void add_up(const SampleShared &s, int clip, int unit, const float *given, float *sums) {
+        if constexpr (COUNT > 1) {
+            float others[2] = {};
+            add_up<FIRST, COUNT / 2>(s, clip, unit, given, sums);
+            add_up<FIRST + COUNT / 2, COUNT / 2>(s, clip, unit, given, others);
+            sums[0] += others[0], sums[1] += others[1];
+        } else {
+            if (FIRST == OLDER % 16) sums[0] = given[0], sums[1] = given[1];
+            #pragma unroll
+            for (int position = FIRST; position < OLDER; position += 16) {
+                const u32 both = *(const u32 *)&s.older[clip][position][unit];
+                sums[0] += low_of(both), sums[1] += high_of(both);
+            }
+        }
+    }
+
     DEVICE void end(const Call &call, SampleShared &s, int t, int rank, Watch &watch) {
         const int thread = afresh(thread_index()), lane = thread % 32;
         #pragma unroll 1
@@ -753,13 +771,10 @@ struct Older<true> {
             const int pack = base + lane % 16 * 2;  // sent by this lane: four units, of two lanes
             float sums[2] = {};
             if (mine < PAIRS) {
-                if (has_conditioning(call, t)) end_words<2>(call, s, clip, t, rank, unit, sums);
+                float given[2] = {};
+                if (has_conditioning(call, t)) end_words<2>(call, s, clip, t, rank, unit, given);
                 watch.mark(9);
-                #pragma unroll 16
-                for (int position = 0; position < OLDER; position++) {
-                    const u32 both = *(const u32 *)&s.older[clip][position][unit];
-                    sums[0] += low_of(both), sums[1] += high_of(both);
-                }
+                add_up<0, 16>(s, clip, unit, given, sums);
             }
             warp_sync();
             const int first = lane % 16 * 2;
