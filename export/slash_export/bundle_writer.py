@@ -33,7 +33,7 @@ from slash_infer.bundle import (
 from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
 from slash_infer.runtimes.protocol import Unavailable
-from slash_infer.runtimes.registry import ON_REQUEST, find_runtimes
+from slash_infer.runtimes.registry import find_runtimes
 from slash_train.corpus import Corpus
 from slash_train.recorded import measure_recorded
 from slash_train.run import Run
@@ -134,9 +134,8 @@ def _compared(bundle: Bundle, corpus: Corpus | None, *, accept_loss: bool) -> tu
 
 
 def _verify(bundle: Bundle, *, accept_loss: bool) -> None:
-    """Check every variant on every runtime that works here and has its precision, except those used on request."""
-    found = [runtime for name, runtime in find_runtimes() if name not in ON_REQUEST]
-    available = [runtime for runtime in found if not isinstance(runtime, Unavailable)]
+    """Check every variant on every runtime that works here and has its precision."""
+    available = [runtime for _, runtime in find_runtimes() if not isinstance(runtime, Unavailable)]
     for verdict in verify(bundle, available):
         if isinstance(verdict, Refusal) or verdict.fault is None:
             continue

@@ -196,12 +196,6 @@ def test_an_engine_that_opens_nothing_is_passed_over(
     assert len(export(run, tmp_path / "bundle", precisions=["fp16"]).variants) == 2
 
 
-def test_auto_does_not_try_what_is_used_on_request(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "RUNTIMES", {"cuda": _Unable, "cluster": OnnxCpu})
-    with pytest.raises(UserError, match="no engine works"):
-        open_engine(bundle)
-
-
 def _verdicts(bundle: Bundle, runtime: OnnxCpu) -> list[Verdict]:
     found = verify(bundle, [runtime])
     assert [one.precision for one in found] == ["int8", "fp16"]

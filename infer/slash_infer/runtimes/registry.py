@@ -66,12 +66,9 @@ def _cuda() -> Runtime:
 
 
 RUNTIMES: dict[str, Callable[[], Runtime]] = {
+    "cluster": _cluster,
     "tensorrt": _tensorrt,
     "cuda": _cuda,
     "cpu": OnnxCpu,
-    "cluster": _cluster,
 }
-"""Makes each runtime, or raises `Unavailable`; in the order that `auto` tries them in, the fastest first. The last is
-only for those who ask for it: on a GPU, likelihoods once differed between batches (docs/gpu.md)."""
-ON_REQUEST = ("cluster",)
-"""Names of the runtimes that are used only by those who ask for them."""
+"""Makes each runtime, or raises `Unavailable`; in the order that `auto` tries them in."""

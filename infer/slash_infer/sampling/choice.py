@@ -8,7 +8,7 @@ from slash_infer.bundle import Bundle, check_bundle
 from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.protocol import Runtime, Unavailable
-from slash_infer.runtimes.registry import ON_REQUEST, check_engine_name, find_runtimes, runtime_named
+from slash_infer.runtimes.registry import check_engine_name, find_runtimes, runtime_named
 from slash_infer.sampling.engine import Engine
 
 
@@ -25,7 +25,7 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
 
     Args:
         bundle: what to run.
-        engine: `auto` takes the first of tensorrt, cuda and cpu that opens the bundle.
+        engine: `auto` takes the first of cluster, tensorrt, cuda and cpu that opens the bundle.
         precision: `auto` takes the one that the engine is fastest in, of those in the bundle.
 
     Raises:
@@ -42,8 +42,6 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
         return Chosen(chosen.engine, f"{engine}, as asked; {chosen.why}")
     reasons: list[str] = []
     for name, found in find_runtimes():
-        if name in ON_REQUEST:
-            continue
         if isinstance(found, Unavailable):
             reasons.append(str(found))
             continue
