@@ -30,8 +30,20 @@ def prepare(
     out: Annotated[Path, typer.Option(help="The corpus to make, a folder.")],
     sample_rate: Annotated[int, typer.Option(help="Sample rate of the corpus in Hz.")] = 16_000,
     channel: Annotated[Channel, typer.Option(help="Which channel of a recording to take.")] = "mix",
-    valid: Annotated[float, typer.Option(help="Fraction held out for validation.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Fraction held out for testing.")] = 0.1,
+    valid: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction held out for validation. [default: 0.1, or folders called train, valid and test]",
+            show_default=False,
+        ),
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Fraction held out for testing. [default: likewise]", show_default=False)
+    ] = None,
+    valid_list: Annotated[
+        Path | None, typer.Option(help="A file that names the recordings for validation, one a line.")
+    ] = None,
+    test_list: Annotated[Path | None, typer.Option(help="One that names those for testing.")] = None,
     remove_dc: Annotated[
         bool, typer.Option("--remove-dc", help="Take out offsets from zero, and what drifts under the sound.")
     ] = False,
@@ -63,6 +75,8 @@ def prepare(
             channel=channel,
             valid=valid,
             test=test,
+            valid_list=valid_list,
+            test_list=test_list,
             remove_dc=remove_dc,
             skip_bad=skip_bad,
             force=force,

@@ -8,7 +8,7 @@ import hashlib
 import io
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +17,17 @@ import numpy as np
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
-from slash_train.choices import Channel
-from slash_train.corpus import MADE_BY, MANIFEST, SAMPLES, CorpusManifest, LeftOutRecording, Recording
+from slash_train.choices import Channel, Split
+from slash_train.corpus import MADE_BY, MANIFEST, SAMPLES, CorpusManifest, LeftOutRecording, Recording, Region
 from slash_train.finding import LeftOut, find_recordings, together
+from slash_train.given_splits import folder_splits, listed_splits
 from slash_train.measurement import DriftRemover, Measurement
 from slash_train.recordings import decode
 from slash_train.screening import check, check_loudest, drowned, remarks
 from slash_train.splits import divide
 
 TARGET_PEAK = 10 ** (-1 / 20)  # the loudest sample of the corpus ends up at -1 dBFS
+HELD_OUT = 0.1  # for validation, and again for testing
 SILENT_PEAK = 10 ** (-120 / 20)  # below this, a recording is nothing but rounding noise
 QUIETEST = 1e-10  # of full scale: the least level that is told apart from none
 COPY_SAMPLES = 1 << 20
@@ -52,8 +54,10 @@ def prepare(
     *,
     sample_rate: int = 16_000,
     channel: Channel = "mix",
-    valid: float = 0.1,
-    test: float = 0.1,
+    valid: float | None = None,
+    test: float | None = None,
+    valid_list: Path | None = None,
+    test_list: Path | None = None,
     remove_dc: bool = False,
     skip_bad: bool = False,
     force: bool = False,
@@ -67,8 +71,11 @@ def prepare(
         out: the directory to make. It appears complete, or not at all.
         sample_rate: sample rate of the corpus in Hz.
         channel: how several channels are reduced to one.
-        valid: fraction to hold out for validation, 0 for none.
-        test: fraction to hold out for testing, 0 for none.
+        valid: fraction to hold out for validation, 0 for none; 0.1 if nothing says what to hold out.
+        test: fraction to hold out for testing, likewise.
+        valid_list: names the recordings for validation, one a line; all that is in neither list is for training.
+        test_list: names those for testing, likewise. Without lists and fractions, folders called train, valid and
+            test are taken for the splits, if all recordings are in such.
         remove_dc: take out offsets from zero, and what else changes slower than about once a second.
         skip_bad: leave out recordings that cannot be used; otherwise one is enough to fail.
         force: replace an existing corpus at `out`.
@@ -79,17 +86,22 @@ def prepare(
         the manifest, as written to `corpus.json`.
 
     Raises:
-        UserError: a fraction or the rate is out of range, there are no recordings, or some that cannot be used (it
-            names them all), all are silent, or `out` exists.
+        UserError: a fraction or the rate is out of range, a list names what is not there, there are no recordings,
+            or some that cannot be used (it names them all), all are silent, or `out` exists.
     """
-    if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
-        raise UserError(
-            Argument("valid", f"{valid} `test` {test}"), "each must be at least 0 and both together under 1"
-        )
+    shares = _shares(valid, test)
+    named: tuple[tuple[Split, Path | None], ...] = (("valid", valid_list), ("test", test_list))
+    lists = {split: file for split, file in named if file is not None}
+    if lists and not valid is test is None:
+        fault = "goes with no list"
+        raise UserError(Argument("valid", f"{valid} `test` {test}"), fault, "leave out the fractions or the lists")
     if not 1000 <= sample_rate <= 192_000:
         raise UserError(Argument("sample_rate", sample_rate), "must be from 1000 to 192000 Hz")
     found = find_recordings(sources)
     paths = found.recordings
+    given = listed_splits(paths, lists) if lists else None
+    if given is None and valid is None and test is None:
+        given = folder_splits(paths, sources)
     check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=paths)
     faults = list(found.faults)
     with atomic_directory(out, force=force, metadata=MANIFEST, made_by=MADE_BY) as folder:
@@ -121,11 +133,12 @@ def prepare(
             gain_db=float(20 * np.log10(gain)),
             offsets_removed=remove_dc,
             samples_sha256=sha256,
-            recordings=_describe(decoded, sample_rate, valid, test),
+            recordings=_describe(decoded, sample_rate, shares, given),
             left_out=tuple(LeftOutRecording(name=_text(str(f.subject)), why=f.fault) for f in faults),
         )
         if manifest.length("train") == 0:
-            raise UserError(sources[0], "nothing is left to train on", "lower `valid` and `test`")
+            remedy = "lower `valid` and `test`" if given is None else "leave some recordings for it"
+            raise UserError(sources[0], "nothing is left to train on", remedy)
         write_json(folder / MANIFEST, manifest.model_dump())
     for file in found.left_out:
         left_out(file)
@@ -177,13 +190,45 @@ def _leave_out_too_loud(decoded: list[_Decoded], faults: list[UserError]) -> Non
             return
 
 
-def _describe(decoded: Sequence[_Decoded], sample_rate: int, valid: float, test: float) -> tuple[Recording, ...]:
+def _shares(valid: float | None, test: float | None) -> tuple[float, float]:
+    """Return the fractions to hold out, the default where none is given."""
+    shares = (HELD_OUT if valid is None else valid, HELD_OUT if test is None else test)
+    if not (0 <= shares[0] < 1 and 0 <= shares[1] < 1 and sum(shares) < 1):
+        raise UserError(
+            Argument("valid", f"{shares[0]} `test` {shares[1]}"), "each must be at least 0 and both together under 1"
+        )
+    return shares
+
+
+def _regions(
+    decoded: Sequence[_Decoded], names: Sequence[str], shares: tuple[float, float], given: Mapping[Path, Split] | None
+) -> list[list[Region]]:
+    """Return the regions of every recording: whole ones where splits are given.
+
+    Raises:
+        UserError: two splits that are given hold the same audio.
+    """
+    contents = [d.measured.stats.sha256 for d in decoded]
+    if given is None:
+        return divide(names, [d.measured.length for d in decoded], *shares, contents)
+    regions, first = [], dict[str, _Decoded]()
+    for d, content in zip(decoded, contents, strict=True):
+        original = first.setdefault(content, d)
+        if given[original.path] != given[d.path]:
+            fault = f"is for {given[d.path]}, and holds the same audio as {original.path}, for {given[original.path]}"
+            raise UserError(d.path, fault, "put both into one split")
+        regions.append([Region(split=given[d.path], start=d.start, length=d.measured.length)])
+    return regions
+
+
+def _describe(
+    decoded: Sequence[_Decoded], sample_rate: int, shares: tuple[float, float], given: Mapping[Path, Split] | None
+) -> tuple[Recording, ...]:
     names = _names([d.path for d in decoded])
-    lengths = [d.measured.length for d in decoded]
     contents = [d.measured.stats.sha256 for d in decoded]
     first = dict(zip(reversed(contents), reversed(names), strict=True))
     recordings = []
-    for name, d, regions in zip(names, decoded, divide(names, lengths, valid, test, contents), strict=True):
+    for name, d, regions in zip(names, decoded, _regions(decoded, names, shares, given), strict=True):
         said, original = list(d.remarks), first[d.measured.stats.sha256]
         if original != name:
             said.append(f"the same audio as {original}, so in the same split")
