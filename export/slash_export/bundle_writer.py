@@ -47,6 +47,7 @@ def export(
     checkpoint: str = "best",
     precisions: Sequence[Precision] = (),
     accept_loss: bool = False,
+    without_fp32: bool = False,
     force: bool = False,
 ) -> Manifest:
     """Make the bundle `out` from a checkpoint of a run. It appears complete and checked, or not at all.
@@ -57,16 +58,20 @@ def export(
         checkpoint: `best`, `last`, or the path of a checkpoint.
         precisions: further precisions besides fp32, each compared with fp32.
         accept_loss: keep a precision however much it loses.
+        without_fp32: leave fp32 out after everything has been compared with it, which makes a small bundle.
         force: replace an existing bundle at `out`.
 
     Returns:
         the manifest.
 
     Raises:
-        UserError: there is no such checkpoint, `out` exists, or a precision loses too much.
+        UserError: there is no such checkpoint, `out` exists, a precision loses too much, or nothing would be left
+            without fp32.
         ParityError: the graphs do not compute what the model computes.
     """
     check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=[run.path])
+    if without_fp32 and set(precisions) <= {"fp32"}:
+        raise UserError(Argument("without_fp32"), "leaves nothing", "add a `precision`: int8 or fp16")
     trained, corpus = run.load_model(checkpoint), corpus_of(run)
     with atomic_directory(out, force=force, metadata=MANIFEST, made_by=MADE_BY) as folder:
         write_unchecked(folder, trained, precisions, corpus)
@@ -78,6 +83,8 @@ def export(
         manifest = Manifest(**{**dict(bundle.manifest), **measured})
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
         _verify(Bundle(folder), accept_loss=accept_loss)
+        if without_fp32:
+            manifest = _leave_out_fp32(folder, manifest)
     return manifest
 
 
@@ -131,6 +138,16 @@ def _compared(bundle: Bundle, corpus: Corpus | None, *, accept_loss: bool) -> tu
             check_fidelity(variant.precision, fidelity, standard_error)
         compared.append(Variant(**{**dict(variant), "fidelity": fidelity}))
     return tuple(compared)
+
+
+def _leave_out_fp32(folder: Path, manifest: Manifest) -> Manifest:
+    """Take the fp32 graphs out of a bundle; return the new manifest."""
+    exact, *others = manifest.variants
+    smaller = Manifest(**{**dict(manifest), "variants": tuple(others)})
+    write_json(folder / MANIFEST, smaller.model_dump(mode="json"), force=True)
+    for entry in exact.files():
+        (folder / entry.file).unlink()
+    return smaller
 
 
 def _verify(bundle: Bundle, *, accept_loss: bool) -> None:

@@ -67,15 +67,15 @@ def sample_tier_graph(tier: FoldedSampleTier, steps: int, precision: Precision =
     writer = GraphWriter("sample_tier", precision)
     op = writer.op
     seen, levels, width = tier.table.shape
+    table = tier.table.reshape(-1, width)
     history = writer.input("history", INT32, [BATCH, seen])
     conditioning = writer.input("conditioning", FLOAT, [BATCH, steps, width])
-    table = writer.numbers("table", tier.table.reshape(-1, width))
     offsets = writer.weight("table_offsets", np.arange(seen, dtype=np.int32) * np.int32(levels))
     given = writer.parts(history, seen, axis=1)
 
     def logits(i: int, drawn: list[Any]) -> Any:
         latest = (given + drawn)[-seen:]
-        rows = op.Gather(table, op.Add(writer.joined(latest, axis=1), offsets))  # [B, H, D]
+        rows = writer.looked_up("table", table, op.Add(writer.joined(latest, axis=1), offsets))  # [B, H, D]
         from_above = op.Gather(conditioning, i, axis=1)
         from_above.name = f"conditioning_{i}"
         x = op.Relu(op.Add(op.ReduceSum(rows, [1], keepdims=0), writer.working(from_above)))

@@ -86,6 +86,19 @@ class GraphWriter:
             raise UserError(Argument("precision", "fp16"), "cannot hold this model's weights", "leave it out")
         return self.weight(name, half)
 
+    def looked_up(self, name: str, rows: Float32, indices: Any) -> Any:
+        """Return rows of an initializer [R, D] by their indices, in the working type.
+
+        int8 stores them as float16, half the size, and computes with float32.
+
+        Raises:
+            UserError: a number is too large for fp16.
+        """
+        half = rows.astype(np.float16) if np.abs(rows).max() <= np.finfo(np.float16).max else rows
+        if self._precision != "int8" or half is rows:
+            return self.op.Gather(self.numbers(name, rows), indices)
+        return self.op.Cast(self.op.Gather(self.weight(name, half), indices), to=FLOAT)
+
     def working(self, value: Any) -> Any:
         """Cast float32 to the working type."""
         return self.op.Cast(value, to=FLOAT16) if self._precision == "fp16" else value

@@ -7,17 +7,25 @@ from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.floor import as_floor
 
 
-def again(bundle: str, engine: Engine, options: RenderOptions, spec: ClipSpec, seconds: float) -> str:
+def again(bundle: str | None, engine: Engine, options: RenderOptions, spec: ClipSpec, seconds: float) -> str:
     """Return the command that generates one clip of a job again, by itself and as long as it came out.
 
     Args:
-        bundle: its path, as the user named it.
+        bundle: its path, as the user named it; None for the one that comes with Slash.
         engine: what ran it.
         options: the job's.
         spec: the clip's.
         seconds: its length.
     """
-    words: list[object] = ["slash", "generate", bundle, "--out", spec.file.name, "--clip", spec.clip]
+    words: list[object] = [
+        "slash",
+        "generate",
+        *([] if bundle is None else [bundle]),
+        "--out",
+        spec.file.name,
+        "--clip",
+        spec.clip,
+    ]
     words += ["--seed", options.seed, "--seconds", seconds, "--temperature", spec.temperature]
     words += ["--floor", as_floor(options.floor, engine.manifest.codec.levels)]
     words += ["--candidates", options.candidates] + ["--no-restart"] * (not options.restart)

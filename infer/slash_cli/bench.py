@@ -7,7 +7,7 @@ import typer
 
 from slash_cli.console import optional_packages, progress_bar, stderr, stdout, table
 from slash_cli.drawing_options import CandidatesOption
-from slash_cli.engine_options import EngineOption, PrecisionOption, choose_engine
+from slash_cli.engine_options import BundleArgument, EngineOption, PrecisionOption, choose_engine
 from slash_cli.next_step import say_generate
 from slash_infer.errors import UserError
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def bench(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by slash export.")],
+    bundle: BundleArgument = None,
     clips: Annotated[str, typer.Option("-n", help="Numbers of clips side by side, with commas.")] = "1,8,32",
     seconds: Annotated[
         float | None, typer.Option(help="Seconds of audio per clip and run. [default: 1]", show_default=False)
@@ -40,7 +40,7 @@ def bench(
     With --live, one clip is generated block by block for --seconds, 10 by default, as slash generate --play does it.
 
     \b
-    slash bench bundle
+    slash bench
     slash bench bundle --live
     slash bench bundle -n 1,4 --seconds 5 --json speed.json
     """
@@ -59,7 +59,7 @@ def bench(
         raise UserError(f"--seconds {seconds}", "--live needs from 1 to 3600 of them")
     if json_file is not None:
         check_file_output(json_file, force=force, argument="json_file")
-    opened = Bundle(bundle)
+    opened = Bundle.in_the_box() if bundle is None else Bundle(bundle)
     chosen = choose_engine(opened, engine, precision)
     measured: dict[str, object]
     if live:

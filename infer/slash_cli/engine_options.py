@@ -1,5 +1,6 @@
 """`--engine` and `--precision`, as the commands that run a bundle take them."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from slash_infer.sampling.choice import Chosen
     from slash_infer.sampling.engine import Engine
 
+BundleArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[BUNDLE]",
+        help="A folder made by slash export.  [default: what comes with Slash]",
+        show_default=False,
+    ),
+]
 EngineOption = Annotated[EngineName, typer.Option(help="What runs the model.")]
 PrecisionOption = Annotated[PrecisionName, typer.Option(help="What it computes in, of those in the bundle.")]
 
@@ -29,6 +38,6 @@ def choose_engine(bundle: "Bundle", engine: EngineName = "auto", precision: Prec
 
 
 def print_choice(chosen: "Chosen") -> None:
-    """Print on stderr what runs a bundle, and why."""
+    """Print on stderr what runs a bundle, and why it is nothing faster."""
     why = rename_arguments(chosen.why, lambda argument: option_of(load_command("generate"), argument))
-    stderr().print(f"{chosen.engine.description}: {why}")
+    stderr().print(f"{chosen.engine.description}{f' ({why})' if why else ''}")

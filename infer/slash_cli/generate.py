@@ -8,14 +8,14 @@ import typer
 
 from slash_cli.console import optional_packages
 from slash_cli.drawing_options import CandidatesOption, FloorOption, RestartOption
-from slash_cli.engine_options import EngineOption, PrecisionOption
+from slash_cli.engine_options import BundleArgument, EngineOption, PrecisionOption
 from slash_cli.next_step import say_gallery
 from slash_infer.choices import AudioFormat, Normalise
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE
 
 
 def generate(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by slash export.")],
+    bundle: BundleArgument = None,
     out: Annotated[
         Path | None,
         typer.Option(help="A .wav, .flac or .ogg file, a folder for several clips, or - for standard output."),
@@ -67,11 +67,12 @@ def generate(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
-    """Generate audio from a bundle. Needs no PyTorch.
+    """Generate audio from a bundle, or rock guitar from the one that comes with Slash. Needs no PyTorch.
 
     Run again, it generates what is missing: finished clips stay, clips that Ctrl-C cut short are completed.
 
     \b
+    slash generate --out riff.wav
     slash generate bundle --out clip.wav --seconds 10
     slash generate bundle --out clips -n 8 --seconds 5 --seed 1 --temperature 0.95
     slash generate bundle --out clip.wav --seed 1 --clip 5 --seconds 5
@@ -98,7 +99,7 @@ def generate(
     destination = find_destination(out, audio_format, latency if play else None)
     check_options(
         destination,
-        names=[bundle, *(prime or ())],
+        names=[*([bundle] if bundle else []), *(prime or ())],
         seconds=seconds,
         latency=latency,
         one_clip=len(numbers) == 1 and best_of is None,
@@ -118,12 +119,12 @@ def generate(
     stored = stored_bits(bits, destination, files)
     check_outputs(destination, files, json_file, ranks=best_of is not None, force=force)
     raise_open_files()  # each clip has some
-    opened = Bundle(bundle)
+    opened = Bundle.in_the_box() if bundle is None else Bundle(bundle)
     checked_floor = as_floor(floor, opened.manifest.codec.levels)
     primes = read_primes(prime or (), opened.manifest, prime_start, prime_seconds)
     request = Request(
         bundle=opened,
-        bundle_name=str(bundle),
+        bundle_name=None if bundle is None else str(bundle),
         chosen=open_engine(opened, engine, precision),
         engine_is_automatic="auto" in (engine, precision),
         specs=[

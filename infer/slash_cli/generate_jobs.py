@@ -20,7 +20,7 @@ from slash_infer.audio.sinks import Sink
 from slash_infer.audio.speakers import Speakers
 from slash_infer.clips.best_of import LONGEST, best_of
 from slash_infer.clips.pump import pump
-from slash_infer.clips.render import Advance, Rendered, primed_sampler, render
+from slash_infer.clips.render import Advance, Heard, Rendered, primed_sampler, render
 from slash_infer.clips.resume import check_places, unfinished
 from slash_infer.clips.sidecar import Sidecar
 from slash_infer.errors import UserError
@@ -44,7 +44,7 @@ def render_files(request: Request, signals: Sequence[Signals]) -> None:
     with ExitStack() as stack:
         speakers = _open_speakers(request, stack)
         _say_engine(request)
-        advance = stack.enter_context(_progress(options.seconds * len(missing)))
+        advance, heard = stack.enter_context(_progress(options.seconds * len(missing)))
         rendered = render(
             bundle,
             engine,
@@ -54,6 +54,7 @@ def render_files(request: Request, signals: Sequence[Signals]) -> None:
             again=partial(again, request.bundle_name, request.engine, options),
             stop=lambda: signals,
             advance=advance,
+            heard=heard,
         )
     if rendered.clips:
         already = f" ({finished} more there already)" if finished else ""
@@ -82,7 +83,7 @@ def keep_best(request: Request, signals: Sequence[Signals], *, keep: int, json_f
     places = check_places([spec.file for spec in request.specs], force=request.force, resume=False)
     candidates = [replace(spec, place=place) for spec, place in zip(request.specs, places, strict=True)]
     _say_engine(request)
-    with _progress(options.seconds * len(request.specs)) as advance:
+    with _progress(options.seconds * len(request.specs)) as (advance, heard):
         chosen = best_of(
             request.bundle,
             request.engine,
@@ -92,6 +93,7 @@ def keep_best(request: Request, signals: Sequence[Signals], *, keep: int, json_f
             again=partial(again, request.bundle_name, request.engine, options),
             stop=lambda: signals,
             advance=advance,
+            heard=heard,
         )
     rows = table(f"{out}: the best of {len(chosen.ranking)}", "clip", *_MEASURED, "kept")
     for i, sidecar in enumerate(chosen.ranking):
@@ -128,9 +130,17 @@ def stream(request: Request, signals: Sequence[Signals]) -> None:
     with ExitStack() as stack:
         sinks: list[Sink] = [*_open_speakers(request, stack)]
         _say_engine(request)
-        sampler = stack.enter_context(
-            primed_sampler(request.bundle, request.engine, request.specs, options, batch_invariant=False)
-        )
+        with stderr().status("getting ready") as status:
+            sampler = stack.enter_context(
+                primed_sampler(
+                    request.bundle,
+                    request.engine,
+                    request.specs,
+                    options,
+                    batch_invariant=False,
+                    heard=lambda so_far, prime: status.update(_hearing(so_far, prime)),
+                )
+            )
         try:
             if place.to_stdout:
                 pipe = audio_output()
@@ -182,17 +192,24 @@ def _speakers(sample_rate: int, buffer_seconds: float) -> Iterator[Speakers]:
 
 
 @contextmanager
-def _progress(seconds: float) -> Iterator[Advance]:
-    """Show how much of so many seconds of audio is generated."""
+def _progress(seconds: float) -> Iterator[tuple[Advance, Heard]]:
+    """Show how much of so many seconds of audio is generated, and before that, how much of a prime is heard."""
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     description = TextColumn("{task.description}", markup=False)
     left = TimeElapsedColumn() if seconds == inf else TimeRemainingColumn()
     with progress_bar(TextColumn("generating"), BarColumn(), description, left) as progress:
         task = progress.add_task("", total=None if seconds == inf else seconds)
-        yield lambda seconds, realtime: progress.update(
-            task, advance=seconds, description=f"{realtime:.2f} x realtime"
+        yield (
+            lambda seconds, realtime: progress.update(
+                task, advance=seconds, description=f"{realtime:.2f} x realtime"
+            ),
+            lambda so_far, prime: progress.update(task, description=_hearing(so_far, prime)),
         )
+
+
+def _hearing(so_far: float, prime: float) -> str:
+    return f"hearing the prime, {so_far:.0f} of {prime:.0f} s"
 
 
 def print_rendered(out: Path | None, rendered: Rendered, seed: int, more: str = "") -> None:

@@ -29,7 +29,7 @@ class Request:
     """Everything that `slash generate` was asked for."""
 
     bundle: Bundle
-    bundle_name: str
+    bundle_name: str | None
     """The bundle as the user named it."""
     chosen: Chosen
     engine_is_automatic: bool

@@ -14,9 +14,9 @@ def say_next(*words: object) -> None:
     stdout().print(f"next: {shlex.join(('slash', *safe))}")
 
 
-def say_generate(bundle: Path) -> None:
-    """Print how to hear a bundle."""
-    say_next("generate", bundle, "--out", unused("clips"), "-n", 8, "--seconds", 5)
+def say_generate(bundle: Path | None) -> None:
+    """Print how to hear a bundle; None for the one that comes with Slash."""
+    say_next("generate", *([] if bundle is None else [bundle]), "--out", unused("clips"), "-n", 8, "--seconds", 5)
 
 
 def say_export(run: Path, checkpoint: str = "best") -> None:

@@ -45,7 +45,8 @@ def train(
     init_from: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="Begin with the weights of another run (its best) or of one of its checkpoints."
+            metavar="box|RUN",
+            help="Begin with the weights that come with Slash (box), of another run, or of one of its checkpoints.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run from its last checkpoint.")] = False,
@@ -73,7 +74,7 @@ def train(
     \b
     slash train corpus --out run --preset live --minutes 30
     slash train corpus --out run --resume --minutes 60
-    slash train mine --out my-run --init-from run --minutes 10
+    slash train mine --out my-run --init-from box --minutes 10
     slash train corpus --out run --resume --set training.learning_rate=5e-4
     slash train corpus --out run --set training.batch_size=32 --set model.width=512
     torchrun --nproc-per-node 4 -m slash_cli train corpus --out run --precision bf16
@@ -142,6 +143,7 @@ def _check(
     if resume and init_from is not None:
         raise UserError("--init-from", "begins a new run, and --resume goes on with one", "leave out one of the two")
     with optional_packages("train"):
+        from slash_train.choices import names_the_box
         from slash_train.config import load_preset
         from slash_train.corpus import Corpus
         from slash_train.run_metadata import CHECKSUMS, METADATA, check_new_run
@@ -150,7 +152,8 @@ def _check(
     if resume:
         check_exists(out, [METADATA])
     else:
-        if init_from is not None:
-            check_exists(init_from, [METADATA, CHECKSUMS])
-        check_new_run(out, [corpus] if init_from is None else [corpus, init_from], force=force)
+        begun = [] if init_from is None or names_the_box(init_from) else [init_from]
+        for path in begun:
+            check_exists(path, [METADATA, CHECKSUMS])
+        check_new_run(out, [corpus, *begun], force=force)
     return Corpus(corpus)

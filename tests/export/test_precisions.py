@@ -18,7 +18,7 @@ from slash_export.scoring import BundleScorer
 from slash_export.tolerances import MOST_BITS_LOST
 from slash_export.verify import Refusal, Verdict, verify
 from slash_export.writer import quantise
-from slash_infer.bundle import MANIFEST, PRECISIONS, Bundle, describe_file
+from slash_infer.bundle import MANIFEST, PRECISIONS, Bundle, Precision, describe_file
 from slash_infer.errors import UserError
 from slash_infer.runtimes import registry
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
@@ -207,3 +207,22 @@ def test_the_excerpt_is_short(bundle: Bundle, run: Run) -> None:
     excerpt = take_excerpt(bundle, corpus_of(run))
     seconds = sum((window.targets >= 0).sum() for window in excerpt.windows) / bundle.manifest.sample_rate
     assert 0 < seconds <= fidelity.CLIPS * fidelity.CLIP_SECONDS + 1
+
+
+def test_a_bundle_without_fp32_is_the_same_but_for_it(run: Run, bundle: Bundle, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    manifest = export(run, small, precisions=["int8"], without_fp32=True)
+    assert [variant.precision for variant in manifest.variants] == ["int8"]
+    assert {file.name for file in small.iterdir()} == {entry.file for entry in manifest.files()} | {MANIFEST}
+    opened, int8 = Bundle(small), manifest.variants[0]
+    assert int8.files() == bundle.variant("int8").files() and int8.fidelity == bundle.variant("int8").fidelity
+    assert open_engine(opened).engine.precision == "int8"
+    with pytest.raises(UserError, match="has no fp32 graphs"):
+        verify(opened, [OnnxCpu()])
+
+
+@pytest.mark.parametrize("precisions", [[], ["fp32"]])
+def test_something_is_left_without_fp32(run: Run, tmp_path: Path, precisions: list[Precision]) -> None:
+    with pytest.raises(UserError, match="leaves nothing; add a `precision`"):
+        export(run, tmp_path / "small", precisions=precisions, without_fp32=True)
+    assert not (tmp_path / "small").exists()

@@ -35,8 +35,7 @@ def test_auto_takes_the_first_that_works_and_says_why(bundle: Bundle) -> None:
     chosen = open_engine(bundle)
     assert chosen.engine.runtime.name == HERE[0]
     assert chosen.engine.precision == chosen.engine.runtime.precisions[0]
-    assert chosen.why.startswith(HERE[0])
-    assert f"{chosen.engine.precision}, the fastest there of the bundle's fp32, int8, fp16" in chosen.why
+    assert bool(chosen.why) == (HERE[0] != "cluster")
 
 
 @pytest.mark.skipif(HERE != ["cpu"], reason="there is more than a CPU here")
@@ -44,7 +43,7 @@ def test_auto_takes_the_first_that_works_and_says_why(bundle: Bundle) -> None:
 def test_an_engine_asked_for_by_name_is_had_or_refused(bundle: Bundle, name: str) -> None:
     with pytest.raises(UserError, match=f"`engine` {name}: .+; `engine` cpu works everywhere"):
         open_engine(bundle, name)  # type: ignore[arg-type]
-    assert "since" in open_engine(bundle).why
+    assert open_engine(bundle).why and not open_engine(bundle, "cpu").why
 
 
 def test_a_precision_the_bundle_lacks_is_refused() -> None:

@@ -299,6 +299,14 @@ def test_long_primes_are_fed_piece_by_piece(bundle: Bundle, engine: Engine) -> N
     assert np.array_equal(made[0], made[1])
 
 
+def test_priming_says_how_much_has_been_heard(bundle: Bundle, engine: Engine) -> None:
+    """Of the longest prime, step by step."""
+    seconds = list[float]()
+    Sampler(bundle, 2, engine=engine).prime([np.zeros(50_000), np.zeros(500)], heard=seconds.append)
+    assert seconds == sorted(set(seconds)) and len(seconds) >= 4
+    assert seconds[-1] == pytest.approx(50_000 / bundle.manifest.sample_rate)
+
+
 def test_primes_that_do_not_fit_are_refused(bundle: Bundle, engine: Engine) -> None:
     sampler = Sampler(bundle, 2, engine=engine)
     with pytest.raises(UserError, match="one array of samples for all clips, or"):

@@ -1,5 +1,7 @@
 """Arguments that take one of a few values. Imports nothing slow: the command line shows them in its help."""
 
+import os
+from pathlib import Path
 from typing import Literal
 
 Channel = Literal["mix", "left", "right"]
@@ -7,3 +9,8 @@ Channel = Literal["mix", "left", "right"]
 
 Split = Literal["train", "valid", "test"]
 """The parts of a corpus."""
+
+
+def names_the_box(path: Path) -> bool:
+    """Return whether a path to begin with means the weights that come with Slash: `box`, and nothing is there."""
+    return str(path) == "box" and not os.path.lexists(path)

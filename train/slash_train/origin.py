@@ -9,6 +9,8 @@ from typing import Self
 from slash_infer.bundle import Ancestor
 from slash_infer.errors import UserError
 from slash_infer.files import check_exists
+from slash_train.box import read_box
+from slash_train.choices import names_the_box
 from slash_train.config import Preset, change_preset, fixed_differences, load_preset
 from slash_train.model import SampleRNN
 from slash_train.run import Run
@@ -35,11 +37,14 @@ class Origin:
         """Read it.
 
         Args:
-            path: a run, or a checkpoint in a run's `checkpoints/`.
+            path: a run, or a checkpoint in a run's `checkpoints/`; or `box`, for the weights that come with Slash, if
+                nothing else is called that.
 
         Raises:
-            UserError: it is neither, or damaged, or a run without a checkpoint.
+            UserError: it is none of these, or damaged, or a run without a checkpoint.
         """
+        if names_the_box(path):
+            return cls(path, *read_box())
         check_exists(path, [METADATA, CHECKSUMS])
         around = Path(os.path.abspath(path)).parent.parent  # noqa: PTH100  # of a checkpoint; links stay as they are
         folder, which = (path, "best") if (path / METADATA).exists() else (around, str(path))

@@ -22,10 +22,11 @@ from slash_infer.bundle.manifest import (
     Variant,
     describe_file,
 )
-from slash_infer.bundle.reader import Bundle, check_bundle
+from slash_infer.bundle.reader import BOX, Bundle, check_bundle
 from slash_infer.choices import Precision
 
 __all__ = [
+    "BOX",
     "MADE_BY",
     "MANIFEST",
     "MOST_SURPRISE",

@@ -177,7 +177,7 @@ class Manifest(_Strict):
     """The lowest tier first: tier k is entry k - 1."""
     sample_tier: SampleTierEntry
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
-    """fp32 first."""
+    """fp32 first, if it is not left out."""
     parity: Parity | None
     """None only during export, until it is measured."""
     provenance: Provenance
@@ -200,8 +200,8 @@ class Manifest(_Strict):
     @model_validator(mode="after")
     def _variants_fit_the_tiers(self) -> Self:
         precisions = [variant.precision for variant in self.variants]
-        if precisions[0] != "fp32" or len(set(precisions)) != len(precisions):
-            raise ValueError("variants must begin with fp32 and have each precision once")
+        if "fp32" in precisions[1:] or len(set(precisions)) != len(precisions):
+            raise ValueError("variants must have each precision once, fp32 first")
         if any(len(variant.frame_tiers) != len(self.frame_tiers) for variant in self.variants):
             raise ValueError("each variant must have one graph for each frame tier")
         return self

@@ -8,7 +8,7 @@ import io
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ from slash_infer.choices import Precision
 from slash_infer.errors import UserError, first_fault
 from slash_infer.files import check_exists, open_plain_file, parse_json, read_json_file
 
+BOX = Path(__file__).resolve().parent.parent / "box"
+"""The folder of the bundle that comes with Slash."""
 MANIFEST_LIMIT = 1 << 20
 """Bytes of the largest manifest that is read: one has a few thousand."""
 
@@ -58,6 +60,11 @@ class Bundle:
             self._check_initial_state(tier)
         self.recordings = self._read_recordings()
         """The values of the recordings that the model has learned from; None if the bundle has none."""
+
+    @classmethod
+    def in_the_box(cls) -> Self:
+        """Open the bundle that comes with Slash: rock guitar at 16 kHz, int8 (docs/box.md)."""
+        return cls(BOX)
 
     def read(self, entry: FileEntry) -> bytes:
         """Return the verified contents of a file.

@@ -9,7 +9,7 @@ from slash_infer.bundle import Bundle
 from slash_infer.clips.clip_file import sidecar_beside
 from slash_infer.clips.measured import measured
 from slash_infer.clips.place import Place
-from slash_infer.clips.render import Advance, Again, Rendered, render, side_by_side
+from slash_infer.clips.render import Advance, Again, Heard, Rendered, render, side_by_side
 from slash_infer.clips.sidecar import Sidecar
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.files import atomic_file, scratch_directory
@@ -39,6 +39,7 @@ def best_of(
     again: Again = lambda *_: None,
     stop: Callable[[], object] = lambda: False,
     advance: Advance = lambda *_: None,
+    heard: Heard = lambda *_: None,
 ) -> Chosen:
     """Render all candidates, rank them by their scores, and put the best into their files.
 
@@ -54,6 +55,7 @@ def best_of(
         again: as for `render`.
         stop: as for `render`. What was rendered by then is ranked.
         advance: called with the progress.
+        heard: called with the progress of priming.
     """
     places = {spec.clip: spec.place or Place.look(spec.file) for spec in candidates}
     with scratch_directory("candidates") as folder:
@@ -64,7 +66,7 @@ def best_of(
         rendered, ranking = Rendered(together=min(together, len(candidates))), list[Sidecar]()
         for first in range(0, len(candidates), together):
             batch = [drafts[spec.clip] for spec in candidates[first : first + together]]
-            part = render(bundle, engine, batch, options, again=again, stop=stop, advance=advance)
+            part = render(bundle, engine, batch, options, again=again, stop=stop, advance=advance, heard=heard)
             rendered.add(part)
             ranking += [measured(file, sidecar, bundle.recordings) for file, sidecar in part.clips]
             ranking.sort(key=_rank, reverse=True)

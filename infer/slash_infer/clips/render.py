@@ -26,6 +26,9 @@ FILES_OF_A_CLIP = 4  # open at once, with some to spare
 Advance = Callable[[float, float], None]
 """Called with the seconds of audio just generated, over the batch, and the x realtime of the batch so far."""
 
+Heard = Callable[[float, float], object]
+"""Called with the seconds of the longest prime that have been heard, and with its length in seconds."""
+
 Again = Callable[[ClipSpec, float], str | None]
 """Returns the command that generates a clip of so many seconds again, for its sidecar."""
 
@@ -38,6 +41,7 @@ class Rendered:
     seconds: float = 0.0
     """Of audio, over all clips."""
     wall_seconds: float = 0.0
+    """That generating took, without hearing primes."""
     together: int = 1
     """Clips generated side by side."""
     stopped: bool = False
@@ -71,6 +75,7 @@ def render(
     again: Again = lambda *_: None,
     stop: Callable[[], object] = lambda: False,
     advance: Advance = lambda *_: None,
+    heard: Heard = lambda *_: None,
 ) -> Rendered:
     """Generate each clip into its file, and write its sidecar beside it.
 
@@ -88,6 +93,7 @@ def render(
         again: says how to generate a clip again.
         stop: called before every block, some hundred milliseconds of audio.
         advance: called with the progress.
+        heard: called with the progress of priming.
 
     Returns:
         the files with their sidecars, and how long it took.
@@ -102,14 +108,14 @@ def render(
     specs = [replace(spec, place=spec.place or Place.look(spec.file)) for spec in specs]
     together = side_by_side(engine)
     rendered = Rendered(together=min(together, len(specs)))
-    start = time.perf_counter()
     for first in range(0, len(specs), together):
         if stop():
             rendered.stopped = True
             break
         batch = specs[first : first + together]
-        rendered.add(_render_batch(bundle, engine, batch, options, () if first else also, again, stop, advance))
-    rendered.wall_seconds = time.perf_counter() - start
+        rendered.add(
+            _render_batch(bundle, engine, batch, options, () if first else also, again, stop, advance, heard)
+        )
     return rendered
 
 
@@ -125,6 +131,7 @@ def primed_sampler(
     options: RenderOptions,
     *,
     batch_invariant: bool = True,
+    heard: Heard = lambda *_: None,
 ) -> Sampler:
     """Return a sampler of the clips that has been fed their primes."""
     sampler = Sampler(
@@ -140,7 +147,8 @@ def primed_sampler(
     )
     primes = [spec.prime.samples for spec in specs if spec.prime is not None]
     if primes:
-        sampler.prime(primes)
+        seconds = max(map(len, primes)) / bundle.manifest.sample_rate
+        sampler.prime(primes, heard=lambda so_far: heard(so_far, seconds))
     return sampler
 
 
@@ -153,14 +161,16 @@ def _render_batch(
     again: Again,
     stop: Callable[[], object],
     advance: Advance,
+    heard: Heard,
 ) -> Rendered:
     """Render some clips side by side."""
-    rate, start = bundle.manifest.sample_rate, time.perf_counter()
+    rate = bundle.manifest.sample_rate
     recipes = [recipe_of(spec, options, bundle, engine) for spec in specs]
     primes = [spec.prime.samples if spec.prime and options.include_prime else None for spec in specs]
     reported = realtime = 0.0
     with ExitStack() as stack:
-        sampler = stack.enter_context(primed_sampler(bundle, engine, specs, options))
+        sampler = stack.enter_context(primed_sampler(bundle, engine, specs, options, heard=heard))
+        start = time.perf_counter()
         files = [
             stack.enter_context(
                 clip_file(spec.file, recipe, rate, _tags(recipe, bundle.manifest.provenance, engine), spec.place)
@@ -184,7 +194,9 @@ def _render_batch(
             stop=after_block,
         )
         complete = options.seconds < math.inf and sampler.seconds * rate >= round(options.seconds * rate)
-        rendered = Rendered(seconds=sampler.seconds * len(specs), stopped=not complete)
+        rendered = Rendered(
+            seconds=sampler.seconds * len(specs), wall_seconds=time.perf_counter() - start, stopped=not complete
+        )
         for spec, recipe, file, bits in zip(specs, recipes, files, sampler.bits.tolist(), strict=True):
             if not complete and sampler.seconds <= spec.existing_seconds:
                 rendered.clips.append((spec.file, Sidecar.read(sidecar_path(spec.file))))  # the longer one stays

@@ -1,7 +1,7 @@
 """Clips side by side: padded to what the runtime needs, and shared out among runners, on threads if that pays."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -77,16 +77,26 @@ class Batch:
         parts = list(run(share, self._open_runners(), self._clip_index))
         return (parts[0] if len(parts) == 1 else Generated.concatenate(parts, axis=0)).select(slice(self.clips))
 
-    def prefill(self, codes: Sequence[Int32], *, steps_at_once: int = PREFILL_STEPS) -> None:
+    def prefill(
+        self,
+        codes: Sequence[Int32],
+        *,
+        steps_at_once: int = PREFILL_STEPS,
+        done: Callable[[float], object] = lambda _: None,
+    ) -> None:
         """Feed each clip codes that it then continues. They all end at the same step; shorter ones begin later.
 
         Args:
             codes: one array for each clip, [T], of any length. Where it does not fill whole steps of the top tier,
                 silence comes before it.
             steps_at_once: steps of the top tier that are put on the device together.
+            done: called with the fraction that is done, each time that many are.
         """
-        for runner, clip_index in zip(self._open_runners(), self._clip_index, strict=True):
-            _prefill(runner, self._engine.initial_state(runner.clips), [codes[i] for i in clip_index], steps_at_once)
+        runners = self._open_runners()
+        for number, (runner, clip_index) in enumerate(zip(runners, self._clip_index, strict=True)):
+            initial, of_runner = self._engine.initial_state(runner.clips), [codes[i] for i in clip_index]
+            for fraction in _prefill(runner, initial, of_runner, steps_at_once):
+                done((number + fraction) / len(runners))
 
     def state(self) -> GenerationState:
         """Return the state of the clips."""
@@ -108,8 +118,8 @@ class Batch:
         return self._runners
 
 
-def _prefill(runner: Runner, initial: GenerationState, codes: Sequence[Int32], steps_at_once: int) -> None:
-    """Prefill a runner. A clip whose codes begin at a later step is put back to its initial state there."""
+def _prefill(runner: Runner, initial: GenerationState, codes: Sequence[Int32], steps_at_once: int) -> Iterator[float]:
+    """Prefill a runner; yield the fraction done. Clips that begin later are put back to their initial state then."""
     hop = runner.hop
     steps = np.array([-(-len(row) // hop) for row in codes])
     total = int(steps.max())
@@ -122,4 +132,6 @@ def _prefill(runner: Runner, initial: GenerationState, codes: Sequence[Int32], s
         state.reset(first_steps == begin, initial)
         runner.set_state(state)
         for first in range(begin, end, steps_at_once):
-            runner.prefill(padded[:, first * hop : min(first + steps_at_once, end) * hop])
+            last = min(first + steps_at_once, end)
+            runner.prefill(padded[:, first * hop : last * hop])
+            yield last / total

@@ -14,10 +14,11 @@ from slash_infer.sampling.engine import Engine
 
 @dataclass(frozen=True)
 class Chosen:
-    """An engine, and the reason for choosing it."""
+    """An engine, and why it is no other."""
 
     engine: Engine
     why: str
+    """What keeps `auto` from the engines that it tries first; empty if nothing does, or if one was asked for."""
 
 
 def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: PrecisionName = "auto") -> Chosen:
@@ -38,35 +39,30 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
     if precision != "auto":
         bundle.variant(precision)  # refused here, whatever engines there are, if the bundle does not have it
     if engine != "auto":
-        chosen = _open(bundle, runtime_named(engine), precision)
-        return Chosen(chosen.engine, f"{engine}, as asked; {chosen.why}")
+        return Chosen(_open(bundle, runtime_named(engine), precision), "")
     reasons: list[str] = []
-    for name, found in find_runtimes():
+    for _, found in find_runtimes():
         if isinstance(found, Unavailable):
             reasons.append(str(found))
             continue
         try:
-            chosen = _open(bundle, found, precision)
+            return Chosen(_open(bundle, found, precision), "; ".join(dict.fromkeys(reasons)))
         except UserError as reason:
             reasons.append(str(reason))
-            continue
-        since = f"since {'; '.join(dict.fromkeys(reasons))}" if reasons else "the fastest"
-        return Chosen(chosen.engine, f"{name}, {since}; {chosen.why}")
     raise UserError(bundle.path, f"no engine works: {'; '.join(dict.fromkeys(reasons))}")
 
 
-def _open(bundle: Bundle, runtime: Runtime, precision: PrecisionName) -> Chosen:
-    """Open a bundle on a runtime. The reason is about the precision alone."""
+def _open(bundle: Bundle, runtime: Runtime, precision: PrecisionName) -> Engine:
+    """Open a bundle on a runtime."""
     if precision == "auto":
         in_bundle = [variant.precision for variant in bundle.manifest.variants]
         first = runtime.precisions[0]  # refused below if the bundle has none of them
         fastest = next((candidate for candidate in runtime.precisions if candidate in in_bundle), first)
-        why = f"{fastest}, the fastest there of the bundle's {', '.join(in_bundle)}"
-        return Chosen(Engine(bundle, runtime, fastest), why)
+        return Engine(bundle, runtime, fastest)
     if precision not in runtime.precisions:
         raise UserError(
             Argument("precision", precision),
             f"the engine {runtime.name} has no {precision}",
             f"choose {' or '.join(runtime.precisions)}, or another `engine`",
         )
-    return Chosen(Engine(bundle, runtime, precision), f"{precision}, as asked")
+    return Engine(bundle, runtime, precision)

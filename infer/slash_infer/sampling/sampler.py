@@ -1,7 +1,7 @@
 """Generates a batch of clips: uniforms in, audio out."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias, get_args
@@ -155,7 +155,7 @@ class Sampler:
             return np.full_like(self._nll_sum, np.nan)
         return self._nll_sum / self._asked_for / math.log(2)
 
-    def prime(self, audio: Audio | Sequence[Audio]) -> None:
+    def prime(self, audio: Audio | Sequence[Audio], *, heard: Callable[[float], object] = lambda _: None) -> None:
         """Feed the clips audio that they then continue without a seam. Only possible before the first sample.
 
         The audio is encoded with the bundle's codec and runs through the frame tiers. If its length is no multiple of
@@ -163,6 +163,7 @@ class Sampler:
 
         Args:
             audio: [samples] for all clips, or one such array for each clip, which may differ in length.
+            heard: called now and then with how many seconds of the longest have been heard.
 
         Raises:
             UserError: generation has begun, there is not one array for each clip, or a sample is not finite.
@@ -178,7 +179,10 @@ class Sampler:
         if not all(np.isfinite(one).all() for one in each):
             raise UserError(Argument("audio"), "holds samples that are not finite", "repair it")
         codes = [self._manifest.codec.encode(one) for one in each]
-        self._batch.prefill([one for one in codes for _ in range(self.candidates)])
+        seconds = max(len(one) for one in each) / self.sample_rate
+        self._batch.prefill(
+            [one for one in codes for _ in range(self.candidates)], done=lambda fraction: heard(fraction * seconds)
+        )
 
     def codes(self, count: int) -> Int32:
         """Return the next `count` codes of every clip, [clips, count].
