@@ -142,11 +142,12 @@ def _compared(bundle: Bundle, corpus: Corpus | None, *, accept_loss: bool) -> tu
 
 def _leave_out_fp32(folder: Path, manifest: Manifest) -> Manifest:
     """Take the fp32 graphs out of a bundle; return the new manifest."""
-    exact, *others = manifest.variants
-    smaller = Manifest(**{**dict(manifest), "variants": tuple(others)})
-    write_json(folder / MANIFEST, smaller.model_dump(mode="json"), force=True)
-    for entry in exact.files():
-        (folder / entry.file).unlink()
+    left = tuple(variant for variant in manifest.variants if variant.precision != "fp32")
+    smaller = Manifest(**{**dict(manifest), "variants": left})
+    write_json(folder / MANIFEST, smaller.model_dump(mode="json"))
+    for entry in manifest.files():
+        if entry not in smaller.files():
+            (folder / entry.file).unlink()
     return smaller
 
 

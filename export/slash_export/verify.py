@@ -76,7 +76,11 @@ def verify(bundle: Bundle, runtimes: Sequence[Runtime]) -> list[Verdict | Refusa
     Returns:
         a verdict for each comparison, or a refusal if it was not possible. There is none for fp32 on the CPU, the
         reference.
+
+    Raises:
+        UserError: the bundle has no fp32 graphs.
     """
+    bundle.variant("fp32")  # what is not there cannot be compared with
     wanted = [
         (runtime, variant.precision)
         for runtime in runtimes

@@ -1,9 +1,9 @@
 """Writes ONNX graphs in a precision: how weights are stored, and how matrix products are computed.
 
-fp32 and fp16 use standard operators only. int8 stores each column of a weight in blocks of 8-bit integers with one
-scale per block, and multiplies with ONNX Runtime's `MatMulNBits`, which quantises every row of the activations by
-itself. Dynamic quantisation, in contrast, has one scale for the whole batch: the audio of a clip would depend on the
-other clips of its batch.
+fp32 and fp16 use standard operators only. int8 stores the sample tier's table as float16, and each column of a
+weight in blocks of 8-bit integers with one scale per block, and multiplies with ONNX Runtime's `MatMulNBits`, which
+quantises every row of the activations by itself. Dynamic quantisation, in contrast, has one scale for the whole
+batch: the audio of a clip would depend on the other clips of its batch.
 """
 
 from collections.abc import Sequence
@@ -89,15 +89,14 @@ class GraphWriter:
     def looked_up(self, name: str, rows: Float32, indices: Any) -> Any:
         """Return rows of an initializer [R, D] by their indices, in the working type.
 
-        int8 stores them as float16, half the size, and computes with float32.
+        int8 stores them as float16, half the size, if they fit, and computes with float32.
 
         Raises:
-            UserError: a number is too large for fp16.
+            UserError: the precision is fp16, and a number is too large for it.
         """
-        half = rows.astype(np.float16) if np.abs(rows).max() <= np.finfo(np.float16).max else rows
-        if self._precision != "int8" or half is rows:
+        if self._precision != "int8" or np.abs(rows).max() > np.finfo(np.float16).max:
             return self.op.Gather(self.numbers(name, rows), indices)
-        return self.op.Cast(self.op.Gather(self.weight(name, half), indices), to=FLOAT)
+        return self.op.Cast(self.op.Gather(self.weight(name, rows.astype(np.float16)), indices), to=FLOAT)
 
     def working(self, value: Any) -> Any:
         """Cast float32 to the working type."""

@@ -17,15 +17,8 @@ def again(bundle: str | None, engine: Engine, options: RenderOptions, spec: Clip
         spec: the clip's.
         seconds: its length.
     """
-    words: list[object] = [
-        "slash",
-        "generate",
-        *([] if bundle is None else [bundle]),
-        "--out",
-        spec.file.name,
-        "--clip",
-        spec.clip,
-    ]
+    words: list[object] = ["slash", "generate", *([] if bundle is None else [bundle])]
+    words += ["--out", spec.file.name, "--clip", spec.clip]
     words += ["--seed", options.seed, "--seconds", seconds, "--temperature", spec.temperature]
     words += ["--floor", as_floor(options.floor, engine.manifest.codec.levels)]
     words += ["--candidates", options.candidates] + ["--no-restart"] * (not options.restart)

@@ -7,6 +7,7 @@ import typer
 
 from slash_cli.console import stderr, stdout, table
 from slash_cli.next_step import say_generate
+from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
     from slash_infer.bundle import Bundle
@@ -34,12 +35,19 @@ def build(
 
 
 def build_and_print(bundle: "Bundle", builder: "Builder") -> None:
-    """Build the plans and print their sizes."""
+    """Build the plans and print their sizes.
+
+    Raises:
+        UserError: the bundle has no graphs that TensorRT runs.
+    """
     from slash_infer.runtimes.prebuild import build_plans
 
     rows = table(f"{bundle.path}: TensorRT plans", "graph", "graph size", "clips", "plan size", "built in")
     with stderr().status("building"):
         plans = list(build_plans(bundle, builder))
+    if not plans:
+        held = ", ".join(variant.precision for variant in bundle.manifest.variants)
+        raise UserError(bundle.path, f"has {held} alone, and TensorRT runs fp32 and fp16", "export one of those, too")
     for plan in plans:
         took = f"{plan.seconds:.1f} s" if plan.seconds else "cached"
         fewest, _, most = plan.batches

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from slash_cli.console import optional_packages
-from slash_cli.generate import generate
 from slash_cli.training_progress import LONGEST_MINUTES
 
 
@@ -29,6 +28,4 @@ def demo(
     with optional_packages("demo"):
         from slash_cli.demo_run import run_demo
 
-    if listen:
-        generate(play=True)
-    run_demo(out, minutes=minutes, preset=preset, force=force)
+    run_demo(out, minutes=minutes, preset=preset, listen=listen, force=force)

@@ -1,6 +1,7 @@
 """The whole path, from recordings to a gallery: what `slash demo` does, with the library that the commands call."""
 
 import math
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from slash_cli.bench import measure_and_print
 from slash_cli.console import stdout
 from slash_cli.engine_options import choose_engine
 from slash_cli.gallery import print_gallery
+from slash_cli.generate import generate
 from slash_cli.generate_jobs import print_rendered
 from slash_cli.info import print_bundle
 from slash_cli.next_step import say_resume
@@ -41,19 +43,23 @@ CLIPS, CLIP_SECONDS, SEED = 4, 5.0, 1
 METADATA, MADE_BY = "demo.json", "slash demo"
 
 
-def run_demo(out: Path, *, minutes: float, preset: str, force: bool) -> None:
+def run_demo(out: Path, *, minutes: float, preset: str, listen: bool, force: bool) -> None:
     """Record, prepare, train, export and generate, in a folder.
 
     Args:
         out: the folder.
         minutes: of training.
         preset: to train.
+        listen: whether to play the model that comes with Slash first. Ctrl-C ends that alone.
         force: replace an earlier demo.
     """
     say = stdout().print
     configuration = load_preset(preset)  # an unknown name is refused now, before minutes of work
     check_directory_output(out, force=force, metadata=METADATA, made_by=MADE_BY)
     require_untrained(out / "run")
+    if listen:
+        with suppress(typer.Exit):
+            generate(play=True)
     say(f"1/5 recording {RECORDED_MINUTES:g} minutes of synthetic guitar")
     with atomic_directory(out, force=force, metadata=METADATA, made_by=MADE_BY) as folder:
         write_json(folder / METADATA, {"made_by": MADE_BY, "note": "slash demo --force replaces this folder"})

@@ -1,4 +1,4 @@
-"""`--engine` and `--precision`, as the commands that run a bundle take them."""
+"""The bundle, `--engine` and `--precision`, as the commands that run a bundle take them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 BundleArgument = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[BUNDLE]",
-        help="A folder made by slash export.  [default: what comes with Slash]",
+        metavar="BUNDLE",
+        help="A folder made by slash export. [default: the model that comes with Slash]",
         show_default=False,
     ),
 ]
-EngineOption = Annotated[EngineName, typer.Option(help="What runs the model.")]
+EngineOption = Annotated[
+    EngineName, typer.Option(help="What runs the model. For hundreds of clips, cuda is faster than cluster.")
+]
 PrecisionOption = Annotated[PrecisionName, typer.Option(help="What it computes in, of those in the bundle.")]
 
 
@@ -38,6 +40,6 @@ def choose_engine(bundle: "Bundle", engine: EngineName = "auto", precision: Prec
 
 
 def print_choice(chosen: "Chosen") -> None:
-    """Print on stderr what runs a bundle, and why it is nothing faster."""
+    """Print on stderr what runs a bundle, and what kept `auto` from the engines that it tries first."""
     why = rename_arguments(chosen.why, lambda argument: option_of(load_command("generate"), argument))
     stderr().print(f"{chosen.engine.description}{f' ({why})' if why else ''}")

@@ -28,7 +28,10 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="The part of the corpus to score.")] = "test",
     checkpoint: Annotated[str, typer.Option(help="Of a run: best, last, or a path.")] = "best",
     device: Annotated[str, typer.Option(help="For a run: auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[PrecisionName, typer.Option(help="For a bundle: fp32, int8 or fp16.")] = "fp32",
+    precision: Annotated[
+        PrecisionName | None,
+        typer.Option(help="For a bundle. [default: fp32, or the first that it has]", show_default=False),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the table to this file, too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing JSON file.")] = False,
 ) -> None:
@@ -108,7 +111,7 @@ def _say_unlike(files: "Sequence[FileScore]", mean: float, ignorance: float) -> 
             )
 
 
-def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) -> tuple["Scorer", int]:
+def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName | None) -> tuple["Scorer", int]:
     """Open a run or a bundle for scoring; return its sample rate, too."""
     if (path / "manifest.json").exists():
         from slash_export.scoring import BundleScorer
@@ -116,9 +119,9 @@ def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName) ->
         from slash_infer.sampling.choice import open_engine
 
         bundle = Bundle(path)
-        engine = open_engine(bundle, "cpu", precision).engine
+        engine = open_engine(bundle, "cpu", precision or bundle.manifest.variants[0].precision).engine
         return BundleScorer(bundle, engine), bundle.manifest.sample_rate
-    if precision != "fp32":
+    if precision is not None:
         raise UserError(f"--precision {precision}", "is for bundles", "a run is scored as it was trained")
     if not (path / "run.json").exists():
         raise UserError(path, "is not a run or a bundle", "give a folder that slash train or slash export made")

@@ -26,13 +26,14 @@ def export(
     ] = False,
     without_fp32: Annotated[
         bool,
-        typer.Option("--without-fp32", help="Leave fp32 out after the comparisons: a third of the size, for CPUs."),
+        typer.Option("--without-fp32", help="Leave fp32 out after the comparisons, which makes a small bundle."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Export a trained model as ONNX graphs, checked sample by sample against PyTorch.
 
-    fp32 is always made, if not kept; int8 is faster on CPUs, fp16 on GPUs, and both are compared with fp32.
+    fp32 is always made, also where it is left out then; int8 is faster on CPUs, fp16 on GPUs, and both are compared
+    with fp32.
 
     \b
     slash export run --out bundle
@@ -41,6 +42,8 @@ def export(
     slash export run --out small --precision int8 --without-fp32
     """
     precisions = _precisions(precision)
+    if tensorrt and without_fp32 and "fp16" not in precisions:
+        raise UserError("--tensorrt", "runs fp32 and fp16, and none would be left", "add fp16 to --precision")
     from slash_infer.bundle import MADE_BY, MANIFEST
     from slash_infer.files import check_directory_output, check_exists
 

@@ -196,20 +196,20 @@ def _progress(seconds: float) -> Iterator[tuple[Advance, Heard]]:
     """Show how much of so many seconds of audio is generated, and before that, how much of a prime is heard."""
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    description = TextColumn("{task.description}", markup=False)
+    doing, speed = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[speed]}", markup=False)
     left = TimeElapsedColumn() if seconds == inf else TimeRemainingColumn()
-    with progress_bar(TextColumn("generating"), BarColumn(), description, left) as progress:
-        task = progress.add_task("", total=None if seconds == inf else seconds)
+    with progress_bar(doing, BarColumn(), speed, left) as progress:
+        task = progress.add_task("generating", total=None if seconds == inf else seconds, speed="")
         yield (
             lambda seconds, realtime: progress.update(
-                task, advance=seconds, description=f"{realtime:.2f} x realtime"
+                task, advance=seconds, description="generating", speed=f"{realtime:.2f} x realtime"
             ),
             lambda so_far, prime: progress.update(task, description=_hearing(so_far, prime)),
         )
 
 
 def _hearing(so_far: float, prime: float) -> str:
-    return f"hearing the prime, {so_far:.0f} of {prime:.0f} s"
+    return f"hearing the prime, {so_far:.1f} of {prime:.1f} s"
 
 
 def print_rendered(out: Path | None, rendered: Rendered, seed: int, more: str = "") -> None:

@@ -121,6 +121,7 @@ def print_bundle(path: Path, manifest: "Manifest") -> None:
         )
     if manifest.parity:
         stdout().print(
+            f"{'' if manifest.variants[0].precision == 'fp32' else 'fp32, which is left out, '}"
             f"checked against PyTorch: {manifest.parity.samples:,} identical codes, "
             f"logits within {manifest.parity.max_logit_difference:.1e}"
         )

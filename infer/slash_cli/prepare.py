@@ -64,6 +64,7 @@ def prepare(
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     left_out: list[LeftOut] = []
+    said: list[str] = []
     name_column = TextColumn("{task.description}", markup=False)
     columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), name_column, TimeRemainingColumn())
     with progress_bar(*columns) as progress:
@@ -82,8 +83,11 @@ def prepare(
             force=force,
             advance=lambda name, total: progress.update(task, advance=1, total=total, description=name),
             left_out=left_out.append,
+            say=said.append,
         )
     print_corpus(out, manifest)
+    for line in said:
+        stdout().print(f"{line}; --valid and --test divide it otherwise")
     print_account(manifest, left_out)
     say_train(out, manifest)
 

@@ -39,7 +39,8 @@ def verify(
             f"logits within {parity.max_logit_difference:.1e}"
         )
     if not verdicts:
-        stdout().print(f"{bundle}: holds fp32 alone, and no other engine is here to compare it on")
+        held = ", ".join(variant.precision for variant in opened.manifest.variants)
+        stdout().print(f"{bundle}: holds {held}, and no engine is here that could be compared")
         return
     columns = ("layers within", "logits within", "mean KL, nats", "codes alike", "verdict")
     rows = table(f"{bundle}: against fp32 on the CPU, the same uniforms", "engine and precision", *columns)

@@ -249,7 +249,10 @@ CASES = {
     "another format beside it": ("generate bundle --out song.flac", "would take the sidecar of song.wav"),
     "a place where nothing can be": ("generate bundle --out /proc/new.wav --engine cpu --precision fp32", "/proc"),
     "an engine that is none": ("generate bundle --out new.wav --engine tpu", "--engine"),
-    "a precision the bundle lacks": ("generate example --out new.wav --precision int8", "export it again with"),
+    "a precision the bundle lacks": (
+        "generate example --out new.wav --precision int8",
+        "take fp32, or export it with int8",
+    ),
     "a precision that is none": ("bench bundle --precision int2", "--precision"),
     "exporting in no precision": ("export run --out new --precision fp32,int2", "--precision fp32,int2: must be of"),
     "exporting in an empty precision": ("export run --out new --precision ,", "--precision ,: must be of"),

@@ -196,6 +196,24 @@ def test_an_engine_that_opens_nothing_is_passed_over(
     assert len(export(run, tmp_path / "bundle", precisions=["fp16"]).variants) == 2
 
 
+class _Cluster(OnnxCpu):
+    name = "cluster"
+    precisions = ("fp16",)
+
+
+def test_auto_takes_the_first_that_has_a_precision_of_the_bundle(
+    bundle: Bundle, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [*registry.RUNTIMES] == ["cluster", "tensorrt", "cuda", "cpu"]
+    monkeypatch.setattr(registry, "RUNTIMES", {"cluster": _Cluster, "cpu": OnnxCpu})
+    chosen = open_engine(bundle)
+    assert (chosen.engine.runtime.name, chosen.engine.precision, chosen.why) == ("cluster", "fp16", "")
+    export(run, tmp_path / "bundle", precisions=["int8"])
+    chosen = open_engine(Bundle(tmp_path / "bundle"))
+    assert (chosen.engine.runtime.name, chosen.engine.precision) == ("cpu", "int8")
+    assert "has no fp16 graphs" in chosen.why
+
+
 def _verdicts(bundle: Bundle, runtime: OnnxCpu) -> list[Verdict]:
     found = verify(bundle, [runtime])
     assert [one.precision for one in found] == ["int8", "fp16"]
@@ -226,3 +244,14 @@ def test_something_is_left_without_fp32(run: Run, tmp_path: Path, precisions: li
     with pytest.raises(UserError, match="leaves nothing; add a `precision`"):
         export(run, tmp_path / "small", precisions=precisions, without_fp32=True)
     assert not (tmp_path / "small").exists()
+
+
+@pytest.mark.parametrize(("largest", "stored"), [(65_504.0, np.float16), (65_505.0, np.float32)])
+def test_the_table_of_int8_is_stored_in_half_precision_if_it_fits(largest: float, stored: type) -> None:
+    graph = writer.GraphWriter("lookup", "int8")
+    rows = np.array([[largest, 1.0], [0.1, -2.0]], np.float32)
+    found = graph.looked_up("table", rows, graph.input("indices", writer.INT32, ["batch"]))
+    graph.output("rows", found, writer.FLOAT, ["batch", 2])
+    model = graph.finish()
+    (table,) = [onnx.numpy_helper.to_array(one) for one in model.graph.initializer if one.name == "table"]
+    assert table.dtype == stored and np.array_equal(table, rows.astype(stored))

@@ -212,7 +212,7 @@ def test_a_history_fits_to_the_last_byte_or_is_refused(history: int, kernels: Pa
 
 
 def test_a_bundle_without_fp16_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no fp16 graphs; export it again with `precision` fp16"):
+    with pytest.raises(UserError, match="has no fp16 graphs; take fp32, or export it with fp16"):
         Engine(write_odd(tmp_path, [], ["fp32"]), Cluster(HostDevice(tmp_path)), "fp16")
 
 

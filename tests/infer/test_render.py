@@ -4,6 +4,7 @@ import itertools
 import json
 import resource
 import shutil
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -244,6 +245,28 @@ def test_candidates_that_were_cut_short_come_last(bundle: Bundle, engine: Engine
     )
     assert chosen.rendered.stopped and len(chosen.ranking) == OnnxCpu.clips_together + 4
     assert [sidecar.outcome.complete for sidecar in chosen.ranking] == [True] * OnnxCpu.clips_together + [False] * 4
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_hearing_a_prime_is_shown_and_is_no_generating(
+    bundle: Bundle, engine: Engine, tmp_path: Path, best: bool
+) -> None:
+    """What listens to the progress takes its time."""
+    soundfile.write(tmp_path / "riff.wav", improvise(0.5, [3]), 16_000)
+    prime = read_prime(tmp_path / "riff.wav", bundle.manifest)
+    progress, length = list[tuple[float, float]](), len(prime.samples) / bundle.manifest.sample_rate
+
+    def shown(so_far: float, whole: float) -> None:
+        progress.append((so_far, whole))
+        time.sleep(0.2)
+
+    job, started = specs(tmp_path / "clips", range(2), prime=prime), time.perf_counter()
+    if best:
+        rendered = best_of(bundle, engine, job, replace(OPTIONS, seconds=1.0), 1, heard=shown).rendered
+    else:
+        rendered = render(bundle, engine, job, OPTIONS, heard=shown)
+    assert progress[-1] == pytest.approx((length, length))
+    assert 0 < rendered.wall_seconds <= time.perf_counter() - started - 0.2 * len(progress)
 
 
 def test_the_prime_is_not_measured(bundle: Bundle, engine: Engine, tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def test_a_path_in_a_name(folder: Path, name: str) -> None:
 
 
 def test_a_newer_schema(folder: Path) -> None:
-    _edit(folder, lambda content: content.update(schema_version=6, surprise=1))
-    _refused(folder, "schema version 6, newer than this Slash reads; upgrade")
+    _edit(folder, lambda content: content.update(schema_version=7, surprise=1))
+    _refused(folder, "schema version 7, newer than this Slash reads; upgrade")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 2}', "\x00", "[" * 100_000])
@@ -158,7 +158,7 @@ def test_clocks_that_do_not_fit_together(folder: Path) -> None:
 
 def test_a_bundle_of_the_first_version(folder: Path) -> None:
     _edit(folder, lambda content: content.update(schema_version=1))
-    _refused(folder, "schema_version: Input should be 5; export the bundle again")
+    _refused(folder, "schema_version: Input should be 6; export the bundle again")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_one_list_leaves_the_other_split_empty(tmp_path: Path) -> None:
         ("a.wav\n\na.wav", "v: line 3: 'a.wav' is listed already; list it once"),
         ("..", "v: line 1: '..' is none of the recordings"),
         ("/", "v: line 1: '/' is none of the recordings"),
-        ("a.wav\none/b.wav\ntwo/b.wav", "nothing is left to train on; leave some recordings for it"),
+        ("a.wav\none/b.wav\ntwo/b.wav", "nothing is left to train on; leave some for it, or give `valid` and `test`"),
     ],
 )
 def test_a_list_that_does_not_fit_is_refused(tmp_path: Path, text: str, says: str) -> None:
@@ -87,7 +87,7 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, kind: str) -> Non
 
 def test_lists_and_fractions_exclude_each_other(tmp_path: Path) -> None:
     source = _recordings(tmp_path / "in", "a.wav", "b.wav")
-    with pytest.raises(UserError, match="goes with no list"):
+    with pytest.raises(UserError, match=r"`valid` 0\.0: cannot be combined with lists"):
         prepare([source], tmp_path / "corpus", valid=0.0, test_list=_list(tmp_path / "t", "a.wav"))
 
 
@@ -98,13 +98,31 @@ def test_the_same_audio_in_two_splits_is_refused(tmp_path: Path) -> None:
         prepare([source], tmp_path / "corpus", test_list=_list(tmp_path / "t", "c.wav"))
 
 
-@pytest.mark.parametrize("inside", [True, False])
-def test_folders_called_after_splits(tmp_path: Path, inside: bool) -> None:
-    """In one source, or each a source."""
-    source = _recordings(tmp_path / "in", "train/a.wav", "train/deep/valid/b.wav", "valid/c.wav", "test/d.wav")
-    sources = [source] if inside else [source / name for name in ("train", "valid", "test")]
-    splits = _splits(prepare(sources, tmp_path / "corpus"))
+@pytest.mark.parametrize("name", ["in", "test"])
+def test_folders_called_after_splits(tmp_path: Path, name: str) -> None:
+    """In a source, whatever that is called itself; and it is said."""
+    source, said = (
+        _recordings(tmp_path / name, "train/a.wav", "train/deep/valid/b.wav", "valid/c.wav", "test/d.wav"),
+        list[str](),
+    )
+    splits = _splits(prepare([source], tmp_path / "corpus", say=said.append))
     assert splits == {"a.wav": "train", "b.wav": "train", "c.wav": "valid", "d.wav": "test"}
+    assert said == ["split as the folders are called: train, valid and test"]
+
+
+def test_folders_called_after_splits_are_sources_themselves_or_around_files(tmp_path: Path) -> None:
+    source = _recordings(tmp_path / "in", "train/a.wav", "train/deep/b.wav", "valid/c.wav", "test/d.wav")
+    splits = _splits(prepare([source / "train", source / "valid/c.wav", source / "test"], tmp_path / "corpus"))
+    assert splits == {"a.wav": "train", "b.wav": "train", "c.wav": "valid", "d.wav": "test"}
+
+
+def test_a_list_in_the_corpus_that_it_would_replace_is_refused(tmp_path: Path) -> None:
+    source = _recordings(tmp_path / "in", "a.wav", "b.wav")
+    prepare([source], tmp_path / "corpus", valid=0, test=0)
+    held_out = _list(tmp_path / "corpus" / "list", "a.wav")
+    with pytest.raises(UserError, match="holds"):
+        prepare([source], tmp_path / "corpus", test_list=held_out, force=True)
+    assert held_out.exists()
 
 
 @pytest.mark.parametrize(

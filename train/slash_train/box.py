@@ -62,7 +62,7 @@ def read_box(folder: Path = BOX) -> tuple[TrainedModel, tuple[Ancestor, ...]]:
     itself, *older = manifest.ancestors
     model = SampleRNN(manifest.preset.model, manifest.preset.audio.codec)
     expected = {name: torch.empty_like(tensor, dtype=torch.half) for name, tensor in model.state_dict().items()}
-    weights = read_tensors(folder / WEIGHTS, manifest.weights_sha256, expected)
+    weights = read_tensors(folder / WEIGHTS, manifest.weights_sha256, expected, REMEDY)
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     found = TrainedModel(model, manifest.preset, itself.preset, itself.step, itself.valid_bits, tuple(older))
     return found, manifest.ancestors

@@ -1,4 +1,4 @@
-"""Arguments that take one of a few values. Imports nothing slow: the command line shows them in its help."""
+"""What some arguments may be. Imports nothing slow: the command line shows them in its help."""
 
 import os
 from pathlib import Path

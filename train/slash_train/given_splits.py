@@ -44,16 +44,15 @@ def listed_splits(paths: Sequence[Path], lists: Mapping[Split, Path]) -> dict[Pa
 def folder_splits(paths: Sequence[Path], sources: Sequence[Path]) -> dict[Path, Split] | None:
     """Return the split of every recording by the folder it is in, or None if folders do not say it.
 
-    They do if every recording is in one called train, valid or test, itself a source or inside one, and not all are
-    in the same.
+    They do if every recording is in one called train, valid or test, and not all are in the same: a folder inside a
+    source, or else the source itself, or the folder around a source that is a file.
     """
     found = dict[Path, Split]()
     for path in paths:
-        for source in sources:
-            if path != source and path.is_relative_to(source):
-                folders = (source.name, *path.relative_to(source).parts[:-1])
-                if (split := _outermost(folders)) is not None:
-                    found[path] = split
+        source = next(source for source in sources if path.is_relative_to(source))
+        around = source.parent if path == source else source
+        if (split := _outermost((*path.relative_to(around).parts[:-1], around.name))) is not None:
+            found[path] = split
     return found if len(found) == len(paths) and len(set(found.values())) > 1 else None
 
 

@@ -8,6 +8,7 @@ from signal import Signals
 from slash_infer.errors import UserError
 from slash_infer.signals import stop_signals
 from slash_train.checkpoint import TRAINER_STATE
+from slash_train.choices import names_the_box
 from slash_train.config import Preset, require_resumable
 from slash_train.context import Limits, TrainContext
 from slash_train.corpus import Corpus
@@ -66,8 +67,8 @@ def train(
     """
     workers = context.workers
     if workers.is_main:
-        inputs = [corpus.path] if origin is None else [corpus.path, origin.path]
-        check_new_run(out, inputs, force=force)
+        begun = [] if origin is None or names_the_box(origin.path) else [origin.path]
+        check_new_run(out, [corpus.path, *begun], force=force)
         require_untrained(out)
     trainer, stream = _prepare(corpus, preset, context, origin=origin)
     inheritance = None if origin is None else _inherit(origin, trainer, stream, context)

@@ -63,6 +63,7 @@ def prepare(
     force: bool = False,
     advance: Advance = lambda *_: None,
     left_out: Callable[[LeftOut], object] = lambda _: None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> CorpusManifest:
     """Make the corpus `out` from audio files and folders.
 
@@ -71,7 +72,7 @@ def prepare(
         out: the directory to make. It appears complete, or not at all.
         sample_rate: sample rate of the corpus in Hz.
         channel: how several channels are reduced to one.
-        valid: fraction to hold out for validation, 0 for none; 0.1 if nothing says what to hold out.
+        valid: fraction to hold out for validation, 0 for none; 0.1 unless lists or folders say.
         test: fraction to hold out for testing, likewise.
         valid_list: names the recordings for validation, one a line; all that is in neither list is for training.
         test_list: names those for testing, likewise. Without lists and fractions, folders called train, valid and
@@ -81,6 +82,7 @@ def prepare(
         force: replace an existing corpus at `out`.
         advance: called after each recording.
         left_out: called with everything in the sources that did not go into the corpus.
+        say: told, in one line, what decides the splits, if nothing that was asked for does.
 
     Returns:
         the manifest, as written to `corpus.json`.
@@ -92,9 +94,9 @@ def prepare(
     shares = _shares(valid, test)
     named: tuple[tuple[Split, Path | None], ...] = (("valid", valid_list), ("test", test_list))
     lists = {split: file for split, file in named if file is not None}
-    if lists and not valid is test is None:
-        fault = "goes with no list"
-        raise UserError(Argument("valid", f"{valid} `test` {test}"), fault, "leave out the fractions or the lists")
+    for fraction, value in (("valid", valid), ("test", test)):
+        if lists and value is not None:
+            raise UserError(Argument(fraction, value), "cannot be combined with lists", "leave it or them out")
     if not 1000 <= sample_rate <= 192_000:
         raise UserError(Argument("sample_rate", sample_rate), "must be from 1000 to 192000 Hz")
     found = find_recordings(sources)
@@ -102,7 +104,9 @@ def prepare(
     given = listed_splits(paths, lists) if lists else None
     if given is None and valid is None and test is None:
         given = folder_splits(paths, sources)
-    check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=paths)
+        if given is not None:
+            say("split as the folders are called: train, valid and test")
+    check_directory_output(out, force=force, metadata=MANIFEST, made_by=MADE_BY, inputs=[*paths, *lists.values()])
     faults = list(found.faults)
     with atomic_directory(out, force=force, metadata=MANIFEST, made_by=MADE_BY) as folder:
         temporary = folder / "decoded.float32"
@@ -137,7 +141,7 @@ def prepare(
             left_out=tuple(LeftOutRecording(name=_text(str(f.subject)), why=f.fault) for f in faults),
         )
         if manifest.length("train") == 0:
-            remedy = "lower `valid` and `test`" if given is None else "leave some recordings for it"
+            remedy = "lower `valid` and `test`" if given is None else "leave some for it, or give `valid` and `test`"
             raise UserError(sources[0], "nothing is left to train on", remedy)
         write_json(folder / MANIFEST, manifest.model_dump())
     for file in found.left_out:

@@ -51,50 +51,52 @@ def write_bytes(content: bytes, path: Path) -> None:
         raise UserError(path, f"cannot be written ({error.strerror})", "make room and go on with `resume`") from None
 
 
-def read_tensors(path: Path, sha256: str, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def read_tensors(path: Path, sha256: str, expected: Mapping[str, Tensor], remedy: str = RESTORE) -> dict[str, Tensor]:
     """Read tensors to the host.
 
     Args:
         path: the file.
         sha256: its checksum.
         expected: tensors of the names, shapes and types that it holds.
+        remedy: of whatever is wrong with it.
 
     Raises:
         UserError: the file is missing or damaged, holds other tensors, or values that are not finite.
     """
     size = sum(tensor.numel() * tensor.element_size() for tensor in expected.values())
-    content = read_checked(path, sha256, limit=size + HEADER)
+    content = read_checked(path, sha256, limit=size + HEADER, remedy=remedy)
     try:
         tensors = load(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise UserError(path, f"is damaged ({error})", RESTORE) from None
+        raise UserError(path, f"is damaged ({error})", remedy) from None
     if unlike := _first_unlike(tensors, expected):
-        raise UserError(path, f"does not fit the run's configuration ({unlike})", RESTORE)
+        raise UserError(path, f"does not fit the configuration beside it ({unlike})", remedy)
     if broken := first_not_finite(tensors):
-        raise UserError(path, f"holds values that are not finite ({broken})", RESTORE)
+        raise UserError(path, f"holds values that are not finite ({broken})", remedy)
     return tensors
 
 
-def read_checked(path: Path, sha256: str, *, limit: int) -> bytes:
+def read_checked(path: Path, sha256: str, *, limit: int, remedy: str = RESTORE) -> bytes:
     """Read a file of a checkpoint.
 
     Args:
         path: the file.
         sha256: its checksum.
         limit: the most bytes that it may have.
+        remedy: of whatever is wrong with it.
 
     Raises:
         UserError: the file is missing or not a plain file, or it is not what was saved.
     """
     try:
-        with open_plain_file(path, KIND, RESTORE, limit=limit) as file:
+        with open_plain_file(path, KIND, remedy, limit=limit) as file:
             content = file.read()
     except FileNotFoundError:
-        raise UserError(path, "is missing", RESTORE) from None
+        raise UserError(path, "is missing", remedy) from None
     except OSError as error:
-        raise UserError(path, f"cannot be read ({error.strerror})", RESTORE) from None
+        raise UserError(path, f"cannot be read ({error.strerror})", remedy) from None
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(path, "is damaged (its checksum is another than when it was saved)", RESTORE)
+        raise UserError(path, "is damaged (its checksum is another than when it was saved)", remedy)
     return content
 
 

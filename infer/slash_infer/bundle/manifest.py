@@ -13,7 +13,7 @@ from slash_infer.codec import Codec
 
 MANIFEST = "manifest.json"
 MADE_BY: Literal["slash export"] = "slash export"
-SCHEMA_VERSION: Literal[5] = 5
+SCHEMA_VERSION: Literal[6] = 6
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -168,7 +168,7 @@ class Manifest(_Strict):
     """The contents of `manifest.json`, the only place that states sample rate and codec."""
 
     made_by: Literal["slash export"] = MADE_BY
-    schema_version: Literal[5]
+    schema_version: Literal[6]
     sample_rate: Annotated[int, Field(ge=1000, le=192_000)]
     codec: Codec
     width: Count

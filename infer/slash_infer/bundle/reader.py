@@ -63,8 +63,15 @@ class Bundle:
 
     @classmethod
     def in_the_box(cls) -> Self:
-        """Open the bundle that comes with Slash: rock guitar at 16 kHz, int8 (docs/box.md)."""
-        return cls(BOX)
+        """Open the bundle that comes with Slash: rock guitar at 16 kHz, int8 (docs/box.md).
+
+        Raises:
+            UserError: a file of it is missing or altered.
+        """
+        try:
+            return cls(BOX)
+        except UserError as error:
+            raise UserError(error.subject, error.fault, "install slash-audio again") from None
 
     def read(self, entry: FileEntry) -> bytes:
         """Return the verified contents of a file.
@@ -86,7 +93,8 @@ class Bundle:
         for variant in self.manifest.variants:
             if variant.precision == precision:
                 return variant
-        raise UserError(self.path, f"has no {precision} graphs", f"export it again with `precision` {precision}")
+        held = " or ".join(variant.precision for variant in self.manifest.variants)
+        raise UserError(self.path, f"has no {precision} graphs", f"take {held}, or export it with {precision}")
 
     def initial_state(self, tier: FrameTierEntry) -> npt.NDArray[np.float32]:
         """Return a frame tier's learned initial state, float32 [S, L, D].
