@@ -64,11 +64,11 @@ def test_train_speed_compares_three_ways_of_one_step(tmp_path: Path) -> None:
 
 def test_fine_tuning_learns_more_from_weights_than_from_nothing(run: Run, corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "fine_tuning.json"
-    options = ("--init-from", run.path, "--preset", "tiny", "--minutes", "0.01", "--from-nothing", "0.02")
+    options = ("--init-from", run.path, "--preset", "tiny", "--minutes", "0.01", "--from-nothing", "0.005")
     printed = _run("fine_tuning.py", corpus.path, *options, "--json", out)
     content = json.loads(out.read_text())
-    nothing, weights = content["results"]
-    assert nothing["name"] == "0.02 minutes from nothing, seed 0" and printed.count("|\n") == 4
+    weights, nothing = content["results"]  # the longest first
+    assert nothing["name"] == "0.005 minutes from nothing, seed 0" and printed.count("|\n") == 4
     assert weights["bits"]["test"] < nothing["bits"]["test"]
     assert [one["step"] for one in content["ancestors"]] == [150]
 

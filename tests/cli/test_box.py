@@ -55,7 +55,7 @@ def test_commands_for_other_bundles_say_what_it_lacks() -> None:
     assert slash("info", BUNDLE).stdout.count("fp32, which is left out, checked against PyTorch") == 1
     for command in ("verify", "build"):
         done = slash(command, BUNDLE, *(["--target", "8.9"] if command == "build" else []))
-        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("slash: "), done.stderr
     done = slash("generate", "--precision", "fp32", "--out", "never.wav")
     assert done.returncode == 2 and "has no fp32 graphs; take int8" in done.stderr
 
