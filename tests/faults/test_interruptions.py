@@ -112,7 +112,9 @@ def test_two_at_once(work: Work, times: int, samples: Samples, tally: Tally, tmp
         second = begin(work.command, place, tmp_path / "second")
         ends = [first.wait(), second.wait()]
         assert {code for code, _ in ends} <= {0, 2} and any(code == 0 for code, _ in ends), ends
-        refusals = [[line for line in said.splitlines() if not line.startswith("ONNX Runtime")] for code, said in ends if code]
+        refusals = [
+            [line for line in said.splitlines() if not line.startswith("ONNX Runtime")] for code, said in ends if code
+        ]
         assert all(len(lines) == 1 for lines in refusals), ends
         require_whole(work, place, done=True)
         assert not leftovers(place), leftovers(place)
