@@ -13,11 +13,12 @@ from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import Bundle
 from slash_infer.codec import Codec
 from slash_infer.errors import UserError
+from slash_infer.runtimes import protocol
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.onnx_cpu import CLIPS_PER_THREAD, OnnxCpu
 from slash_infer.runtimes.onnx_session import OnnxGraph
-from slash_infer.runtimes.protocol import Unavailable
+from slash_infer.runtimes.protocol import Unavailable, cuda_packages
 from slash_infer.runtimes.registry import find_runtimes
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.choice import open_engine
@@ -44,6 +45,15 @@ def test_an_engine_asked_for_by_name_is_had_or_refused(bundle: Bundle, name: str
     with pytest.raises(UserError, match=f"`engine` {name}: .+; `engine` cpu works everywhere"):
         open_engine(bundle, name)  # type: ignore[arg-type]
     assert open_engine(bundle).why and not open_engine(bundle, "cpu").why
+
+
+@pytest.mark.parametrize(("driver", "says"), [(False, "no NVIDIA driver"), (True, r"pip install '\.\[gpu\]'")])
+def test_packages_are_only_advised_where_they_would_help(
+    monkeypatch: pytest.MonkeyPatch, driver: bool, says: str
+) -> None:
+    monkeypatch.setattr(protocol, "_has_driver", lambda: driver)
+    with pytest.raises(Unavailable, match=says), cuda_packages("gpu"):
+        import cuda_that_is_not_there  # type: ignore[import-not-found]  # noqa: F401
 
 
 def test_a_precision_the_bundle_lacks_is_refused() -> None:

@@ -19,7 +19,7 @@ from typing_extensions import override
 from slash_infer.bundle import Bundle, Precision
 from slash_infer.errors import Argument, UserError, first_line
 from slash_infer.runtimes.graph_model import GraphModel
-from slash_infer.runtimes.protocol import Arrays, GraphRuntime, Launch, Unavailable, in_order
+from slash_infer.runtimes.protocol import NO_DRIVER, Arrays, GraphRuntime, Launch, Unavailable, in_order
 
 REMEDY = "use another `engine`; what runs on the GPU besides, or an old driver, may be the cause"
 
@@ -227,7 +227,7 @@ def _first_gpu() -> tuple[Device, Any]:
     try:
         _available(driver.cuInit(0))
     except DynamicLibNotFoundError as error:
-        raise Unavailable("there is no NVIDIA driver here") from error
+        raise Unavailable(NO_DRIVER) from error
     context = _available(driver.cuDevicePrimaryCtxRetain(_available(driver.cuDeviceGet(0))))
     device = Device(0)
     device.set_current()

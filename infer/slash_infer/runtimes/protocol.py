@@ -5,6 +5,7 @@ Everything that depends on shapes or addresses is prepared once. Generating then
 order. On a GPU, calls are queued on one CUDA stream, and only `Arrays.get` waits for them.
 """
 
+import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -26,9 +27,21 @@ class Unavailable(Exception):  # noqa: N818  a fact about the machine rather tha
     """A runtime cannot work on this machine. The message says why, and what would help."""
 
 
+NO_DRIVER = "there is no NVIDIA driver here"
+
+
+def _has_driver() -> bool:
+    """Return whether there is an NVIDIA driver: without one, no package would help."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
 def cuda_packages(extra: str) -> Iterator[None]:
-    """Raise `Unavailable` if the body fails to import one of the `cuda` packages.
+    """Raise `Unavailable` if the body fails to import one of the `cuda` packages: install them, if there is a driver.
 
     Args:
         extra: the optional dependency group of Slash that installs them.
@@ -38,6 +51,8 @@ def cuda_packages(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("cuda"):
             raise
+        if not _has_driver():
+            raise Unavailable(NO_DRIVER) from error
         raise Unavailable(f"cuda-core is not installed; in Slash's folder: pip install '.[{extra}]'") from error
 
 
