@@ -7,7 +7,7 @@ import typer
 
 from slash_cli.console import optional_packages, progress_bar, stderr, stdout, table
 from slash_cli.drawing_options import CandidatesOption
-from slash_cli.engine_options import BundleArgument, EngineOption, PrecisionOption, choose_engine
+from slash_cli.engine_options import BundleArgument, EngineOption, PrecisionOption, choose_engine, open_bundle
 from slash_cli.next_step import say_generate
 from slash_infer.errors import UserError
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES
@@ -48,7 +48,6 @@ def bench(
         import slash_infer.runtimes.onnx_cpu  # noqa: F401  for ONNX Runtime
     from dataclasses import asdict
 
-    from slash_infer.bundle import Bundle
     from slash_infer.files import check_file_output, write_json
     from slash_infer.machine import describe_machine
 
@@ -59,7 +58,7 @@ def bench(
         raise UserError(f"--seconds {seconds}", "--live needs from 1 to 3600 of them")
     if json_file is not None:
         check_file_output(json_file, force=force, argument="json_file")
-    opened = Bundle.in_the_box() if bundle is None else Bundle(bundle)
+    opened = open_bundle(bundle)
     chosen = choose_engine(opened, engine, precision)
     measured: dict[str, object]
     if live:

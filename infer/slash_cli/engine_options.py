@@ -29,6 +29,13 @@ EngineOption = Annotated[
 PrecisionOption = Annotated[PrecisionName, typer.Option(help="What it computes in, of those in the bundle.")]
 
 
+def open_bundle(bundle: Path | None) -> "Bundle":
+    """Open the bundle that was named, or else the one that comes with Slash."""
+    from slash_infer.bundle import Bundle
+
+    return Bundle.in_the_box() if bundle is None else Bundle(bundle)
+
+
 def choose_engine(bundle: "Bundle", engine: EngineName = "auto", precision: PrecisionName = "auto") -> "Engine":
     """Open a bundle on the engine asked for, and print on stderr what `auto` chose and why."""
     from slash_infer.sampling.choice import open_engine

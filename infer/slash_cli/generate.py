@@ -8,7 +8,7 @@ import typer
 
 from slash_cli.console import optional_packages
 from slash_cli.drawing_options import CandidatesOption, FloorOption, RestartOption
-from slash_cli.engine_options import BundleArgument, EngineOption, PrecisionOption
+from slash_cli.engine_options import BundleArgument, EngineOption, PrecisionOption, open_bundle
 from slash_cli.next_step import say_gallery
 from slash_infer.choices import AudioFormat, Normalise
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE
@@ -86,7 +86,6 @@ def generate(
         from slash_cli.clip_files import clip_files, clip_numbers, find_destination, stored_bits
         from slash_cli.generate_jobs import keep_best, render_files, stream
         from slash_cli.generate_request import Request, check_normalise, check_options, check_outputs, read_primes
-        from slash_infer.bundle import Bundle
         from slash_infer.clips.spec import ClipSpec, RenderOptions
         from slash_infer.machine import raise_open_files
         from slash_infer.sampling.choice import open_engine
@@ -119,7 +118,7 @@ def generate(
     stored = stored_bits(bits, destination, files)
     check_outputs(destination, files, json_file, ranks=best_of is not None, force=force)
     raise_open_files()  # each clip has some
-    opened = Bundle.in_the_box() if bundle is None else Bundle(bundle)
+    opened = open_bundle(bundle)
     checked_floor = as_floor(floor, opened.manifest.codec.levels)
     primes = read_primes(prime or (), opened.manifest, prime_start, prime_seconds)
     request = Request(
