@@ -44,6 +44,10 @@ class Learned:
     """Bits per sample of the newest weights on each held-out split."""
     ema_bits: dict[str, float] | None
     """The same of the EMA of the weights, if there is one."""
+    best_step: int | None = None
+    """The step whose EMA was the best of those scored on the validation split, where several were."""
+    best_bits: dict[str, float] | None = None
+    """Bits per sample of that EMA on each held-out split."""
 
 
 def learn(
@@ -57,31 +61,47 @@ def learn(
     baseline: bool = False,
     origin: Origin | None = None,
     scorer: type[ModelScorer] = ModelScorer,
+    scorings: int = 0,
 ) -> Learned:
-    """Train until `steps` steps are done or `seconds` of `clock` are over, then score the held-out splits in full."""
+    """Train until `steps` steps are done or `seconds` of `clock` are over, then score the held-out splits in full.
+
+    With `scorings`, the EMA is scored so many times in between, evenly spread, and the best on the validation split
+    is reported, too: the weights that `slash train` would have kept. The clock stands still meanwhile.
+    """
     recipe, codec = preset.training, preset.audio.codec
     trainer: Trainer | BaselineTrainer
     if baseline:
         trainer = BaselineTrainer(preset.model, codec.levels, recipe.batch_size, recipe.learning_rate, CPU)
     else:
         trainer = Trainer(preset, CPU, Workers(), origin)
-    started = clock()
+    scored: list[tuple[int, dict[str, float]]] = []
+    started, stood = clock(), 0.0
     with Loader(TrainingStream(corpus, preset), CPU) as loader:
-        while (done := max(trainer.step / steps, (clock() - started) / seconds)) < 1:
+        while (done := max(trainer.step / steps, (clock() - started - stood) / seconds)) < 1:
             if isinstance(trainer, Trainer):
                 trainer.advance(loader.next(), done)
                 trainer.require_finite()
+                if trainer.ema is not None and done * scorings >= len(scored) + 1:
+                    stopped = clock()
+                    scored.append((trainer.step, score(trainer.ema.model, preset, corpus, scorer)))
+                    stood += clock() - stopped
             else:
                 trainer.advance(loader.next())
-    took = clock() - started
+    took = clock() - started - stood
     ema = trainer.ema.model if isinstance(trainer, Trainer) and trainer.ema is not None else None
+    ema_bits = None if ema is None else score(ema, preset, corpus, scorer)
+    if scorings and ema_bits is not None:
+        scored.append((trainer.step, ema_bits))
+    best_step, best_bits = min(scored, key=lambda each: each[1]["valid"], default=(None, None))
     return Learned(
         name=name,
         parameters=count_parameters(trainer.model),
         steps=trainer.step,
         samples_per_second=trainer.step * recipe.batch_size * recipe.window / took,
         bits=score(trainer.model, preset, corpus, scorer),
-        ema_bits=None if ema is None else score(ema, preset, corpus, scorer),
+        ema_bits=ema_bits,
+        best_step=best_step,
+        best_bits=best_bits,
     )
 
 
@@ -123,13 +143,13 @@ def width_for(parameters: int, preset: Preset) -> Preset:
 
 
 def table(learned: Sequence[Learned]) -> str:
-    """Return the results as a Markdown table, with the scores of the EMA where there is one."""
+    """Return the results as a Markdown table, with the scores of the EMA where there is one, of the best if known."""
     lines = [
         "| model | parameters | training samples/s | steps | validation | test | newest weights |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in learned:
-        bits = one.ema_bits or one.bits
+        bits = one.best_bits or one.ema_bits or one.bits
         newest = " / ".join(f"{one.bits[split]:.3f}" for split in HELD_OUT) if one.ema_bits else "the same"
         lines.append(
             f"| {one.name} | {one.parameters:,} | {one.samples_per_second:,.0f} | {one.steps:,} "
