@@ -116,8 +116,9 @@ def print_bundle(path: Path, manifest: "Manifest") -> None:
     if manifest.recorded is not None:
         stdout().print(
             f"half of the recordings that it has learned from surprise it by less than "
-            f"{manifest.recorded.surprise:.2f} bits/sample; "
-            f"within a second, that varies by {manifest.recorded.variation:.2f} or more"
+            f"{manifest.recorded.surprise:.2f} bits/sample, and half have a harmonicity under "
+            f"{manifest.recorded.harmonicity:.2f}; "
+            f"within a second, the surprise varies by {manifest.recorded.variation:.2f} or more"
         )
     if manifest.parity:
         stdout().print(

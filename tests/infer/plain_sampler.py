@@ -40,28 +40,32 @@ class PlainSampler:
         frames = round(0.064 * rate / hop)
         n, rows = frames * hop, len(self.codes)
         initial = [self.codes.copy(), *(state.copy() for state in self.states)]
-        m, silent, recent, clip = recorded["surprise"], 0, [], []
+        m, h, silent, recent, clip = recorded["surprise"], recorded["harmonicity"], 0, [], []
+        lags = range(max(1, round(24 * rate / 16000)), max(2, round(256 * rate / 16000)))
         for _ in range(blocks):
             self.log.clear()
             for _ in range(frames):
                 self.frame()
             nll = np.concatenate([call["nll"] for name, call in self.log if name == "sample_tier"], axis=1)
             surprises = nll.mean(axis=1, dtype=float) / np.log(2)
-            means = m + (surprises - m) * min(1, n / (rate / 4))
-            fine = np.flatnonzero(means <= recorded["surprise"])
-            chosen = fine[0] if len(fine) else means.argmin()
-            m, block = means[chosen], self.codes[chosen, -n:]
-            recent.append(surprises[chosen])
-            y = 2 * block / (levels - 1) - 1
+            y = 2 * self.codes[:, -n:] / (levels - 1) - 1
             x = np.sign(y) * (levels ** np.abs(y) - 1) / (levels - 1)
-            silent = silent + 1 if (x**2).mean() < 10 ** (recorded["silence"] / 10) else 0
+            is_silent = (x**2).mean(axis=1) < 10 ** (recorded["silence"] / 10)
+            weight = min(1, n / (rate / 4))
+            ms = m + (surprises - m) * weight
+            hs = np.where(is_silent, h, h + (np.array([_repeats(row, lags) for row in x]) - h) * weight)
+            excess = np.maximum(ms - recorded["surprise"], 0) + 10 * np.maximum(recorded["harmonicity"] - hs, 0)
+            chosen = excess.argmin()
+            m, h, block = ms[chosen], hs[chosen], self.codes[chosen, -n:]
+            recent.append(surprises[chosen])
+            silent = silent + 1 if is_silent[chosen] else 0
             self.codes = np.repeat(self.codes[chosen : chosen + 1], rows, axis=0)
             self.states = [np.repeat(state[:, :, chosen : chosen + 1], rows, axis=2) for state in self.states]
             second = max(2, round(rate / n))
             stuck = len(recent) >= second and np.std(recent[-second:]) < recorded["variation"]
             if stuck or silent >= max(1, round(recorded["pause"] * rate / n)):
                 self.codes, *self.states = (array.copy() for array in initial)
-                m, silent, recent = recorded["surprise"], 0, []
+                m, h, silent, recent = recorded["surprise"], recorded["harmonicity"], 0, []
             clip.append(block)
         return np.concatenate(clip)
 
@@ -94,6 +98,14 @@ class PlainSampler:
         outputs = graph.run(names, {key: np.ascontiguousarray(value) for key, value in feed.items()})
         self.log.append((name, {**feed, **dict(zip(names, outputs, strict=True))}))
         return list(outputs)
+
+
+def _repeats(x: np.ndarray, lags: range) -> float:
+    found = []
+    for lag in lags:
+        early, late = x[:-lag], x[lag:]
+        found.append(float(early @ late / np.sqrt(max((early @ early) * (late @ late), 1e-20))))
+    return max(found)
 
 
 def _open(folder: Path, entry: dict[str, Any]) -> ort.InferenceSession:

@@ -33,10 +33,12 @@ def test_a_sampler_written_from_the_document_makes_the_same_audio(
 @pytest.mark.parametrize(
     "recorded",
     [
-        Recorded(surprise=3.0, silence=-200.0, pause=0.13, variation=0.0),
-        Recorded(surprise=6.0, silence=-15.0, pause=0.13, variation=0.0),
-        Recorded(surprise=64.0, silence=0.0, pause=0.13, variation=0.0),
-        Recorded(surprise=64.0, silence=-200.0, pause=0.13, variation=64.0),
+        Recorded(surprise=3.0, harmonicity=0.0, silence=-200.0, pause=0.13, variation=0.0),
+        Recorded(surprise=6.0, harmonicity=0.0, silence=-15.0, pause=0.13, variation=0.0),
+        Recorded(surprise=64.0, harmonicity=0.0, silence=0.0, pause=0.13, variation=0.0),
+        Recorded(surprise=64.0, harmonicity=0.0, silence=-200.0, pause=0.13, variation=64.0),
+        Recorded(surprise=64.0, harmonicity=1.0, silence=-200.0, pause=0.13, variation=0.0),
+        Recorded(surprise=5.0, harmonicity=0.4, silence=-20.0, pause=0.13, variation=0.01),
     ],
 )
 def test_candidates_as_the_document_has_them(bundle: Bundle, recorded: Recorded) -> None:

@@ -20,7 +20,7 @@ from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.randomness import Uniforms
 from slash_infer.sampling.sampler import Sampler
-from slash_infer.sampling.steering import Steering
+from slash_infer.sampling.steering import HARMONICITY_BITS, Steering
 
 BLOCK = 1024
 
@@ -28,7 +28,7 @@ BLOCK = 1024
 @pytest.fixture(name="strict", scope="module")
 def _strict(bundle: Bundle) -> Bundle:
     """The same graphs beside recordings that hardly surprise and are never silent for a block."""
-    return keeping_to(bundle, Recorded(surprise=0.5, silence=0.0, pause=0.064, variation=0.0))
+    return keeping_to(bundle, Recorded(surprise=0.5, harmonicity=0.0, silence=0.0, pause=0.064, variation=0.0))
 
 
 def _sampler(bundle: Bundle, clips: Any = 1, **options: Any) -> Sampler:
@@ -50,7 +50,7 @@ def test_a_clip_comes_out_the_same_in_any_lengths_and_beside_any_others(
 def test_without_a_choice_it_is_plain_sampling(bundle: Bundle, strict: Bundle) -> None:
     plain = _sampler(keeping_to(bundle, None), 2, candidates=8).codes(3000)
     assert np.array_equal(_sampler(strict, 2, candidates=1, restart=False).codes(3000), plain)
-    lenient = keeping_to(bundle, Recorded(surprise=64, silence=-200, pause=1, variation=0.0))
+    lenient = keeping_to(bundle, Recorded(surprise=64, harmonicity=0.0, silence=-200, pause=1, variation=0.0))
     assert np.array_equal(_sampler(lenient, 2).codes(3000), plain)  # the first candidate is the clip's own
 
 
@@ -70,6 +70,7 @@ def test_a_saved_sampler_goes_on_exactly(strict: Bundle, tmp_path: Path, primed:
     text = str(arrays["metadata"])
     for change, says in (
         ({"surprise": np.array([0.0, np.nan])}, "surprise is not finite"),
+        ({"harmonicity": np.array([0.0, np.inf])}, "harmonicity is not finite"),
         ({"silent": np.zeros(3, np.int64)}, "silent does not fit"),
         ({"recent": np.zeros((2, 15))}, "recent does not fit"),
         ({"metadata": np.array(re.sub('"candidates":3', '"candidates":0', text))}, "candidates"),
@@ -125,7 +126,7 @@ def test_candidates_have_uniforms_of_their_own() -> None:
 
 def test_a_silent_clip_begins_anew(bundle: Bundle) -> None:
     """Everything is under 0 dB: after every block it begins anew, with the block's own uniforms."""
-    recorded = Recorded(surprise=64, silence=0.0, pause=0.064, variation=0.0)
+    recorded = Recorded(surprise=64, harmonicity=0.0, silence=0.0, pause=0.064, variation=0.0)
     drawn = _sampler(keeping_to(bundle, recorded), candidates=1).codes(3 * BLOCK)
     engine = Engine(bundle, OnnxCpu())
     ones = np.ones((2, BLOCK // bundle.manifest.top_hop), np.float32)
@@ -137,7 +138,7 @@ def test_a_silent_clip_begins_anew(bundle: Bundle) -> None:
 
 def test_decisions_by_hand(bundle: Bundle) -> None:
     """Blocks of 1,024 samples, of a quarter of a second of 4,000."""
-    recorded = Recorded(surprise=4.0, silence=-30.0, pause=0.13, variation=0.0)
+    recorded = Recorded(surprise=4.0, harmonicity=0.0, silence=-30.0, pause=0.13, variation=0.0)
     steering = Steering(recorded, 2, 3, True, bundle.manifest)
     assert steering.block == BLOCK
     loud, silent = np.array([0, 255] * (BLOCK // 2), np.int32), np.full(BLOCK, 128, np.int32)
@@ -160,9 +161,38 @@ def test_decisions_by_hand(bundle: Bundle) -> None:
     assert steering.silent.tolist() == [0, 0]
 
 
+def test_what_repeats_is_preferred(bundle: Bundle) -> None:
+    """Of candidates that surprise alike, one that repeats as recordings do goes on; silence says nothing."""
+    recorded = Recorded(surprise=4.0, harmonicity=0.9, silence=-30.0, pause=1.0, variation=0.0)
+    steering = Steering(recorded, 1, 3, False, bundle.manifest)
+    codec, generator = bundle.manifest.codec, np.random.default_rng(0)
+    noise = codec.encode(generator.normal(0, 0.1, BLOCK).astype(np.float32))
+    tone = codec.encode((0.3 * np.sin(2 * np.pi * 440 * np.arange(BLOCK) / 16_000)).astype(np.float32))
+    silent = np.full(BLOCK, codec.silence, np.int32)
+
+    def decide(bits: list[float], codes: list[np.ndarray]) -> int:
+        nll = np.repeat(np.array(bits, np.float32)[:, np.newaxis] * np.float32(math.log(2)), BLOCK, axis=1)
+        rows, _ = steering.choose(Generated(np.stack(codes), nll))
+        return int(rows[0])
+
+    weight = BLOCK / 4000
+    assert decide([4, 4, 4], [tone, noise, silent]) == 0 and steering.harmonicity[0] > 0.9
+    steering.harmonicity[:] = 0.9
+    assert decide([4, 4, 4], [noise, silent, tone]) == 1 and steering.harmonicity[0] == 0.9
+    assert decide([4, 4, 4], [noise, noise, noise]) == 0
+    too_little = 0.9 - steering.harmonicity[0]
+    assert 0.75 * weight < too_little < 0.9 * weight  # of noise it is about 0.1
+    # A tone is then worth the more surprise that noise would cost, and no more.
+    costs = HARMONICITY_BITS * (1 - 0.1)
+    before = steering.surprise.copy(), steering.harmonicity.copy()
+    for more, chosen in ((0.8 * costs, 1), (1.2 * costs, 0)):
+        steering.surprise, steering.harmonicity = before[0].copy(), before[1].copy()
+        assert decide([4, 4 + more, 50], [noise, tone, noise]) == chosen
+
+
 def test_a_clip_that_does_not_change_begins_anew(bundle: Bundle) -> None:
     """A second is 16 blocks."""
-    recorded = Recorded(surprise=4.0, silence=-200.0, pause=1.0, variation=0.2)
+    recorded = Recorded(surprise=4.0, harmonicity=0.0, silence=-200.0, pause=1.0, variation=0.2)
     for restart in (True, False):
         steering = Steering(recorded, 2, 1, restart, bundle.manifest)
         began = []
@@ -178,7 +208,7 @@ def test_a_clip_that_does_not_change_begins_anew(bundle: Bundle) -> None:
 
 def test_a_sampler_leaves_what_does_not_change(bundle: Bundle, tmp_path: Path) -> None:
     """Where a second always varies too little, a clip begins anew every second, and a saved one goes on exactly."""
-    limited = keeping_to(bundle, Recorded(surprise=64, silence=-200, pause=1, variation=64))
+    limited = keeping_to(bundle, Recorded(surprise=64, harmonicity=0.0, silence=-200, pause=1, variation=64))
     whole = _sampler(limited, 2).codes(20 * BLOCK)
     assert np.array_equal(_sampler(limited, [5, 1]).codes(20 * BLOCK)[1], whole[1])
     plain = _sampler(limited, 2, restart=False).codes(20 * BLOCK)
@@ -199,6 +229,8 @@ def test_the_bundle_says_what_recordings_do(bundle: Bundle) -> None:
     for wrong in (
         {"surprise": -1},
         {"surprise": "NaN"},
+        {"harmonicity": -0.1},
+        {"harmonicity": 1.1},
         {"silence": 1},
         {"pause": 0},
         {"pause": "inf"},

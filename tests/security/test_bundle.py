@@ -158,7 +158,7 @@ def test_clocks_that_do_not_fit_together(folder: Path) -> None:
 
 def test_a_bundle_of_the_first_version(folder: Path) -> None:
     _edit(folder, lambda content: content.update(schema_version=1))
-    _refused(folder, "schema_version: Input should be 6; export the bundle again")
+    _refused(folder, "schema_version: Input should be 7; export the bundle again")
 
 
 @pytest.mark.parametrize(

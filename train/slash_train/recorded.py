@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from slash_infer.audio.ear.harmonicity import lags_at, repetition
 from slash_infer.bundle import MOST_SURPRISE, Recorded
 from slash_infer.codec import PCM16_SCALE
-from slash_infer.sampling.steering import block_length, blocks_compared
+from slash_infer.sampling.steering import MEMORY_SECONDS, block_length, blocks_compared
 from slash_train.clips import Clip, cut_clips
 from slash_train.config import Preset
 from slash_train.corpus import Corpus
@@ -40,13 +41,16 @@ def measure_recorded(model: SampleRNN, preset: Preset, corpus: Corpus) -> Record
     stretches = [run.mean() for each in surprises for run in _runs(each, WINDOWS)[::WINDOWS]]
     if not stretches:
         return None
-    second = blocks_compared(block_length(corpus.sample_rate, preset.model.top_hop), corpus.sample_rate)
+    block = block_length(corpus.sample_rate, preset.model.top_hop)
+    second = blocks_compared(block, corpus.sample_rate)
     variations = [run.std() for each in surprises for run in _runs(each, second)]
     power = sum(float(np.square(clip.read(corpus.pcm) / PCM16_SCALE).sum()) for clip in clips)
-    level = 10 * math.log10(max(power / sum(clip.length for clip in clips), 1e-12))
+    silence = 10 * math.log10(max(power / sum(clip.length for clip in clips), 1e-12)) - SILENT_DB
+    repeating = [each for clip in clips for each in _harmonicities(clip, corpus, block, silence)]
     return Recorded(
         surprise=min(round(float(np.percentile(stretches, PERCENTILE)), 3), MOST_SURPRISE),
-        silence=round(level - SILENT_DB, 1),
+        harmonicity=round(float(np.median(repeating)), 3) if repeating else 0.0,
+        silence=round(silence, 1),
         pause=preset.training.longest_pause,
         variation=min(round(float(min(variations, default=0.0)), 4), MOST_SURPRISE),
     )
@@ -60,6 +64,17 @@ def _surprises(scorer: ModelScorer, corpus: Corpus, clips: list[Clip]) -> list[n
         for clip, nll in zip(np.array(lanes)[whole], of_window[whole], strict=True):
             windows[clip].append(nll / window.targets.shape[1] / math.log(2))
     return [np.array(each[SETTLING:]) for each in windows]
+
+
+def _harmonicities(clip: Clip, corpus: Corpus, block: int, silence: float) -> npt.NDArray[np.float64]:
+    """Return the harmonicity of a clip's stretches of a quarter of a second without a silent block, [n]."""
+    blocks = max(1, round(MEMORY_SECONDS * corpus.sample_rate / block))
+    samples = clip.read(corpus.pcm) / PCM16_SCALE
+    frames = samples[: len(samples) // block * block].reshape(-1, block)
+    loud = np.square(frames).mean(axis=1) >= 10 ** (silence / 10)
+    repeats = np.where(loud, repetition(frames, lags_at(corpus.sample_rate)), np.nan)
+    means = _runs(repeats, blocks)[::blocks].mean(axis=1)
+    return np.asarray(means[np.isfinite(means)])
 
 
 def _runs(bits: npt.NDArray[np.float64], length: int) -> npt.NDArray[np.float64]:

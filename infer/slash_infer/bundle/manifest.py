@@ -13,7 +13,7 @@ from slash_infer.codec import Codec
 
 MANIFEST = "manifest.json"
 MADE_BY: Literal["slash export"] = "slash export"
-SCHEMA_VERSION: Literal[6] = 6
+SCHEMA_VERSION: Literal[7] = 7
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -53,6 +53,8 @@ class Recorded(_Strict):
 
     surprise: Annotated[float, Field(ge=0, le=MOST_SURPRISE)]
     """Bits/sample: half of the stretches of 0.25 s surprise the model by less."""
+    harmonicity: Annotated[float, Field(ge=0, le=1)]
+    """0 to 1: half of the stretches of 0.25 s that are not silent have less; 0 if there are none."""
     silence: Annotated[float, Field(ge=-200, le=0)]
     """dB of full scale. What is below is silent: 30 dB under their mean level."""
     pause: Annotated[float, Field(gt=0, le=86400)]
@@ -168,7 +170,7 @@ class Manifest(_Strict):
     """The contents of `manifest.json`, the only place that states sample rate and codec."""
 
     made_by: Literal["slash export"] = MADE_BY
-    schema_version: Literal[6]
+    schema_version: Literal[7]
     sample_rate: Annotated[int, Field(ge=1000, le=192_000)]
     codec: Codec
     width: Count

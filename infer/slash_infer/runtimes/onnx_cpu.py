@@ -22,7 +22,7 @@ OpenSession = Callable[[bytes, str, ort.SessionOptions, list[Any]], Any]
 # Measured, docs/performance.md: from this width on, matrix products gain from threads inside them. Narrower ones end
 # before the threads are awake: there, threads share the batch instead, if each gets enough clips to pay.
 WIDE = 512
-CLIPS_PER_THREAD = 8
+CLIPS_PER_THREAD = 4
 MOST_THREADS = 8
 
 

@@ -39,7 +39,7 @@ class _Metadata(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     made_by: Literal["slash_infer.Sampler"] = MADE_BY
-    schema_version: Literal[6] = 6
+    schema_version: Literal[7] = 7
     manifest_sha256: str
     seed: Key
     clips: Annotated[list[Key], Field(min_length=1)]
