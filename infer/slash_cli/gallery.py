@@ -15,33 +15,41 @@ def gallery(
     ],
     out: Annotated[Path, typer.Option(help="The folder to make; open its index.html.")],
     title: Annotated[str, typer.Option(help="The page's heading.")] = "Slash gallery",
+    url: Annotated[
+        str | None, typer.Option(help="Where the folder will be published: links to it are shown with a picture.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier gallery.")] = False,
 ) -> None:
     """Make a web page to listen to clips on, with their pictures and settings. It opens without a server.
+
+    Of a training run, the page has ten seconds of a held-out recording, too, if its corpus is still there.
 
     \b
     slash gallery clips --out page
     slash gallery run clips --out page --title "Two guitars"
     """
     with optional_packages("gallery"):
-        from slash_infer.gallery.find import GALLERY_METADATA, count_clips, find_sections
+        from slash_infer.gallery.find import GALLERY_METADATA, count_clips, count_recordings, find_sections
         from slash_infer.gallery.page import MADE_BY, make_gallery
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
+    from slash_cli.held_out import held_out_recording
     from slash_infer.files import check_directory_output
 
     if not title.strip():
         raise UserError("--title", "is empty", "give the page a heading")
+    if url is not None and not url.startswith(("https://", "http://")):
+        raise UserError("--url", f"{url} is no address of a web page", "give one that begins with https://")
     check_directory_output(out, force=force, metadata=GALLERY_METADATA, made_by=MADE_BY, inputs=sources)
-    sections = find_sections(sources)
+    sections = find_sections(sources, held_out_recording)
     left_out = sum(section.left_out for section in sections)
     if left_out:
         files = "file that has" if left_out == 1 else "files that have"
         stderr().print(f"left out {left_out} audio {files} no sidecar of slash generate")
     clips = count_clips(sections)
     with progress_bar(TextColumn("drawing"), BarColumn(), TimeRemainingColumn()) as progress:
-        task = progress.add_task("", total=clips)
-        make_gallery(sections, out, title, advance=lambda: progress.update(task, advance=1), force=force)
+        task = progress.add_task("", total=clips + count_recordings(sections))
+        make_gallery(sections, out, title, lambda: progress.update(task, advance=1), url=url, force=force)
     print_gallery(out, clips)
 
 

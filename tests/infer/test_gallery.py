@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
+import numpy as np
 import pytest
 import soundfile
 from clips_on_disk import write_clip
@@ -15,7 +17,7 @@ from clips_on_disk import write_clip
 from slash_infer.audio.measures import Measures
 from slash_infer.clips.sidecar import ClipHeard, PrimeSource
 from slash_infer.errors import UserError
-from slash_infer.gallery.find import Section, find_sections
+from slash_infer.gallery.find import Recording, Section, count_recordings, find_sections
 from slash_infer.gallery.page import make_gallery
 
 HOSTILE = "\"'><script>document.title='taken'</script><img src=x onerror=alert(1)>{{ 7 * 7 }}&amp;"
@@ -184,6 +186,50 @@ def test_ranked_clips_come_in_the_order_of_their_scores(tmp_path: Path) -> None:
     write_clip(tmp_path / "best" / "3.wav", clip=3)
     ((_, [(_, names)]),) = _layout(find_sections([tmp_path / "best"]))
     assert names == ["0.wav", "1.wav", "2.wav", "3.wav"]
+
+
+def test_a_recording_comes_before_the_clips_of_its_run(tmp_path: Path) -> None:
+    """And is no clip: it has no seed, and no command that makes it."""
+    run, samples = tmp_path / "run", np.arange(-8000, 8000, dtype=np.int16)
+    (run / "previews").mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    write_clip(run / "previews" / "one.wav")
+    write_clip(tmp_path / "clips" / "other.wav", clip=1)
+    sections = find_sections([tmp_path / "clips", run], lambda folder: Recording(folder.name, samples, 16_000))
+    assert [section.recording is not None for section in sections] == [False, True]
+    assert count_recordings(sections) == 1
+    drawn: list[None] = []
+    make_gallery(sections, tmp_path / "page", "Clips", lambda: drawn.append(None))
+    assert len(drawn) == 3
+    page = _Page(tmp_path / "page" / "index.html")
+    titles = [article["data-title"] for article in page.all("article")]
+    assert titles == ["clips, clip 1", "run, a recording", "run, clip 0"]
+    assert [article.get("data-recorded") for article in page.all("article")] == [None, "yes", None]
+    kept, rate = soundfile.read(tmp_path / "page" / "audio" / "0002.flac", dtype="int16")
+    assert rate == 16_000 and np.array_equal(kept, samples)
+    assert len(page.all("code")) == 2 and any("All but the recordings" in text for text in page.text)
+    without = _make([run], tmp_path / "without")
+    assert len(without.all("article")) == 1 and any("Every sample" in text for text in without.text)
+
+
+def test_a_link_to_it_is_shown_with_a_picture(tmp_path: Path) -> None:
+    """Networks take addresses that are whole."""
+    write_clip(tmp_path / "clips" / "one.wav")
+    sections = find_sections([tmp_path / "clips"])
+    for title, url, image in (
+        (HOSTILE, None, "link.png"),
+        ("$x", "https://example.org/a/", "https://example.org/a/link.png"),
+    ):
+        make_gallery(sections, tmp_path / "page", title, lambda: None, url=url, force=True)
+        said = {
+            one.get("property"): one["content"]
+            for one in _Page(tmp_path / "page" / "index.html").all("meta")
+            if "property" in one
+        }
+        assert (said["og:title"], said["og:image"], said.get("og:url")) == (title, image, url)
+        assert matplotlib.image.imread(tmp_path / "page" / "link.png").shape[:2] == (630, 1200)
+    done = _slash(tmp_path, "clips", "--out", "other", "--url", "example.org")
+    assert done.returncode == 2 and "--url: example.org is no address" in done.stderr
 
 
 def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from clips_on_disk import write_clip
 from selenium import webdriver
@@ -14,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from slash_infer.gallery.find import find_sections
+from slash_infer.gallery.find import Recording, find_sections
 from slash_infer.gallery.page import make_gallery
 
 pytestmark = pytest.mark.browser
@@ -88,6 +89,9 @@ def _on_stage(browser: webdriver.Chrome) -> int:
     for name, attribute in (("audio", "src"), ("img", "src"), (".facts", "innerHTML")):
         own, staged = (place.find_element(By.CSS_SELECTOR, name).get_attribute(attribute) for place in (shown, stage))
         assert own == staged
+    assert [block.get_attribute("innerHTML") for block in stage.find_elements(By.CSS_SELECTOR, ".again")] == [
+        block.get_attribute("innerHTML") for block in shown.find_elements(By.CSS_SELECTOR, ".again")
+    ]
     assert browser.find_element(By.ID, "now").text == shown.get_attribute("data-title")
     return int(str(shown.get_attribute("id")).removeprefix("clip-"))
 
@@ -142,11 +146,12 @@ def test_keys_walk_and_pause(opened: webdriver.Chrome) -> None:
         assert _on_stage(opened) == then
     _press(opened, Keys.ARROW_LEFT)  # the long clip
     _wait_until_it_plays(opened)
+    scrolled = _run(opened, "return scrollY")
     for paused in (True, False, True):
         _press(opened, Keys.SPACE)
         _wait(opened, f"document.getElementById('stage-audio').paused === {str(paused).lower()}")
     assert _on_stage(opened) == 6
-    assert _run(opened, "return scrollY") == 0  # the space bar did not scroll as well
+    assert _run(opened, "return scrollY") == scrolled  # the space bar did not scroll as well
 
 
 def test_keys_that_mean_something_to_what_has_the_focus_stay_its_own(opened: webdriver.Chrome) -> None:
@@ -220,6 +225,34 @@ def test_the_command_is_copied_or_selected(opened: webdriver.Chrome) -> None:
     command = opened.find_element(By.CSS_SELECTOR, "#clip-1 code").text
     assert _run(opened, "return getSelection().toString()") == command
     assert command.startswith("slash generate")
+
+
+def test_the_command_is_copied_from_the_stage_too(opened: webdriver.Chrome) -> None:
+    opened.find_element(By.CSS_SELECTOR, "#clip-2 .stage-it").click()
+    _run(opened, "Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    opened.find_element(By.CSS_SELECTOR, "#stage-again .copy").click()
+    _wait(opened, "document.getElementById('said').textContent.startsWith('Selected')")
+    command = opened.find_element(By.CSS_SELECTOR, "#stage-again code").text
+    assert _run(opened, "return getSelection().toString()") == command
+    assert command.startswith("slash generate")
+
+
+def test_randomize_leaves_recordings_out(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    (tmp_path / "run" / "previews").mkdir(parents=True)
+    (tmp_path / "run" / "run.json").write_text("{}")
+    for clip in (0, 1):
+        write_clip(tmp_path / "run" / "previews" / f"{clip}.wav", clip=clip)
+    recording = Recording("solo.wav", np.zeros(16_000, np.int16), 16_000)
+    make_gallery(find_sections([tmp_path / "run"], lambda _: recording), tmp_path / "page", "Clips", lambda: None)
+    browser.get((tmp_path / "page" / "index.html").as_uri())
+    assert _on_stage(browser) == 2  # the first of what was generated
+    for expected in (3, 2, 3):
+        _press(browser, "r")
+        assert _on_stage(browser) == expected
+    browser.find_element(By.CSS_SELECTOR, "#clip-1 .stage-it").click()
+    assert _on_stage(browser) == 1
+    _wait(browser, "document.getElementById('stage-audio').duration === 1")
+    assert _console(browser) == []
 
 
 def test_it_fits_a_phone(opened: webdriver.Chrome) -> None:

@@ -1,6 +1,5 @@
 """The directory of a training run: its metadata, metrics and checkpoints."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,15 +7,12 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from slash_infer.bundle import Ancestor
-from slash_infer.errors import UserError, first_fault
+from slash_infer.errors import UserError
 from slash_infer.files import (
     atomic_directory,
     atomic_file,
     open_plain_file,
-    read_json,
     sweep,
     sweep_below,
     write_json,
@@ -62,12 +58,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        content = read_json(path / METADATA, "a run", "make one with slash train")
-        try:
-            self.metadata = RunMetadata.model_validate_json(json.dumps(content))
-        except ValidationError as error:
-            fault = f"is damaged, or from another version of Slash ({first_fault(error)})"
-            raise UserError(path / METADATA, fault, "restore it from a copy of the run, or train anew") from None
+        self.metadata = RunMetadata.read(path)
         self.checkpoints = CheckpointStore(path)
 
     @classmethod

@@ -1,14 +1,16 @@
 """What `run.json` says: the configuration of a run, the corpus that it was started on, and its ancestors."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slash_infer import __version__
 from slash_infer.bundle import Ancestor
-from slash_infer.files import check_directory_output, real_path
+from slash_infer.errors import UserError, first_fault
+from slash_infer.files import check_directory_output, read_json, real_path
 from slash_train.config import Preset
 from slash_train.corpus import SPLITS, Corpus
 from slash_train.stored import Natural
@@ -79,3 +81,17 @@ class RunMetadata(BaseModel):
     corpus: UsedCorpus
     ancestors: tuple[Ancestor, ...] = ()
     """The checkpoints that it began with, the nearest first."""
+
+    @classmethod
+    def read(cls, run: Path) -> Self:
+        """Read that of a run.
+
+        Raises:
+            UserError: there is none, or it is damaged, or of another version.
+        """
+        content = read_json(run / METADATA, "a run", "make one with slash train")
+        try:
+            return cls.model_validate_json(json.dumps(content))
+        except ValidationError as error:
+            fault = f"is damaged, or from another version of Slash ({first_fault(error)})"
+            raise UserError(run / METADATA, fault, "restore it from a copy of the run, or train anew") from None

@@ -16,6 +16,9 @@ CARD_PIXELS = (900, 360)
 CARD_DPI = 200
 ON_LIGHT_AND_DARK = "#7d7a85"  # grey that is legible on both
 WAVE_ON_LIGHT_AND_DARK = "#d0466f"
+LINK_PIXELS = (1200, 630)
+LINK_DPI = 100
+LINK_TITLE = 60  # characters, at most
 
 
 def draw_spectrogram(audio: Path, png: Path, title: str) -> None:
@@ -61,6 +64,28 @@ def draw_card(audio: Path, webp: Path) -> None:
     spectrum.yaxis.set_major_formatter(lambda hertz, _: f"{hertz / 1000:g} kHz")
     with atomic_file(webp, force=True) as part:
         figure.savefig(part, format="webp", dpi=CARD_DPI, transparent=True, pil_kwargs={"quality": 80})
+
+
+def draw_link(audio: Path, png: Path, title: str) -> None:
+    """Read the file `audio` and write the picture that is shown beside a link to a page with it: a title above it.
+
+    Raises:
+        UserError: it is not readable audio, is empty, or is too large.
+    """
+    clip = look_over(audio)
+    figure = Figure(figsize=(LINK_PIXELS[0] / LINK_DPI, LINK_PIXELS[1] / LINK_DPI), facecolor="#131117")
+    margins = {"left": 0, "right": 1, "top": 0.8, "bottom": 0, "hspace": 0}
+    wave, spectrum = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3), gridspec_kw=margins)
+    _draw_envelope(wave, clip, WAVE_ON_LIGHT_AND_DARK)
+    wave.set(ylim=(-1, 1))
+    _draw_spectrum(spectrum, clip)
+    for axes in (wave, spectrum):
+        axes.set_axis_off()
+    words = title if len(title) <= LINK_TITLE else f"{title[: LINK_TITLE - 3]}..."
+    size = 40 if len(words) <= LINK_TITLE / 2 else 26
+    figure.text(0.04, 0.9, words, color="#ece9f0", size=size, family="serif", va="center", parse_math=False)
+    with atomic_file(png, force=True) as part:
+        figure.savefig(part, format="png", dpi=LINK_DPI)
 
 
 def _draw_envelope(axes: Axes, clip: Overview, colour: str) -> None:

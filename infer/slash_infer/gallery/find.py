@@ -1,10 +1,13 @@
 """Finds the clips in folders made by Slash, and puts them in listening order."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from slash_infer.audio.audio_files import FORMATS
 from slash_infer.clips.sidecar import MADE_BY, REMEDY, SIDECAR_LIMIT, Sidecar, sidecar_path
@@ -43,6 +46,17 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Recording:
+    """A stretch of a recording, to compare clips with."""
+
+    name: str
+    samples: npt.NDArray[np.int16]
+    """[T], mono."""
+    sample_rate: int
+    """In Hz."""
+
+
+@dataclass(frozen=True)
 class Row:
     """Clips to hear one after another: those of one folder, or the same clip at every step of a training run."""
 
@@ -61,10 +75,20 @@ class Section:
     """How many audio files are not clips made by Slash."""
     by_name: bool = False
     """Whether clips are called by their files' names rather than by their numbers, which may be the same."""
+    recording: Recording | None = None
+    """One that the model has not learned from, if there is one."""
 
 
-def find_sections(sources: Sequence[Path]) -> list[Section]:
+def _none(_: Path) -> None:
+    return None
+
+
+def find_sections(sources: Sequence[Path], recording_of: Callable[[Path], Recording | None] = _none) -> list[Section]:
     """Find clips: a section for each folder, of clips, a training run or an audition, and first one for all files.
+
+    Args:
+        sources: files and folders.
+        recording_of: returns a recording to compare the clips of a training run with, from the run's folder.
 
     Raises:
         UserError: a source is missing or given twice, a file is no clip, a folder has none, or a clip's sidecar is
@@ -83,12 +107,17 @@ def find_sections(sources: Sequence[Path]) -> list[Section]:
                 raise UserError(file, f"is inside {folder}, which was given, too", "give it once")
     names = _names([*([Path(FILES)] if files else []), *map(real_path, folders)])
     of_files = [_section_of_files(files, names.pop(0))] if files else []
-    return of_files + [_section(folder, name) for folder, name in zip(folders, names, strict=True)]
+    return of_files + [_section(folder, name, recording_of) for folder, name in zip(folders, names, strict=True)]
 
 
 def count_clips(sections: Sequence[Section]) -> int:
     """Return how many clips there are in all sections."""
     return sum(len(row.clips) for section in sections for row in section.rows)
+
+
+def count_recordings(sections: Sequence[Section]) -> int:
+    """Return how many recordings there are to compare them with."""
+    return sum(section.recording is not None for section in sections)
 
 
 def _section_of_files(files: Sequence[Path], name: str) -> Section:
@@ -104,7 +133,7 @@ def _section_of_files(files: Sequence[Path], name: str) -> Section:
     return Section(name, [Row(None, clips)], left_out=0, by_name=True)
 
 
-def _section(folder: Path, name: str) -> Section:
+def _section(folder: Path, name: str, recording_of: Callable[[Path], Recording | None]) -> Section:
     audio = list(audio_files(folder))
     clips = [
         Clip(file, file.relative_to(folder).as_posix(), sidecar)
@@ -113,7 +142,8 @@ def _section(folder: Path, name: str) -> Section:
     ]
     if not clips:
         raise UserError(folder, "holds no clips of slash generate", "give a folder of clips, a run or an audition")
-    return Section(name, _rows(clips), left_out=len(audio) - len(clips))
+    recording = recording_of(folder) if (folder / RUN_METADATA).exists() else None
+    return Section(name, _rows(clips), left_out=len(audio) - len(clips), recording=recording)
 
 
 def audio_files(folder: Path) -> Iterator[Path]:

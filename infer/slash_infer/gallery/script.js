@@ -22,6 +22,8 @@ function show(index) {
   player.src = clip.querySelector("audio").src;
   player.setAttribute("aria-label", clip.dataset.title);
   document.getElementById("stage-facts").replaceChildren(clip.querySelector(".facts").cloneNode(true));
+  const again = clip.querySelector(".again");
+  document.getElementById("stage-again").replaceChildren(...(again ? [again.cloneNode(true)] : []));
 }
 
 function play() {
@@ -39,9 +41,9 @@ function perform(index, playingOn = null) {
   stage.scrollIntoView({ block: "nearest" });
 }
 
-function randomize() {
-  const others = clips.length - 1;
-  perform(others ? current + 1 + Math.floor(Math.random() * others) : current);
+function randomize() { // among what was generated
+  const others = [...clips.keys()].filter((index) => index !== current && !clips[index].dataset.recorded);
+  perform(others.length ? others[Math.floor(Math.random() * others.length)] : current);
 }
 
 async function copy(button) {
@@ -98,10 +100,11 @@ for (const button of document.querySelectorAll(".in-order")) {
   const inOrder = button.closest(".row");
   button.addEventListener("click", () => perform(clips.indexOf(inOrder.querySelector(".clip")), inOrder));
 }
-for (const button of document.querySelectorAll(".copy")) {
-  button.addEventListener("click", () => copy(button));
-}
+document.addEventListener("click", (event) => { // the stage has a button of each clip in turn
+  const button = event.target.closest?.(".copy");
+  if (button) copy(button);
+});
 for (const button of document.querySelectorAll("button, #stage")) button.hidden = false;
 
 const linked = clips.findIndex((clip) => `#${clip.id}` === location.hash);
-show(Math.max(linked, 0));
+show(linked >= 0 ? linked : clips.findIndex((clip) => !clip.dataset.recorded));
