@@ -42,11 +42,12 @@ def _slash(
     """Learn to play from recordings: train a SampleRNN on a folder of audio and generate more of it.
 
     \b
+    slash generate --out riff.wav
     slash prepare recordings/ --out corpus
-    slash train corpus --out run --preset live --minutes 30
+    slash train corpus --out run --init-from box --minutes 10
     slash evaluate run corpus
     slash export run --out bundle
-    slash generate bundle --out clip.wav --seconds 10
+    slash generate bundle --out clips -n 8 --seconds 5
     slash bench bundle
     slash audition run --out audition
     slash compare clips --to corpus

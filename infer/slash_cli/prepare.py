@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from slash_train.corpus import CorpusManifest, Recording
     from slash_train.finding import LeftOut
 
-LIVE_RATE, STUDIO_RATE = 16_000, 44_100  # of the presets, in Hz
+BOX_RATE, STUDIO_RATE = 16_000, 44_100  # of the model that comes with Slash, and of the preset, in Hz
 LISTED = 20
 """Recordings without a remark that are listed one by one; more are counted."""
 NAMED = 5
@@ -94,11 +94,13 @@ def prepare(
 
 def say_train(corpus: Path, manifest: "CorpusManifest") -> None:
     """Print how to learn from a corpus."""
-    if manifest.sample_rate == STUDIO_RATE:
-        say_next("train", corpus, "--out", unused("run"), "--preset", "studio")
-        return
-    change = [] if manifest.sample_rate == LIVE_RATE else ["--set", f"audio.sample_rate={manifest.sample_rate}"]
-    say_next("train", corpus, "--out", unused("run"), "--preset", "live", *change, "--minutes", 30)
+    rate = manifest.sample_rate
+    how: dict[int, list[object]] = {
+        BOX_RATE: ["--init-from", "box", "--minutes", 10],
+        STUDIO_RATE: ["--preset", "studio"],
+    }
+    otherwise = ["--preset", "live", "--set", f"audio.sample_rate={rate}", "--minutes", 30]
+    say_next("train", corpus, "--out", unused("run"), *how.get(rate, otherwise))
 
 
 def print_corpus(path: Path, manifest: "CorpusManifest") -> None:

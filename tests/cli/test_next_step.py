@@ -13,8 +13,8 @@ from slash_infer.bundle import Bundle
 from slash_train.corpus import Corpus
 from slash_train.run import Run
 
-QUICK = {"live": "tiny", "30": "0.02", "8": "2", "5": "0.1"}
-"""What the tests say instead of the words of a suggestion that take time: the preset, minutes, clips, seconds."""
+QUICK = {"--init-from": "--preset", "box": "tiny", "10": "0.02", "8": "2", "5": "0.1"}
+"""What the tests say instead of the words of a suggestion that take time: the model, minutes, clips, seconds."""
 
 
 def test_each_command_names_the_next_until_there_is_a_page(recordings: Path, tmp_path: Path) -> None:
@@ -39,11 +39,10 @@ def test_commands_that_make_nothing_name_what_to_make(
     corpus: Corpus, run: Run, bundle: Bundle, recordings: Path, tmp_path: Path
 ) -> None:
     at_8_khz = ["prepare", recordings, "--out", "slow", "--sample-rate", 8000]
-    train = "--out run --preset live"
     generate = f"slash generate {bundle.path} --out clips -n 8 --seconds 5"
     for command, says in (
-        (["info", corpus.path], f"slash train {corpus.path} {train} --minutes 30"),
-        (at_8_khz, f"slash train slow {train} --set audio.sample_rate=8000 --minutes 30"),
+        (["info", corpus.path], f"slash train {corpus.path} --out run --init-from box --minutes 10"),
+        (at_8_khz, "slash train slow --out run --preset live --set audio.sample_rate=8000 --minutes 30"),
         (["info", run.path], f"slash export {run.path} --out bundle"),
         (["evaluate", run.path, corpus.path], f"slash export {run.path} --out bundle"),
         (["info", bundle.path], generate),

@@ -62,8 +62,8 @@ class Sampler:
             whose idea it is, has 256 levels and 0.002 (Valin and Skoglund 2019, arXiv 1810.11846, section 3.7).
             None is Slash's default.
         candidates: how often each 64 ms of a clip is drawn, 1 to 64, to go on with the first draw that surprises the
-            model no more than recordings do, or else the one that does so least. 1 takes whatever is drawn, and so
-            does a bundle that does not know its recordings.
+            model no more than recordings do and is as harmonic, or else the one that comes nearest. 1 takes whatever
+            is drawn, and so does a bundle that does not know its recordings.
         restart: whether a clip begins anew, as from its first sample, where it is silent or stuck for longer than
             recordings are.
         engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.

@@ -8,7 +8,7 @@ LAGS = range(24, 256)
 """Samples: the periods of 63 to 667 Hz, among which are multiples of the periods of every higher tone."""
 LOUD = 1e-4
 """Mean square of the frames that count, after scaling: 20 dB under the source's own level."""
-FRAMES_AT_ONCE = 256
+FRAMES_AT_ONCE = 32
 
 
 def lags_at(rate: int) -> range:
@@ -34,13 +34,19 @@ def repetition(frames: Float64, lags: range) -> Float64:
     """
     found = np.zeros(len(frames))
     length, lag = frames.shape[1], np.array(lags)
+    size = _fast_size(length + lags[-1])
     for first in range(0, len(frames), FRAMES_AT_ONCE):
         some = frames[first : first + FRAMES_AT_ONCE]
-        transform = np.fft.rfft(some, length + lag[-1])
-        products = np.fft.irfft(np.abs(transform) ** 2, length + lag[-1])[:, lag]
+        transform = np.fft.rfft(some, size)
+        products = np.fft.irfft(np.abs(transform) ** 2, size)[:, lag]
         energy = np.cumsum(some**2, axis=1)
         without_end = energy[:, length - lag - 1]
         without_beginning = energy[:, -1:] - energy[:, lag - 1]
         norms = np.sqrt(np.maximum(without_end * without_beginning, 1e-20))
         found[first : first + FRAMES_AT_ONCE] = (products / norms).max(axis=1)
     return found
+
+
+def _fast_size(least: int) -> int:
+    """Return the smallest size of a fast Fourier transform, 1, 3 or 5 times a power of two, that is large enough."""
+    return min(odd << (-(-least // odd) - 1).bit_length() for odd in (1, 3, 5))
