@@ -8,7 +8,7 @@ import typer
 
 from slash_cli.console import duration, optional_packages, progress_bar, stdout, table
 from slash_cli.next_step import say_next, unused
-from slash_train.choices import Channel
+from slash_train.choices import Channel, Scale
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,6 +44,9 @@ def prepare(
         Path | None, typer.Option(help="A file that names the recordings for validation, one a line.")
     ] = None,
     test_list: Annotated[Path | None, typer.Option(help="One that names those for testing.")] = None,
+    scale: Annotated[
+        Scale, typer.Option(help="What fills the range: the loudest recording, or each of them by itself.")
+    ] = "corpus",
     remove_dc: Annotated[
         bool, typer.Option("--remove-dc", help="Take out offsets from zero, and what drifts under the sound.")
     ] = False,
@@ -78,6 +81,7 @@ def prepare(
             test=test,
             valid_list=valid_list,
             test_list=test_list,
+            scale=scale,
             remove_dc=remove_dc,
             skip_bad=skip_bad,
             force=force,
@@ -118,7 +122,10 @@ def print_corpus(path: Path, manifest: "CorpusManifest") -> None:
     stdout().print(rows)
     facts = table("", "as recorded", "")
     facts.add_row("peak", f"{max(recording.peak for recording in recordings):.3f} of full scale")
-    facts.add_row("gain applied to all", f"{manifest.gain_db:+.1f} dB")
+    if manifest.gain_db is None:
+        facts.add_row("scale", "each recording fills the range by itself")
+    else:
+        facts.add_row("gain applied to all", f"{manifest.gain_db:+.1f} dB")
     clipped = [recording for recording in recordings if recording.clipped]
     facts.add_row("clipped", f"{sum(r.clipped for r in clipped)} samples in {len(clipped)} files")
     silent = sum(recording.silent_seconds for recording in recordings)
@@ -126,7 +133,8 @@ def print_corpus(path: Path, manifest: "CorpusManifest") -> None:
     levels = sorted((r.level_db, r.name) for r in recordings if r.peak >= SILENCE)
     if levels and levels[-1][0] - levels[0][0] > LEVELS_SAID:
         (low, quiet), (high, loud) = levels[0], levels[-1]
-        facts.add_row("levels differ", f"by {high - low:.0f} dB: {quiet} {low:.0f} dB, {loud} {high:.0f} dB")
+        lift = "" if manifest.gain_db is None else "; --scale recording lifts the quiet ones"
+        facts.add_row("levels differ", f"by {high - low:.0f} dB: {quiet} {low:.0f} dB, {loud} {high:.0f} dB{lift}")
     stdout().print(facts)
 
 

@@ -86,6 +86,36 @@ def test_loudness_is_set_once_for_the_whole_corpus(tmp_path: Path) -> None:
     assert np.abs(pcm[16_000:]).max() / np.abs(pcm[:16_000]).max() == pytest.approx(0.1, rel=0.01)
 
 
+def test_every_recording_can_fill_the_range(tmp_path: Path) -> None:
+    """From -1 to 1, whatever its level and however uneven its two halves are; silence stays what it is."""
+    t = np.arange(16_000)
+    uneven = np.maximum(np.sin(t / 9), -0.5)
+    for name, samples in (("a", 0.9 * uneven), ("b", 0.01 * uneven), ("c", np.zeros(16_000))):
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16_000, subtype="FLOAT")
+    manifest = prepare([tmp_path], tmp_path / "corpus", valid=0, test=0, scale="recording")
+    assert (manifest.scale, manifest.gain_db) == ("recording", None)
+    loud, quiet, silent = Corpus(tmp_path / "corpus").pcm.reshape(3, -1)
+    for pcm in (loud, quiet):
+        assert (pcm.min(), pcm.max()) == (-32768, 32767)
+        expected = (uneven - uneven.min()) / (uneven.max() - uneven.min()) * 2 - 1
+        assert pcm / 32768 == pytest.approx(expected, abs=1e-4)
+    assert not silent.any()
+    assert prepare([tmp_path], tmp_path / "other", valid=0, test=0).scale == "corpus"
+
+
+def test_a_recording_that_is_lost_under_its_own_peak_is_refused(tmp_path: Path) -> None:
+    samples = np.tile([0.01, -0.01], 24_000)  # three seconds
+    soundfile.write(tmp_path / "fine.wav", samples, 16_000, subtype="FLOAT")
+    samples[1000] = 1e4
+    soundfile.write(tmp_path / "click.wav", samples, 16_000, subtype="FLOAT")
+    with pytest.raises(
+        UserError, match=r"click\.wav: has a peak of 10,000 times full scale, under which the rest of it"
+    ):
+        prepare([tmp_path], tmp_path / "corpus", valid=0, test=0, scale="recording")
+    manifest = prepare([tmp_path], tmp_path / "corpus", valid=0, test=0, scale="recording", skip_bad=True)
+    assert [recording.name for recording in manifest.recordings] == ["fine.wav"]
+
+
 def test_clipping_and_silence_are_counted(tmp_path: Path) -> None:
     samples = np.zeros(16_000)
     samples[:8000] = np.clip(3 * np.sin(np.arange(8000)), -1, 1)

@@ -7,6 +7,9 @@ from typing import Literal
 Channel = Literal["mix", "left", "right"]
 """How the channels of a recording become one: their mean, the first, or the second."""
 
+Scale = Literal["corpus", "recording"]
+"""What fills the range of samples: the loudest recording, under one gain for all, or every recording by itself."""
+
 Split = Literal["train", "valid", "test"]
 """The parts of a corpus."""
 

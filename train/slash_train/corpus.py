@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from slash_infer.audio.limits import RATES
 from slash_infer.errors import UserError, first_fault
 from slash_infer.files import open_plain_file, read_json
-from slash_train.choices import Channel, Split
+from slash_train.choices import Channel, Scale, Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 MANIFEST = "corpus.json"
@@ -89,11 +89,12 @@ class CorpusManifest(BaseModel):
     model_config = MODEL
 
     made_by: Literal["slash prepare"] = MADE_BY
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     sample_rate: int = Field(ge=1000, le=192_000)
     channel: Channel
-    gain_db: float
-    """Gain applied to every recording alike."""
+    scale: Scale
+    gain_db: float | None
+    """Gain applied to every recording alike; None where each has its own."""
     offsets_removed: bool
     """Whether offsets from zero were taken out."""
     samples_sha256: str = Field(pattern=SHA256)
@@ -107,6 +108,12 @@ class CorpusManifest(BaseModel):
         starts = accumulate((region.length for region in regions), initial=0)
         if any(region.start != start for region, start in zip(regions, starts, strict=False)):
             raise ValueError("regions must follow one another without gap or overlap")
+        return self
+
+    @model_validator(mode="after")
+    def _one_gain_is_of_the_corpus(self) -> Self:
+        if (self.gain_db is None) != (self.scale == "recording"):
+            raise ValueError("there is one gain where the corpus has one scale")
         return self
 
     @model_validator(mode="after")

@@ -22,7 +22,8 @@ class Measurement:
         self.stats = SourceStats()
         self.length = 0
         """In samples."""
-        self.peak = 0.0
+        self.lowest, self.highest = 0.0, 0.0
+        """Samples, 0 among them."""
         self.silent_samples = 0
         self._silence = _Blocks(max(1, sample_rate // SILENCE_BLOCKS_PER_SECOND))
         self._seconds = _Blocks(sample_rate)
@@ -33,7 +34,8 @@ class Measurement:
     def add(self, samples: Mono) -> None:
         """Measure the next samples."""
         self.length += len(samples)
-        self.peak = max(self.peak, float(np.abs(samples).max(initial=0.0)))
+        self.lowest = min(self.lowest, float(samples.min(initial=0.0)))
+        self.highest = max(self.highest, float(samples.max(initial=0.0)))
         for blocks in self._silence.add(samples):
             self._count_silence(blocks)
         for blocks in self._seconds.add(samples):
@@ -45,6 +47,11 @@ class Measurement:
             self._count_silence(blocks)
         for blocks in self._seconds.rest():
             self._measure_seconds(blocks)
+
+    @property
+    def peak(self) -> float:
+        """Largest absolute sample."""
+        return max(self.highest, -self.lowest)
 
     @property
     def offset(self) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
-from slash_train.choices import Channel, Split
+from slash_train.choices import Channel, Scale, Split
 from slash_train.corpus import MADE_BY, MANIFEST, SAMPLES, CorpusManifest, LeftOutRecording, Recording, Region
 from slash_train.finding import LeftOut, find_recordings, together
 from slash_train.given_splits import folder_splits, listed_splits
@@ -58,6 +58,7 @@ def prepare(
     test: float | None = None,
     valid_list: Path | None = None,
     test_list: Path | None = None,
+    scale: Scale = "corpus",
     remove_dc: bool = False,
     skip_bad: bool = False,
     force: bool = False,
@@ -77,6 +78,8 @@ def prepare(
         valid_list: names the recordings for validation, one a line; all that is in neither list is for training.
         test_list: names those for testing, likewise. Without lists and fractions, folders called train, valid and
             test are taken for the splits, if all recordings are in such.
+        scale: `corpus` for one gain, by which the loudest recording nearly fills the range. `recording` maps the
+            range of every recording that is not silent to that from -1 to 1, as published experiments do.
         remove_dc: take out offsets from zero, and what else changes slower than about once a second.
         skip_bad: leave out recordings that cannot be used; otherwise one is enough to fail.
         force: replace an existing corpus at `out`.
@@ -122,19 +125,21 @@ def prepare(
                     sink.seek(start)
                     sink.truncate()
                 advance(path.name, len(paths))
-        _leave_out_too_loud(decoded, faults)
+        (_leave_out_too_loud if scale == "corpus" else _leave_out_too_loud_in_part)(decoded, faults)
         if faults and not (skip_bad and decoded):
             raise together(faults)
         peak = max(d.measured.peak for d in decoded)
         if peak < SILENT_PEAK:
             raise UserError(sources[0], "every recording is silent", "nothing can be learned from it")
         gain = TARGET_PEAK / peak
-        sha256 = _write_pcm(temporary, folder / SAMPLES, decoded, gain)
+        lines = [(gain, 0.0) if scale == "corpus" else _to_its_range(d.measured) for d in decoded]
+        sha256 = _write_pcm(temporary, folder / SAMPLES, decoded, lines)
         temporary.unlink()
         manifest = CorpusManifest(
             sample_rate=sample_rate,
             channel=channel,
-            gain_db=float(20 * np.log10(gain)),
+            scale=scale,
+            gain_db=float(20 * np.log10(gain)) if scale == "corpus" else None,
             offsets_removed=remove_dc,
             samples_sha256=sha256,
             recordings=_describe(decoded, sample_rate, shares, given),
@@ -192,6 +197,17 @@ def _leave_out_too_loud(decoded: list[_Decoded], faults: list[UserError]) -> Non
             decoded.remove(loudest)
         else:
             return
+
+
+def _leave_out_too_loud_in_part(decoded: list[_Decoded], faults: list[UserError]) -> None:
+    """Take those recordings out of `decoded` most of which would be lost under their own peaks; add what is wrong."""
+    for each in list(decoded):
+        if drowned([each.measured], _to_its_range(each.measured)[0]):
+            try:
+                check_loudest(each.path, each.measured.peak, [each.path])
+            except UserError as fault:
+                faults.append(fault)
+                decoded.remove(each)
 
 
 def _shares(valid: float | None, test: float | None) -> tuple[float, float]:
@@ -252,8 +268,20 @@ def _describe(
     return tuple(recordings)
 
 
-def _write_pcm(temporary: Path, out: Path, decoded: Sequence[_Decoded], gain: float) -> str:
-    """Scale recordings in a file of float32 by `gain`; write `out`, an int16 .npy file, and return its SHA-256."""
+def _to_its_range(measured: Measurement) -> tuple[float, float]:
+    """Return the gain and the offset by which a recording comes to fill the range from -1 to 1; silence stays."""
+    width = measured.highest - measured.lowest
+    if width < SILENT_PEAK:
+        return 1.0, 0.0
+    return 2 / width, -1 - 2 * measured.lowest / width
+
+
+def _write_pcm(temporary: Path, out: Path, decoded: Sequence[_Decoded], lines: Sequence[tuple[float, float]]) -> str:
+    """Scale recordings in a file of float32 by their gains, and add their offsets; write an int16 .npy file.
+
+    Returns:
+        its SHA-256.
+    """
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<i2", "fortran_order": False, "shape": (sum(d.measured.length for d in decoded),)}
@@ -261,11 +289,11 @@ def _write_pcm(temporary: Path, out: Path, decoded: Sequence[_Decoded], gain: fl
     digest = hashlib.sha256(header.getvalue())
     with temporary.open("rb") as source, out.open("wb") as target:
         target.write(header.getvalue())
-        for recording in decoded:
+        for recording, (gain, offset) in zip(decoded, lines, strict=True):
             source.seek(4 * recording.start)
             for first in range(0, recording.measured.length, COPY_SAMPLES):
                 block = np.fromfile(source, np.float32, min(COPY_SAMPLES, recording.measured.length - first))
-                pcm = to_pcm16(block * gain).astype("<i2").tobytes()
+                pcm = to_pcm16(block * gain + offset).astype("<i2").tobytes()
                 digest.update(pcm)
                 target.write(pcm)
     return digest.hexdigest()
