@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
     from rich.table import Table
 
+BAR_WIDTH = 10
+"""Of progress, in columns. Short lines are not wrapped where a terminal is made narrower, which would leave parts."""
 OPTIONAL_PACKAGES = {
     "torch": "train",
     "safetensors": "train",

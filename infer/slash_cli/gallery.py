@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from slash_cli.console import optional_packages, progress_bar, stderr, stdout
+from slash_cli.console import BAR_WIDTH, optional_packages, progress_bar, stderr, stdout
 from slash_infer.errors import UserError
 
 
@@ -47,7 +47,7 @@ def gallery(
         files = "file that has" if left_out == 1 else "files that have"
         stderr().print(f"left out {left_out} audio {files} no sidecar of slash generate")
     clips = count_clips(sections)
-    with progress_bar(TextColumn("drawing"), BarColumn(), TimeRemainingColumn()) as progress:
+    with progress_bar(TextColumn("drawing"), BarColumn(BAR_WIDTH), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=clips + count_recordings(sections))
         make_gallery(sections, out, title, lambda: progress.update(task, advance=1), url=url, force=force)
     print_gallery(out, clips)

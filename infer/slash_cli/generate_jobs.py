@@ -11,7 +11,7 @@ from pathlib import Path
 from signal import Signals
 
 from slash_cli.again import again
-from slash_cli.console import duration, optional_packages, progress_bar, stderr, stdout, table
+from slash_cli.console import BAR_WIDTH, duration, optional_packages, progress_bar, stderr, stdout, table
 from slash_cli.engine_options import print_choice
 from slash_cli.generate_request import Request
 from slash_cli.std_streams import audio_output
@@ -198,7 +198,7 @@ def _progress(seconds: float) -> Iterator[tuple[Advance, Heard]]:
 
     doing, speed = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[speed]}", markup=False)
     left = TimeElapsedColumn() if seconds == inf else TimeRemainingColumn()
-    with progress_bar(doing, BarColumn(), speed, left) as progress:
+    with progress_bar(doing, BarColumn(BAR_WIDTH), left, speed) as progress:
         task = progress.add_task("generating", total=None if seconds == inf else seconds, speed="")
         yield (
             lambda seconds, realtime: progress.update(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slash_cli.console import duration, optional_packages, progress_bar, stdout, table
+from slash_cli.console import BAR_WIDTH, duration, optional_packages, progress_bar, stdout, table
 from slash_cli.next_step import say_next, unused
 from slash_train.choices import Channel, Scale
 
@@ -69,8 +69,8 @@ def prepare(
     left_out: list[LeftOut] = []
     said: list[str] = []
     name_column = TextColumn("{task.description}", markup=False)
-    columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), name_column, TimeRemainingColumn())
-    with progress_bar(*columns) as progress:
+    bar = BarColumn(BAR_WIDTH), MofNCompleteColumn(), TimeRemainingColumn()
+    with progress_bar(TextColumn("preparing"), *bar, name_column) as progress:
         task = progress.add_task("", total=None)
         manifest = make_corpus(
             sources,

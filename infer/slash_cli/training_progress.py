@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from slash_cli.console import duration, optional_packages, progress_bar, stderr, stdout
+from slash_cli.console import BAR_WIDTH, duration, optional_packages, progress_bar, stderr, stdout
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from slash_train.loop import Outcome
     from slash_train.metrics import Metrics
 
-BAR_WIDTH = 10  # so that what matters fits beside it on 60 columns
 LONGEST_MINUTES = 1e6  # two years
 
 
