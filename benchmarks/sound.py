@@ -84,14 +84,14 @@ def _made(
     keep: Path | None,
 ) -> dict[str, Any]:
     """Make clips of one seed from silence, and measure them."""
-    chosen = open_engine(bundle, "auto", "auto")
+    engine = open_engine(bundle)
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_directory("sound")) if keep is None else keep / f"seed-{options.seed}"
         folder.mkdir(parents=True, exist_ok=True)
         specs = [ClipSpec(folder / f"clip-{i:04d}.wav", i, temperature) for i in range(count)]
-        render(bundle, chosen.engine, specs, options)
+        render(bundle, engine, specs, options)
         measured = _measured([folder], corpus)
-    return {"engine": chosen.engine.runtime.name, "precision": chosen.engine.precision, **measured}
+    return {"engine": engine.runtime.name, "precision": engine.precision, **measured}
 
 
 def _measured(clips: Sequence[Path], corpus: Path) -> dict[str, Any]:

@@ -36,8 +36,9 @@ def test_a_package_exports_what_it_lists_and_nothing_else(package: ModuleType) -
             assert name in package.__all__
 
 
-def test_the_library_exports_five_names() -> None:
-    assert set(slash_infer.__all__) == {"Bundle", "Sampler", "TemperatureSchedule", "UserError", "__version__"}
+def test_the_library_exports_seven_names() -> None:
+    classes = {"Bundle", "Engine", "Sampler", "TemperatureSchedule", "UserError"}
+    assert set(slash_infer.__all__) == classes | {"open_engine", "__version__"}
 
 
 def test_a_name_that_is_not_listed_does_not_exist() -> None:

@@ -12,7 +12,6 @@ from slash_infer.errors import rename_arguments
 
 if TYPE_CHECKING:
     from slash_infer.bundle import Bundle
-    from slash_infer.sampling.choice import Chosen
     from slash_infer.sampling.engine import Engine
 
 BundleArgument = Annotated[
@@ -43,10 +42,10 @@ def choose_engine(bundle: "Bundle", engine: EngineName = "auto", precision: Prec
     chosen = open_engine(bundle, engine, precision)
     if "auto" in (engine, precision):
         print_choice(chosen)
-    return chosen.engine
+    return chosen
 
 
-def print_choice(chosen: "Chosen") -> None:
+def print_choice(chosen: "Engine") -> None:
     """Print on stderr what runs a bundle, and what kept `auto` from the engines that it tries first."""
     why = rename_arguments(chosen.why, lambda argument: option_of(load_command("generate"), argument))
-    stderr().print(f"{chosen.engine.description}{f' ({why})' if why else ''}")
+    stderr().print(f"{chosen.description}{f' ({why})' if why else ''}")

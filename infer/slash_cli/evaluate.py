@@ -119,7 +119,7 @@ def _open(path: Path, checkpoint: str, device: str, precision: PrecisionName | N
         from slash_infer.sampling.choice import open_engine
 
         bundle = Bundle(path)
-        engine = open_engine(bundle, "cpu", precision or bundle.manifest.variants[0].precision).engine
+        engine = open_engine(bundle, "cpu", precision or bundle.manifest.variants[0].precision)
         return BundleScorer(bundle, engine), bundle.manifest.sample_rate
     if precision is not None:
         raise UserError(f"--precision {precision}", "is for bundles", "a run is scored as it was trained")

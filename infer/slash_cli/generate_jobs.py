@@ -166,7 +166,7 @@ def stream(request: Request, signals: Sequence[Signals]) -> None:
 def _say_engine(request: Request) -> None:
     """Say which engine was chosen. Called once nothing speaks against beginning."""
     if request.engine_is_automatic:
-        print_choice(request.chosen)
+        print_choice(request.engine)
 
 
 def _discard_stdout() -> None:

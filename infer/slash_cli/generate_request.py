@@ -16,7 +16,6 @@ from slash_infer.clips.sidecar import sidecar_path
 from slash_infer.clips.spec import ClipSpec, RenderOptions
 from slash_infer.errors import UserError
 from slash_infer.files import check_file_output, real_path
-from slash_infer.sampling.choice import Chosen
 from slash_infer.sampling.engine import Engine
 
 MIN_SECONDS = 0.01
@@ -31,18 +30,14 @@ class Request:
     bundle: Bundle
     bundle_name: str | None
     """The bundle as the user named it."""
-    chosen: Chosen
+    engine: Engine
+    """What runs the bundle."""
     engine_is_automatic: bool
     """Whether the engine or the precision was left to Slash, which then says what it chose."""
     specs: list[ClipSpec]
     options: RenderOptions
     destination: Destination
     force: bool
-
-    @property
-    def engine(self) -> Engine:
-        """What runs the bundle."""
-        return self.chosen.engine
 
 
 def check_options(

@@ -13,16 +13,20 @@ from slash_infer._version import __version__
 if TYPE_CHECKING:
     from slash_infer.bundle import Bundle as Bundle
     from slash_infer.errors import UserError as UserError
+    from slash_infer.sampling.choice import open_engine as open_engine
+    from slash_infer.sampling.engine import Engine as Engine
     from slash_infer.sampling.sampler import Sampler as Sampler
     from slash_infer.sampling.temperature import TemperatureSchedule as TemperatureSchedule
 
-__all__ = ["Bundle", "Sampler", "TemperatureSchedule", "UserError", "__version__"]
+__all__ = ["Bundle", "Engine", "Sampler", "TemperatureSchedule", "UserError", "__version__", "open_engine"]
 
 _HOMES = {
     "Bundle": "bundle",
+    "Engine": "sampling.engine",
     "Sampler": "sampling.sampler",
     "TemperatureSchedule": "sampling.temperature",
     "UserError": "errors",
+    "open_engine": "sampling.choice",
 }
 
 

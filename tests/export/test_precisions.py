@@ -189,7 +189,7 @@ def test_an_engine_that_opens_nothing_is_passed_over(
     """By `auto` and by exports, but not by verify, and not when it is asked for by name."""
     monkeypatch.setattr(registry, "RUNTIMES", {"cuda": _Unable, "cpu": OnnxCpu})
     chosen = open_engine(bundle)
-    assert chosen.engine.runtime.name == "cpu" and "cannot be compiled" in chosen.why
+    assert chosen.runtime.name == "cpu" and "cannot be compiled" in chosen.why
     with pytest.raises(UserError, match="cannot be compiled"):
         open_engine(bundle, "cuda")
     assert {type(one) for one in verify(bundle, [_Unable()])} == {Refusal}
@@ -207,10 +207,10 @@ def test_auto_takes_the_first_that_has_a_precision_of_the_bundle(
     assert [*registry.RUNTIMES] == ["cluster", "tensorrt", "cuda", "cpu"]
     monkeypatch.setattr(registry, "RUNTIMES", {"cluster": _Cluster, "cpu": OnnxCpu})
     chosen = open_engine(bundle)
-    assert (chosen.engine.runtime.name, chosen.engine.precision, chosen.why) == ("cluster", "fp16", "")
+    assert (chosen.runtime.name, chosen.precision, chosen.why) == ("cluster", "fp16", "")
     export(run, tmp_path / "bundle", precisions=["int8"])
     chosen = open_engine(Bundle(tmp_path / "bundle"))
-    assert (chosen.engine.runtime.name, chosen.engine.precision) == ("cpu", "int8")
+    assert (chosen.runtime.name, chosen.precision) == ("cpu", "int8")
     assert "has no fp16 graphs" in chosen.why
 
 
@@ -234,7 +234,7 @@ def test_a_bundle_without_fp32_is_the_same_but_for_it(run: Run, bundle: Bundle, 
     assert {file.name for file in small.iterdir()} == {entry.file for entry in manifest.files()} | {MANIFEST}
     opened, int8 = Bundle(small), manifest.variants[0]
     assert int8.files() == bundle.variant("int8").files() and int8.fidelity == bundle.variant("int8").fidelity
-    assert open_engine(opened).engine.precision == "int8"
+    assert open_engine(opened).precision == "int8"
     with pytest.raises(UserError, match="has no fp32 graphs"):
         verify(opened, [OnnxCpu()])
 

@@ -1,6 +1,8 @@
 """What runs a bundle: how it is chosen, and that it does not show in the audio."""
 
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +36,8 @@ HERE = [name for name, found in find_runtimes() if not isinstance(found, Unavail
 
 def test_auto_takes_the_first_that_works_and_says_why(bundle: Bundle) -> None:
     chosen = open_engine(bundle)
-    assert chosen.engine.runtime.name == HERE[0]
-    assert chosen.engine.precision == chosen.engine.runtime.precisions[0]
+    assert chosen.runtime.name == HERE[0]
+    assert chosen.precision == chosen.runtime.precisions[0]
     assert bool(chosen.why) == (HERE[0] != "cluster")
 
 
@@ -60,7 +62,7 @@ def test_a_precision_the_bundle_lacks_is_refused() -> None:
     example = Bundle(Path(__file__).resolve().parents[2] / "docs" / "example-bundle")  # has fp32 alone
     with pytest.raises(UserError, match="has no int8 graphs; take fp32, or export it with int8"):
         open_engine(example, "cpu", "int8")
-    assert open_engine(example, "cpu").engine.precision == "fp32"
+    assert open_engine(example, "cpu").precision == "fp32"
 
 
 def test_threads_do_not_show(bundle: Bundle) -> None:
@@ -70,6 +72,20 @@ def test_threads_do_not_show(bundle: Bundle) -> None:
     assert [Batch(engine, len(clips)).shares for engine in (one, two)] == [[10], [6, 4]]
     expected, made = (Sampler(bundle, clips, seed=1, engine=engine).codes(500) for engine in (one, two))
     assert np.array_equal(expected, made)
+
+
+def test_samplers_on_several_threads_share_an_engine(bundle: Bundle) -> None:
+    """Each generates what it does alone, while others of the same and of other sizes come, generate and go."""
+    made = partial(_made, bundle, open_engine(bundle, "cpu"))
+    alone = [made(seed) for seed in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(made, range(12)))
+    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def _made(bundle: Bundle, engine: Engine, seed: int) -> npt.NDArray[np.int32]:
+    with Sampler(bundle, 1 + seed % 3, seed=seed, engine=engine) as sampler:
+        return np.concatenate([sampler.codes(300) for _ in range(5)], axis=1)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])

@@ -43,7 +43,7 @@ def test_it_agrees_with_the_cpu(bundle: Bundle, name: str) -> None:
 @pytest.mark.parametrize("clips", [1, 3, 16])
 def test_frames_of_any_batch_follow_one_another(bundle: Bundle, name: EngineName, clips: int) -> None:
     """Generated in parts, and at once by a second sampler of the same engine."""
-    engine = open_engine(bundle, name).engine
+    engine = open_engine(bundle, name)
     sampler = Sampler(bundle, range(clips), engine=engine)
     in_parts = np.concatenate([sampler.codes(n) for n in (1, 15, 16, 480)], axis=1)
     assert np.array_equal(in_parts, Sampler(bundle, range(clips), engine=engine).codes(512))
@@ -51,7 +51,7 @@ def test_frames_of_any_batch_follow_one_another(bundle: Bundle, name: EngineName
 
 @_here("cluster")
 def test_the_cluster_kernel_makes_a_clip_the_same_to_the_last_bit_in_any_batch(bundle: Bundle) -> None:
-    engine, hop = open_engine(bundle, "cluster").engine, bundle.manifest.top_hop
+    engine, hop = open_engine(bundle, "cluster"), bundle.manifest.top_hop
     steps = 500  # sums that are rounded in another order show in one of 2,000 samples
     uniform, temperature = Uniforms(2, range(13)).next(steps * hop), np.ones((13, steps), np.float32)
     expected = Batch(engine, 13).generate(uniform, temperature, 0.0)
@@ -63,7 +63,7 @@ def test_the_cluster_kernel_makes_a_clip_the_same_to_the_last_bit_in_any_batch(b
 
 @_here("cluster")
 def test_the_cluster_kernel_takes_primes_and_goes_on_from_saved_samplers(bundle: Bundle, tmp_path: Path) -> None:
-    engine = open_engine(bundle, "cluster").engine
+    engine = open_engine(bundle, "cluster")
     codes = [np.random.default_rng(0).integers(0, 256, length, np.int32) for length in (100, 2000, 5000)]
     on_gpu, on_cpu = Batch(engine, 3), Batch(Engine(bundle, OnnxCpu(), "fp16"), 3)
     for batch in (on_gpu, on_cpu):

@@ -73,6 +73,11 @@ class Bundle:
         except UserError as error:
             raise UserError(error.subject, error.fault, "install slash-audio again") from None
 
+    @property
+    def sample_rate(self) -> int:
+        """Of what it generates, in Hz."""
+        return self.manifest.sample_rate
+
     def read(self, entry: FileEntry) -> bytes:
         """Return the verified contents of a file.
 

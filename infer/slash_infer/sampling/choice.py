@@ -1,6 +1,5 @@
 """Chooses the runtime and the precision that a bundle is opened with."""
 
-from dataclasses import dataclass
 from typing import get_args
 
 from slash_infer.arguments import check_choice
@@ -12,22 +11,16 @@ from slash_infer.runtimes.registry import check_engine_name, find_runtimes, runt
 from slash_infer.sampling.engine import Engine
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """An engine, and why it is no other."""
-
-    engine: Engine
-    why: str
-    """What keeps `auto` from the engines that it tries first; empty if nothing does, or if one was asked for."""
-
-
-def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: PrecisionName = "auto") -> Chosen:
+def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: PrecisionName = "auto") -> Engine:
     """Open a bundle on an engine, in a precision. What is asked for by name is used or refused, never replaced.
 
     Args:
         bundle: what to run.
         engine: `auto` takes the first of cluster, tensorrt, cuda and cpu that opens the bundle.
         precision: `auto` takes the one that the engine is fastest in, of those in the bundle.
+
+    Returns:
+        the engine. Its `why` says what kept `auto` from those that it tries first.
 
     Raises:
         UserError: an argument is of another type, or the engine or precision asked for is not available. The message
@@ -39,30 +32,30 @@ def open_engine(bundle: Bundle, engine: EngineName = "auto", precision: Precisio
     if precision != "auto":
         bundle.variant(precision)  # refused here, whatever engines there are, if the bundle does not have it
     if engine != "auto":
-        return Chosen(_open(bundle, runtime_named(engine), precision), "")
+        return _open(bundle, runtime_named(engine), precision)
     reasons: list[str] = []
     for _, found in find_runtimes():
         if isinstance(found, Unavailable):
             reasons.append(str(found))
             continue
         try:
-            return Chosen(_open(bundle, found, precision), "; ".join(dict.fromkeys(reasons)))
+            return _open(bundle, found, precision, "; ".join(dict.fromkeys(reasons)))
         except UserError as reason:
             reasons.append(str(reason))
     raise UserError(bundle.path, f"no engine works: {'; '.join(dict.fromkeys(reasons))}")
 
 
-def _open(bundle: Bundle, runtime: Runtime, precision: PrecisionName) -> Engine:
+def _open(bundle: Bundle, runtime: Runtime, precision: PrecisionName, why: str = "") -> Engine:
     """Open a bundle on a runtime."""
     if precision == "auto":
         in_bundle = [variant.precision for variant in bundle.manifest.variants]
         first = runtime.precisions[0]  # refused below if the bundle has none of them
         fastest = next((candidate for candidate in runtime.precisions if candidate in in_bundle), first)
-        return Engine(bundle, runtime, fastest)
+        return Engine(bundle, runtime, fastest, why)
     if precision not in runtime.precisions:
         raise UserError(
             Argument("precision", precision),
             f"the engine {runtime.name} has no {precision}",
             f"choose {' or '.join(runtime.precisions)}, or another `engine`",
         )
-    return Engine(bundle, runtime, precision)
+    return Engine(bundle, runtime, precision, why)
