@@ -39,7 +39,7 @@ def optional_packages(command: str) -> Iterator[None]:
             raise
         extra = OPTIONAL_PACKAGES[package]
         raise UserError(
-            None, f"{command} needs {package}, which is not installed", f"in Slash's folder: pip install '.[{extra}]'"
+            None, f"{command} needs {package}, which is not installed", f"pip install 'slash-audio[{extra}]'"
         ) from None
 
 

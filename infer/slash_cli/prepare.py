@@ -56,7 +56,7 @@ def prepare(
     """Make a corpus from recordings of any rate, depth and channel count, and say what became of every file.
 
     WAV, AIFF, FLAC, OGG, Opus, MP3 and all else that libsndfile reads; M4A, WMA, video and more with PyAV
-    (pip install '.[decode]').
+    (pip install 'slash-audio[decode]').
 
     \b
     slash prepare solos/ --out corpus

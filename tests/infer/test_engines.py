@@ -49,7 +49,9 @@ def test_an_engine_asked_for_by_name_is_had_or_refused(bundle: Bundle, name: str
     assert open_engine(bundle).why and not open_engine(bundle, "cpu").why
 
 
-@pytest.mark.parametrize(("driver", "says"), [(False, "no NVIDIA driver"), (True, r"pip install '\.\[gpu\]'")])
+@pytest.mark.parametrize(
+    ("driver", "says"), [(False, "no NVIDIA driver"), (True, r"pip install 'slash-audio\[gpu\]'")]
+)
 def test_packages_are_only_advised_where_they_would_help(
     monkeypatch: pytest.MonkeyPatch, driver: bool, says: str
 ) -> None:

@@ -95,7 +95,7 @@ def test_a_missing_package_is_named_with_its_remedy(
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         f"slash: {command.split(maxsplit=1)[0]} needs {package}, which is not installed; "
-        f"in Slash's folder: pip install '.[{extra}]'"
+        f"pip install 'slash-audio[{extra}]'"
     ]
 
 
@@ -110,6 +110,6 @@ def test_what_an_option_needs_is_named_too(
     arguments = [sys.executable, "-c", MISSING, package, *command]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    says = f"slash: {option} needs {package}, which is not installed; in Slash's folder: pip install '.[{extra}]'"
+    says = f"slash: {option} needs {package}, which is not installed; pip install 'slash-audio[{extra}]'"
     assert done.stderr.splitlines() == [says]
     assert list(tmp_path.iterdir()) == []

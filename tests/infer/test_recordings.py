@@ -300,7 +300,7 @@ def test_without_pyav_its_formats_are_refused_with_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(UserError, match=r"needs PyAV to be read; in Slash's folder: pip install '\.\[decode\]'"):
+    with pytest.raises(UserError, match=r"needs PyAV to be read; pip install 'slash-audio\[decode\]'"):
         _heard(tmp_path / "a.m4a", b"\0\0\0\x20ftypM4A ")
 
 

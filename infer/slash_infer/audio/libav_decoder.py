@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from av import AudioFrame, AudioResampler
 
 COUNTING = {"mov", "asf", "wav", "ape", "wv", "tta"}  # containers whose headers say how long the audio is
-REMEDY = "in Slash's folder: pip install '.[decode]'"
+REMEDY = "pip install 'slash-audio[decode]'"
 
 
 class LibavDecoder(Decoder):

@@ -87,7 +87,7 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
         try:
             code: bytes = Program(source, "c++", options).compile("cubin", cache=self._cache).code
         except DynamicLibNotFoundError as error:
-            remedy = "in Slash's folder: pip install '.[cluster]'"
+            remedy = "pip install 'slash-audio[cluster]'"
             raise UserError(subject, "NVRTC is not installed", remedy) from error
         except Exception as error:
             if not (isinstance(error, RuntimeError) or is_of_cuda(error)):

@@ -30,8 +30,8 @@ class OnnxCuda(GpuGraphs):
         super().__init__()
         if PROVIDER not in ort.get_available_providers():
             raise Unavailable(
-                "this ONNX Runtime is built for CPUs alone; pip uninstall onnxruntime, then, in Slash's folder, "
-                "pip install '.[gpu]'"
+                "this ONNX Runtime is built for CPUs alone; pip uninstall onnxruntime, then "
+                "pip install 'slash-audio[gpu]'"
             )
         with redirect_stdout(sys.stderr):  # it prints the libraries it does not find
             ort.preload_dlls()

@@ -53,7 +53,7 @@ def cuda_packages(extra: str) -> Iterator[None]:
             raise
         if not _has_driver():
             raise Unavailable(NO_DRIVER) from error
-        raise Unavailable(f"cuda-core is not installed; in Slash's folder: pip install '.[{extra}]'") from error
+        raise Unavailable(f"cuda-core is not installed; pip install 'slash-audio[{extra}]'") from error
 
 
 class Runner(Protocol):

@@ -42,7 +42,7 @@ class Compiler:
             self.flavour = flavour
             break
         else:
-            raise Unavailable(f"TensorRT is not installed{broken}; in Slash's folder: pip install '.[tensorrt]'")
+            raise Unavailable(f"TensorRT is not installed{broken}; pip install 'slash-audio[tensorrt]'")
         self.logger = _logger(self.trt)
 
     @property
