@@ -50,6 +50,17 @@ def test_held_out_bits_and_learning_curve(run: Run, corpus: Corpus, tmp_path: Pa
     assert curve.read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_page_on_reliability_has_what_was_counted() -> None:
+    written = _load("reliability")
+    assert written.PAGE.read_text(encoding="utf-8") == written.page(json.loads(written.COUNTS.read_text()))
+
+
+def test_a_clip_is_drawn_above_a_recording(recordings: Path, tmp_path: Path) -> None:
+    (first, second, *_) = sorted(recordings.iterdir())
+    _run("beside.py", first, second, "--start", "1", "--out", tmp_path / "both.png")
+    assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
+
+
 SMALL = ("--set", "model.width=32", "--set", "training.batch_size=4", "--set", "training.window=256")
 
 
