@@ -26,13 +26,13 @@ class Promise:
 INTERRUPTIONS = "test_interruptions.py"
 PROMISES = {
     "kills": Promise(
-        "Killed at any moment, a command leaves what was there before or the whole new thing, and the same command then "
-        "makes it and leaves nothing behind.",
+        "Killed at any moment, a command leaves what was there before or the whole new thing, and the same command "
+        "then makes it and leaves nothing behind.",
         "Processes are killed before every single change that they make on disk.",
         INTERRUPTIONS,
     ),
     "signals": Promise(
-        "Stopped by a signal, it ends with 128 + the signal's number and one line or none; what it has made is whole.",
+        "Stopped by a signal, it ends with 128 + the signal's number and one line or none; what it made is whole.",
         "SIGINT, SIGTERM and SIGHUP at random moments.",
         INTERRUPTIONS,
     ),
