@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from slash_train.finding import LeftOut
 
 BOX_RATE, STUDIO_RATE = 16_000, 44_100  # of the model that comes with Slash, and of the preset, in Hz
+LEARNED_MINUTES = 3
+"""To go on from the box, for each minute of recordings; more is learned by heart (docs/performance.md)."""
 LISTED = 20
 """Recordings without a remark that are listed one by one; more are counted."""
 NAMED = 5
@@ -99,8 +101,9 @@ def prepare(
 def say_train(corpus: Path, manifest: "CorpusManifest") -> None:
     """Print how to learn from a corpus."""
     rate = manifest.sample_rate
+    minutes = round(LEARNED_MINUTES * manifest.length("train") / rate / 60)
     how: dict[int, list[object]] = {
-        BOX_RATE: ["--init-from", "box", "--minutes", 10],
+        BOX_RATE: ["--init-from", "box", "--minutes", min(max(minutes, 2), 10)],
         STUDIO_RATE: ["--preset", "studio"],
     }
     otherwise = ["--preset", "live", "--set", f"audio.sample_rate={rate}", "--minutes", 30]

@@ -13,7 +13,7 @@ from slash_infer.bundle import Bundle
 from slash_train.corpus import Corpus
 from slash_train.run import Run
 
-QUICK = {"--init-from": "--preset", "box": "tiny", "10": "0.02", "8": "2", "5": "0.1"}
+QUICK = {"--init-from": "--preset", "box": "tiny", "2": "0.02", "8": "2", "5": "0.1"}
 """What the tests say instead of the words of a suggestion that take time: the model, minutes, clips, seconds."""
 
 
@@ -41,7 +41,7 @@ def test_commands_that_make_nothing_name_what_to_make(
     at_8_khz = ["prepare", recordings, "--out", "slow", "--sample-rate", 8000]
     generate = f"slash generate {bundle.path} --out clips -n 8 --seconds 5"
     for command, says in (
-        (["info", corpus.path], f"slash train {corpus.path} --out run --init-from box --minutes 10"),
+        (["info", corpus.path], f"slash train {corpus.path} --out run --init-from box --minutes 2"),
         (at_8_khz, "slash train slow --out run --preset live --set audio.sample_rate=8000 --minutes 30"),
         (["info", run.path], f"slash export {run.path} --out bundle"),
         (["evaluate", run.path, corpus.path], f"slash export {run.path} --out bundle"),
