@@ -90,6 +90,7 @@ def page(counted: dict[str, Any]) -> str:
             *rows,
             "",
             "A few of each are in `make test`; all of them are behind `pytest tests/faults --slow`.",
+            "What has been added since that day is not in the counts.",
             "",
             "## Of which",
             "",

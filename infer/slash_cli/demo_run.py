@@ -14,6 +14,7 @@ from slash_cli.engine_options import choose_engine
 from slash_cli.gallery import print_gallery
 from slash_cli.generate import generate
 from slash_cli.generate_jobs import print_rendered
+from slash_cli.held_out import held_out_recording
 from slash_cli.info import print_bundle
 from slash_cli.next_step import say_resume
 from slash_cli.prepare import print_corpus
@@ -77,7 +78,7 @@ def run_demo(out: Path, *, minutes: float, preset: str, listen: bool, force: boo
     take = out / "recordings" / "take-1.wav"
     draw_spectrogram(take, take.with_suffix(".png"), f"{take.stem}: recorded")
     one, *_ = measure_and_print(bundle, [1, 8], seconds=1.0, engine=engine)
-    sections = find_sections([out / "clips", run.path])
+    sections = find_sections([out / "clips", run.path], held_out_recording)
     make_gallery(sections, out / "page", "Slash demo", lambda: None)
     print_gallery(out / "page", count_clips(sections))
     say(f"Listen:  {out / 'clips'}/*.wav, each with its spectrogram beside it, or all on {out / 'page'}/index.html")

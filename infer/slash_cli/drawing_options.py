@@ -17,7 +17,7 @@ FloorOption = Annotated[
 CandidatesOption = Annotated[
     int,
     typer.Option(
-        help="Draw each 64 ms this often, and go on with what surprises the model no more than recordings do. "
+        help="Draw each 64 ms this often, and go on with what is as harmonic as recordings and surprises no more. "
         "1 takes whatever comes; more are cleaner and slower."
     ),
 ]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -18,6 +19,9 @@ def gallery(
     url: Annotated[
         str | None, typer.Option(help="Where the folder will be published: links to it are shown with a picture.")
     ] = None,
+    recording: Annotated[
+        bool, typer.Option(help="Show ten seconds of a held-out recording beside the clips of a run.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier gallery.")] = False,
 ) -> None:
     """Make a web page to listen to clips on, with their pictures and settings. It opens without a server.
@@ -38,10 +42,15 @@ def gallery(
 
     if not title.strip():
         raise UserError("--title", "is empty", "give the page a heading")
-    if url is not None and not url.startswith(("https://", "http://")):
-        raise UserError("--url", f"{url} is no address of a web page", "give one that begins with https://")
+    if url is not None and not _is_a_folder_on_the_web(url):
+        raise UserError("--url", f"{url} is no folder on the web", "give one such as https://example.org/page/")
     check_directory_output(out, force=force, metadata=GALLERY_METADATA, made_by=MADE_BY, inputs=sources)
-    sections = find_sections(sources, held_out_recording)
+    sections = find_sections(sources, held_out_recording if recording else lambda _: None)
+    for section in sections:
+        if section.recording is not None:
+            stderr().print(
+                f"the page has ten seconds of {section.recording.name}, too; --no-recording leaves them out"
+            )
     left_out = sum(section.left_out for section in sections)
     if left_out:
         files = "file that has" if left_out == 1 else "files that have"
@@ -51,6 +60,14 @@ def gallery(
         task = progress.add_task("", total=clips + count_recordings(sections))
         make_gallery(sections, out, title, lambda: progress.update(task, advance=1), url=url, force=force)
     print_gallery(out, clips)
+
+
+def _is_a_folder_on_the_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
 
 
 def print_gallery(out: Path, clips: int) -> None:

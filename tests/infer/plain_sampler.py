@@ -101,6 +101,7 @@ class PlainSampler:
 
 
 def _repeats(x: np.ndarray, lags: range) -> float:
+    x = x - x.mean()
     found = []
     for lag in lags:
         early, late = x[:-lag], x[lag:]

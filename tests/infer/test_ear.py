@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from slash_infer.audio.ear.bands import FLOOR_DB, FRAME, HOP
+from slash_infer.audio.ear.harmonicity import lags_at, repetition
 from slash_infer.audio.ear.hearing import Heard, hear
 from slash_infer.audio.ear.moments import Moments, frechet_distance
 from slash_infer.audio.ear.reference import Reference
@@ -60,6 +61,17 @@ def test_noise_is_not_harmonic_and_what_is_silent_has_no_harmonicity() -> None:
     assert ear(0 * noise(2)).harmonicity == 0
     mixed = ear(sawtooth(2) / np.std(sawtooth(2)) + noise(2) / np.std(noise(2)))
     assert mixed.harmonicity == pytest.approx(0.5, abs=0.05)  # half of the power repeats
+
+
+@pytest.mark.parametrize("rate", [1_000, 8_000, 11_025, 44_100, 192_000])
+def test_periods_are_the_same_at_any_rate(rate: int) -> None:
+    """A saw of 100 Hz repeats, and what repeats more slowly than 16 ms does not count."""
+    t, length = np.arange(round(0.064 * rate)) / rate, round(0.064 * rate)
+    periods = lags_at(rate)
+    assert periods.start >= 1 and periods.stop - 1 < length
+    for hertz, harmonic in ((100.0, True), (40.0, False)):
+        sound = np.sin(2 * np.pi * hertz * t) + np.sin(4 * np.pi * hertz * t)
+        assert (repetition(sound[np.newaxis], periods)[0] > 0.97) == harmonic, hertz
 
 
 def test_harmonicity_is_the_median_over_the_loud_frames() -> None:

@@ -15,6 +15,7 @@ import soundfile
 from clips_on_disk import write_clip
 
 from slash_infer.audio.measures import Measures
+from slash_infer.audio.spectrogram import draw_link
 from slash_infer.clips.sidecar import ClipHeard, PrimeSource
 from slash_infer.errors import UserError
 from slash_infer.gallery.find import Recording, Section, count_recordings, find_sections
@@ -205,7 +206,7 @@ def test_a_recording_comes_before_the_clips_of_its_run(tmp_path: Path) -> None:
     titles = [article["data-title"] for article in page.all("article")]
     assert titles == ["clips, clip 1", "run, a recording", "run, clip 0"]
     assert [article.get("data-recorded") for article in page.all("article")] == [None, "yes", None]
-    kept, rate = soundfile.read(tmp_path / "page" / "audio" / "0002.flac", dtype="int16")
+    kept, rate = soundfile.read(tmp_path / "page" / "audio" / "0002.wav", dtype="int16")
     assert rate == 16_000 and np.array_equal(kept, samples)
     assert len(page.all("code")) == 2 and any("All but the recordings" in text for text in page.text)
     without = _make([run], tmp_path / "without")
@@ -228,8 +229,20 @@ def test_a_link_to_it_is_shown_with_a_picture(tmp_path: Path) -> None:
         }
         assert (said["og:title"], said["og:image"], said.get("og:url")) == (title, image, url)
         assert matplotlib.image.imread(tmp_path / "page" / "link.png").shape[:2] == (630, 1200)
-    done = _slash(tmp_path, "clips", "--out", "other", "--url", "example.org")
-    assert done.returncode == 2 and "--url: example.org is no address" in done.stderr
+    for odd in ("example.org", "https://", "https://example.org/?x=1", "ftp://example.org", "https://["):
+        done = _slash(tmp_path, "clips", "--out", "other", "--url", odd)
+        assert done.returncode == 2 and "is no folder on the web" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("title", ["x" * 500, "M" * 30, "\u65e5\u672c", "a\tb\x1b[31m\x00", "\udcff", "$x^{$", " "])
+def test_any_title_fits_on_the_picture(tmp_path: Path, title: str) -> None:
+    """Without a warning, which would be an error here."""
+    write_clip(tmp_path / "one.wav")
+    draw_link(tmp_path / "one.wav", tmp_path / "link.png", title)
+    picture = matplotlib.image.imread(tmp_path / "link.png")[:120, :, :3]
+    assert picture.shape[:2] == (120, 1200)
+    dark = picture[0, 0]
+    assert (picture[:, -40:] == dark).all()  # nothing runs off the edge
 
 
 def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -179,6 +179,8 @@ def test_what_repeats_is_preferred(bundle: Bundle) -> None:
     assert decide([4, 4, 4], [tone, noise, silent]) == 0 and steering.harmonicity[0] > 0.9
     steering.harmonicity[:] = 0.9
     assert decide([4, 4, 4], [noise, silent, tone]) == 1 and steering.harmonicity[0] == 0.9
+    beside_zero = codec.encode(generator.normal(0.4, 0.05, BLOCK).astype(np.float32))
+    assert decide([4, 4, 4], [beside_zero, silent, tone]) == 1  # an offset does not repeat
     assert decide([4, 4, 4], [noise, noise, noise]) == 0
     too_little = 0.9 - steering.harmonicity[0]
     assert 0.75 * weight < too_little < 0.9 * weight  # of noise it is about 0.1

@@ -52,6 +52,24 @@ def test_the_least_variation_within_a_second(run: Run, tmp_path: Path) -> None:
     assert short == 0
 
 
+def test_half_of_what_is_not_silent_repeats_less(run: Run, tmp_path: Path) -> None:
+    model, t = run.load_model("best").model, np.arange(6 * RATE) / RATE
+    tone, noise = 0.3 * np.sin(2 * np.pi * 440 * t), np.random.default_rng(0).normal(0, 0.1, len(t))
+    pauses = np.repeat(np.tile([1.0, 0.0], 6), RATE // 2)
+    found = {}
+    for name, samples in (
+        ("tone", tone),
+        ("noise", noise),
+        ("a tone with pauses", tone * pauses + 1e-6 * noise),
+    ):
+        (tmp_path / name).mkdir()
+        recorded = measure_recorded(model, run.preset, _corpus(tmp_path / name, samples))
+        assert recorded is not None
+        found[name] = recorded.harmonicity
+    assert found["tone"] > 0.99 and found["a tone with pauses"] > 0.9
+    assert found["noise"] < 0.2
+
+
 def test_too_short_to_say(run: Run, tmp_path: Path) -> None:
     corpus = _corpus(tmp_path, np.random.default_rng(0).normal(0, 0.1, int(0.6 * RATE)))
     assert measure_recorded(run.load_model("best").model, run.preset, corpus) is None

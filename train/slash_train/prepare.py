@@ -11,9 +11,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
+from slash_infer.arguments import check_choice
 from slash_infer.codec import to_pcm16
 from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
@@ -79,7 +81,8 @@ def prepare(
         test_list: names those for testing, likewise. Without lists and fractions, folders called train, valid and
             test are taken for the splits, if all recordings are in such.
         scale: `corpus` for one gain, by which the loudest recording nearly fills the range. `recording` maps the
-            range of every recording that is not silent to that from -1 to 1, as published experiments do.
+            range of every recording that is not silent to that from -1 to 1, as published experiments do: where its
+            halves are uneven, its silence is then no longer at 0, and is not heard as a pause.
         remove_dc: take out offsets from zero, and what else changes slower than about once a second.
         skip_bad: leave out recordings that cannot be used; otherwise one is enough to fail.
         force: replace an existing corpus at `out`.
@@ -94,6 +97,7 @@ def prepare(
         UserError: a fraction or the rate is out of range, a list names what is not there, there are no recordings,
             or some that cannot be used (it names them all), all are silent, or `out` exists.
     """
+    check_choice("scale", scale, get_args(Scale))
     shares = _shares(valid, test)
     named: tuple[tuple[Split, Path | None], ...] = (("valid", valid_list), ("test", test_list))
     lists = {split: file for split, file in named if file is not None}
@@ -140,7 +144,7 @@ def prepare(
             channel=channel,
             scale=scale,
             gain_db=float(20 * np.log10(gain)) if scale == "corpus" else None,
-            offsets_removed=remove_dc,
+            offsets_removed=remove_dc and scale == "corpus",  # the other moves zero
             samples_sha256=sha256,
             recordings=_describe(decoded, sample_rate, shares, given),
             left_out=tuple(LeftOutRecording(name=_text(str(f.subject)), why=f.fault) for f in faults),

@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from slash_infer.audio.ear.harmonicity import lags_at, repetition
 from slash_infer.bundle import MOST_SURPRISE, Recorded
-from slash_infer.codec import PCM16_SCALE
+from slash_infer.codec import PCM16_SCALE, Codec
 from slash_infer.sampling.steering import MEMORY_SECONDS, block_length, blocks_compared
 from slash_train.clips import Clip, cut_clips
 from slash_train.config import Preset
@@ -46,7 +46,7 @@ def measure_recorded(model: SampleRNN, preset: Preset, corpus: Corpus) -> Record
     variations = [run.std() for each in surprises for run in _runs(each, second)]
     power = sum(float(np.square(clip.read(corpus.pcm) / PCM16_SCALE).sum()) for clip in clips)
     silence = 10 * math.log10(max(power / sum(clip.length for clip in clips), 1e-12)) - SILENT_DB
-    repeating = [each for clip in clips for each in _harmonicities(clip, corpus, block, silence)]
+    repeating = [each for clip in clips for each in _harmonicities(clip, corpus, preset.audio.codec, block, silence)]
     return Recorded(
         surprise=min(round(float(np.percentile(stretches, PERCENTILE)), 3), MOST_SURPRISE),
         harmonicity=round(float(np.median(repeating)), 3) if repeating else 0.0,
@@ -66,13 +66,17 @@ def _surprises(scorer: ModelScorer, corpus: Corpus, clips: list[Clip]) -> list[n
     return [np.array(each[SETTLING:]) for each in windows]
 
 
-def _harmonicities(clip: Clip, corpus: Corpus, block: int, silence: float) -> npt.NDArray[np.float64]:
-    """Return the harmonicity of a clip's stretches of a quarter of a second without a silent block, [n]."""
+def _harmonicities(clip: Clip, corpus: Corpus, codec: Codec, block: int, silence: float) -> npt.NDArray[np.float64]:
+    """Return the harmonicity of a clip's stretches of a quarter of a second without a silent block, [n].
+
+    It is heard as generated clips are: through the codec.
+    """
     blocks = max(1, round(MEMORY_SECONDS * corpus.sample_rate / block))
-    samples = clip.read(corpus.pcm) / PCM16_SCALE
+    samples = codec.decode(codec.encode_pcm16(clip.read(corpus.pcm))).astype(np.float64)
     frames = samples[: len(samples) // block * block].reshape(-1, block)
     loud = np.square(frames).mean(axis=1) >= 10 ** (silence / 10)
-    repeats = np.where(loud, repetition(frames, lags_at(corpus.sample_rate)), np.nan)
+    around_zero = frames - frames.mean(axis=1, keepdims=True)
+    repeats = np.where(loud, repetition(around_zero, lags_at(corpus.sample_rate)), np.nan)
     means = _runs(repeats, blocks)[::blocks].mean(axis=1)
     return np.asarray(means[np.isfinite(means)])
 

@@ -1,5 +1,6 @@
 """Draws an audio file: waveform above, spectrogram below, in seconds and kHz."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from slash_infer.audio.overview import Overview, look_over
+from slash_infer.errors import printable
 from slash_infer.files import atomic_file
 
 FLOOR_DB = -100  # of full scale: the darkest colour
@@ -18,7 +20,8 @@ ON_LIGHT_AND_DARK = "#7d7a85"  # grey that is legible on both
 WAVE_ON_LIGHT_AND_DARK = "#d0466f"
 LINK_PIXELS = (1200, 630)
 LINK_DPI = 100
-LINK_TITLE = 60  # characters, at most
+LINK_SIZES = (40, 32, 26, 20)  # of its title, in points
+LINK_TITLE_WIDTH = 0.92  # of the picture, at most
 
 
 def draw_spectrogram(audio: Path, png: Path, title: str) -> None:
@@ -81,11 +84,24 @@ def draw_link(audio: Path, png: Path, title: str) -> None:
     _draw_spectrum(spectrum, clip)
     for axes in (wave, spectrum):
         axes.set_axis_off()
-    words = title if len(title) <= LINK_TITLE else f"{title[: LINK_TITLE - 3]}..."
-    size = 40 if len(words) <= LINK_TITLE / 2 else 26
-    figure.text(0.04, 0.9, words, color="#ece9f0", size=size, family="serif", va="center", parse_math=False)
-    with atomic_file(png, force=True) as part:
+    with atomic_file(png, force=True) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that matplotlib's font does not have
+        _write_title(figure, printable(title.encode(errors="replace").decode()))
         figure.savefig(part, format="png", dpi=LINK_DPI)
+
+
+def _write_title(figure: Figure, title: str) -> None:
+    """Write a title in the largest size that fits, or as much of it as fits in the smallest."""
+    written = figure.text(0.04, 0.9, title, color="#ece9f0", family="serif", va="center", parse_math=False)
+    smaller = iter(LINK_SIZES)
+    written.set_fontsize(next(smaller))
+    while title and written.get_window_extent().width > LINK_TITLE_WIDTH * LINK_PIXELS[0]:
+        size = next(smaller, None)
+        if size is not None:
+            written.set_fontsize(size)
+        else:
+            title = title[: len(title) * 9 // 10]
+            written.set_text(f"{title}...")
 
 
 def _draw_envelope(axes: Axes, clip: Overview, colour: str) -> None:

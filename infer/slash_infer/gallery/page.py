@@ -102,7 +102,7 @@ def make_gallery(
 
 def _add_recording(folder: Path, number: int, recording: Recording, section: Section) -> Card:
     """Write a recording and draw its picture."""
-    audio, picture = Path("audio", f"{number:04d}.flac"), Path("images", f"{number:04d}.webp")
+    audio, picture = Path("audio", f"{number:04d}.wav"), Path("images", f"{number:04d}.webp")
     soundfile.write(folder / audio, recording.samples, recording.sample_rate, subtype="PCM_16")
     draw_card(folder / audio, folder / picture)
     length = len(recording.samples) / recording.sample_rate

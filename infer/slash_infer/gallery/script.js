@@ -24,6 +24,7 @@ function show(index) {
   document.getElementById("stage-facts").replaceChildren(clip.querySelector(".facts").cloneNode(true));
   const again = clip.querySelector(".again");
   document.getElementById("stage-again").replaceChildren(...(again ? [again.cloneNode(true)] : []));
+  for (const button of document.querySelectorAll(".copy")) button.textContent = "Copy the command";
 }
 
 function play() {

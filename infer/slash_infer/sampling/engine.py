@@ -12,7 +12,7 @@ IDLE_RUNNERS = 16  # kept for reuse, since preparing one takes time; the least r
 
 
 class Engine:
-    """A bundle opened on a runtime in one precision. Samplers on several threads may share it.
+    """A bundle opened on a runtime in one precision. On the CPU, samplers on several threads may share it.
 
     Args:
         bundle: whose model to run.

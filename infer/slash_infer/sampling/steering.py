@@ -100,7 +100,8 @@ class Steering:
         surprise = self._remember(self.surprise, bits)
         harmonicity = np.repeat(self.harmonicity[:, np.newaxis], self._candidates, axis=1)
         if self._candidates > 1:
-            heard = self._remember(self.harmonicity, repetition(samples, self._lags).reshape(shape))
+            around_zero = samples - samples.mean(axis=1, keepdims=True)
+            heard = self._remember(self.harmonicity, repetition(around_zero, self._lags).reshape(shape))
             harmonicity = np.where(is_silent, harmonicity, heard)
         too_much = np.maximum(surprise - recorded.surprise, 0.0)
         too_little = np.maximum(recorded.harmonicity - harmonicity, 0.0)
