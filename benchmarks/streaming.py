@@ -98,7 +98,7 @@ def measure_memory(bundle: Bundle, engine: Engine, seconds: float) -> Memory:
 
 
 def profile_frame(bundle: Bundle, engine: Engine, rounds: int) -> Frame:
-    """Time a step with and without the work of ONNX Runtime."""
+    """Time a step of plain sampling with and without the work of ONNX Runtime."""
     sessions: list[InertSession] = []
 
     def open_inert(content: bytes, name: str, options: ort.SessionOptions, providers: list[Any]) -> InertSession:
@@ -111,7 +111,7 @@ def profile_frame(bundle: Bundle, engine: Engine, rounds: int) -> Frame:
     times: dict[str, list[float]] = {"all": [], "python": []}
     for _ in range(rounds):
         for name, ran in (("all", engine), ("python", inert)):
-            with Sampler(bundle, 1, engine=ran, batch_invariant=False) as sampler:
+            with Sampler(bundle, 1, engine=ran, batch_invariant=False, candidates=1, restart=False) as sampler:
                 sampler.generate(WARM_UP_SECONDS)
                 before, start = sum(session.runs for session in sessions), time.perf_counter()
                 for _ in sampler.stream(steps * hop / rate):

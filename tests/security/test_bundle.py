@@ -85,8 +85,8 @@ def test_a_path_in_a_name(folder: Path, name: str) -> None:
 
 
 def test_a_newer_schema(folder: Path) -> None:
-    _edit(folder, lambda content: content.update(schema_version=7, surprise=1))
-    _refused(folder, "schema version 7, newer than this Slash reads; upgrade")
+    _edit(folder, lambda content: content.update(schema_version=8, surprise=1))
+    _refused(folder, "schema version 8, newer than this Slash reads; upgrade")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 2}', "\x00", "[" * 100_000])
