@@ -219,21 +219,21 @@ def test_the_command_is_copied_or_selected(opened: webdriver.Chrome) -> None:
     opened.find_element(By.CSS_SELECTOR, "#clip-1 .copy").click()
     said = _wait(opened, "document.getElementById('said').textContent")
     assert said in ("Copied", "Selected: now copy it")
-    _run(opened, "Object.defineProperty(navigator, 'clipboard', {value: undefined})")
-    opened.find_element(By.CSS_SELECTOR, "#clip-1 .copy").click()
-    _wait(opened, "document.getElementById('said').textContent.startsWith('Selected')")
-    command = opened.find_element(By.CSS_SELECTOR, "#clip-1 code").text
-    assert _run(opened, "return getSelection().toString()") == command
-    assert command.startswith("slash generate")
+    _select_where_nothing_can_be_copied(opened, "#clip-1")
 
 
 def test_the_command_is_copied_from_the_stage_too(opened: webdriver.Chrome) -> None:
     opened.find_element(By.CSS_SELECTOR, "#clip-2 .stage-it").click()
-    _run(opened, "Object.defineProperty(navigator, 'clipboard', {value: undefined})")
-    opened.find_element(By.CSS_SELECTOR, "#stage-again .copy").click()
-    _wait(opened, "document.getElementById('said').textContent.startsWith('Selected')")
-    command = opened.find_element(By.CSS_SELECTOR, "#stage-again code").text
-    assert _run(opened, "return getSelection().toString()") == command
+    _select_where_nothing_can_be_copied(opened, "#stage-again")
+
+
+def _select_where_nothing_can_be_copied(browser: webdriver.Chrome, place: str) -> None:
+    """Click the button that copies the command of a place, without a clipboard, and check that it is selected."""
+    _run(browser, "Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    browser.find_element(By.CSS_SELECTOR, f"{place} .copy").click()
+    _wait(browser, "document.getElementById('said').textContent.startsWith('Selected')")
+    command = browser.find_element(By.CSS_SELECTOR, f"{place} code").text
+    assert _run(browser, "return getSelection().toString()") == command
     assert command.startswith("slash generate")
 
 

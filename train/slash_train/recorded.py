@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from slash_infer.audio.ear.harmonicity import lags_at, repetition
+from slash_infer.audio.ear.harmonicity import block_harmonicities
 from slash_infer.bundle import MOST_SURPRISE, Recorded
 from slash_infer.codec import PCM16_SCALE, Codec
 from slash_infer.sampling.steering import MEMORY_SECONDS, block_length, blocks_compared
@@ -75,8 +75,7 @@ def _harmonicities(clip: Clip, corpus: Corpus, codec: Codec, block: int, silence
     samples = codec.decode(codec.encode_pcm16(clip.read(corpus.pcm))).astype(np.float64)
     frames = samples[: len(samples) // block * block].reshape(-1, block)
     loud = np.square(frames).mean(axis=1) >= 10 ** (silence / 10)
-    around_zero = frames - frames.mean(axis=1, keepdims=True)
-    repeats = np.where(loud, repetition(around_zero, lags_at(corpus.sample_rate)), np.nan)
+    repeats = np.where(loud, block_harmonicities(frames, corpus.sample_rate), np.nan)
     means = _runs(repeats, blocks)[::blocks].mean(axis=1)
     return np.asarray(means[np.isfinite(means)])
 

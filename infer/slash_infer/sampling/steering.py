@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from slash_infer.audio.ear.harmonicity import lags_at, repetition
+from slash_infer.audio.ear.harmonicity import block_harmonicities
 from slash_infer.bundle import Manifest, Recorded
 from slash_infer.runtimes.generated import Generated
 
@@ -47,18 +47,17 @@ class Steering:
 
     def __init__(self, recorded: Recorded, clips: int, candidates: int, restart: bool, manifest: Manifest) -> None:
         self._recorded, self._candidates, self._restart = recorded, candidates, restart
-        self._codec, rate = manifest.codec, manifest.sample_rate
-        self.block = block_length(rate, manifest.top_hop)
+        self._codec, self._rate = manifest.codec, manifest.sample_rate
+        self.block = block_length(self._rate, manifest.top_hop)
         """Samples of every clip between two decisions."""
-        self._weight = min(1.0, self.block / (MEMORY_SECONDS * rate))
-        self._longest = max(1, round(recorded.pause * rate / self.block))
+        self._weight = min(1.0, self.block / (MEMORY_SECONDS * self._rate))
+        self._longest = max(1, round(recorded.pause * self._rate / self.block))
         self._silence = 10 ** (recorded.silence / 10)
-        self._lags = lags_at(rate)
         self.surprise: npt.NDArray[np.float64] = np.full(clips, recorded.surprise)
         """Mean of about the last quarter of a second, [clips], in bits/sample."""
         self.harmonicity: npt.NDArray[np.float64] = np.full(clips, recorded.harmonicity)
         """The same of what was not silent, [clips], 0 to 1; as at first where there is no choice."""
-        self.recent: npt.NDArray[np.float64] = np.full((clips, blocks_compared(self.block, rate)), NONE)
+        self.recent: npt.NDArray[np.float64] = np.full((clips, blocks_compared(self.block, self._rate)), NONE)
         """The surprise of the last blocks since the clip's beginning, [clips, blocks], in bits/sample."""
         self.silent: npt.NDArray[np.int64] = np.zeros(clips, np.int64)
         """Blocks since the last one that was not silent, [clips]."""
@@ -100,8 +99,7 @@ class Steering:
         surprise = self._remember(self.surprise, bits)
         harmonicity = np.repeat(self.harmonicity[:, np.newaxis], self._candidates, axis=1)
         if self._candidates > 1:
-            around_zero = samples - samples.mean(axis=1, keepdims=True)
-            heard = self._remember(self.harmonicity, repetition(around_zero, self._lags).reshape(shape))
+            heard = self._remember(self.harmonicity, block_harmonicities(samples, self._rate).reshape(shape))
             harmonicity = np.where(is_silent, harmonicity, heard)
         too_much = np.maximum(surprise - recorded.surprise, 0.0)
         too_little = np.maximum(recorded.harmonicity - harmonicity, 0.0)

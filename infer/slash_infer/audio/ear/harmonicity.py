@@ -11,6 +11,16 @@ LOUD = 1e-4
 FRAMES_AT_ONCE = 32
 
 
+def block_harmonicities(blocks: Float64, rate: int) -> Float64:
+    """Return the harmonicity of blocks of about 64 ms at any rate, loud or not, [m]. An offset from zero is none.
+
+    Args:
+        blocks: [m, n].
+        rate: in Hz.
+    """
+    return repetition(blocks - blocks.mean(axis=1, keepdims=True), lags_at(rate))
+
+
 def lags_at(rate: int) -> range:
     """Return the same periods in samples at another rate than that at which everything else is measured."""
     return range(max(1, round(LAGS.start * rate / RATE)), max(2, round(LAGS.stop * rate / RATE)))
