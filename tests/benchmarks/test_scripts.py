@@ -8,7 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from baseline import Baseline
 from eager_generation import EagerGeneration
@@ -86,13 +88,88 @@ def test_fine_tuning_learns_more_from_weights_than_from_nothing(run: Run, corpus
 
 def test_architectures_get_equal_parameters(corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "architectures.json"
-    settings = ("--parameters", "60000", "--cpu-seconds", "0.2", "--set", "training.clip_seconds=1.0")
+    short = ("--cpu-seconds", "0.2", "--rounds", "2", "--run-seconds", "0.01")
+    settings = ("--parameters", "60000", *short, "--set", "training.clip_seconds=1.0")
     printed = _run("architectures.py", corpus.path, *settings, "--json", out)
-    results = json.loads(out.read_text())["results"]
-    assert len(results) == 5 and printed.count("|\n") == 7
-    for result in results:
+    content = json.loads(out.read_text())
+    wavenets, tiers = content["results"][:2], content["results"][2:]
+    assert len(tiers) == 5 and printed.count("|\n") == 9
+    for result in tiers:
         assert result["parameters"] == pytest.approx(60_000, rel=0.2)
+    for result in wavenets + tiers:
         assert result["steps"] >= 1 and 0 < result["ema_bits"]["test"] < 20
+    assert len(content["speeds"]) == 8
+    for speed in content["speeds"].values():
+        assert speed["products"] > 1000 and speed["realtime"] > 0 and len(speed["samples_per_second"]) == 2
+
+
+def test_a_wavenet_generates_what_it_predicts() -> None:
+    """Sample by sample, from what its layers have kept, it finds the probabilities that it has for whole clips."""
+    wavenet, codec = _load("wavenet"), Codec()
+    shape = wavenet.Shape(channels=6, skips=8, stacks=2, layers=3)
+    assert shape.receptive_field == 1 + 2 * (1 + 2 + 4)
+    torch.manual_seed(0)
+    model = wavenet.WaveNet(shape, codec.levels)
+    codes = torch.randint(0, codec.levels, (2, shape.receptive_field + 20))
+    changed = codes.clone()
+    changed[:, 3] = (changed[:, 3] + 100) % codec.levels
+    moved = (model(codes) != model(changed)).any(dim=-1).any(dim=0)
+    assert moved[:4].all() and not moved[4:].any()  # logits t depend on codes t to t + receptive field alone
+    following = torch.cat([torch.full((1, shape.receptive_field), codec.silence), codes[:1]], dim=1)
+    expected = model(following).softmax(dim=-1).cumsum(dim=-1)[0, 1:].detach()
+    steps = wavenet.Steps(model, codec.silence)
+    found = np.array([steps.advance(int(code)) for code in codes[0]])
+    assert torch.allclose(torch.tensor(found), expected, atol=1e-5)
+
+
+def test_linear_predictors_give_true_likelihoods_and_learn() -> None:
+    nlms, codec = _load("nlms"), Codec()
+    rng = np.random.default_rng(0)
+    time = np.arange(4000) / 16_000
+    sound = 0.3 * np.sin(2 * np.pi * 330 * time) + 0.2 * np.sin(2 * np.pi * 495 * time)
+    codes = codec.encode((sound + 0.001 * rng.standard_normal(len(time))).astype(np.float32))
+    cascade, bits = nlms.Cascade(codec, 1), list[float]()
+    for code in codes:
+        if len(bits) % 500 == 0:
+            probabilities = cascade.probabilities()[0]
+            assert probabilities.sum() == pytest.approx(1) and (probabilities > 0).all()
+        learned = cascade.learn(np.array([code]))[0]
+        if len(bits) % 500 == 0:
+            assert learned == pytest.approx(probabilities[code])
+        bits.append(-np.log2(learned))
+    assert np.mean(bits[-1000:]) < np.mean(bits[:100]) - 1
+    pcm = np.round(sound * 32767).astype(np.int16)
+    together = nlms.nlms_bits(codec, [pcm, pcm[:1000]])
+    apart = [nlms.nlms_bits(codec, [pcm]) * 4000, nlms.nlms_bits(codec, [pcm[:1000]]) * 1000]
+    assert together == pytest.approx(sum(apart) / 5000)
+
+
+def test_what_a_sample_costs_is_counted() -> None:
+    """Of a preset, against a count by hand."""
+    preset = load_preset("tiny", ["model.cell=lstm", "model.rnn_layers=1"])
+    model, bundle = _load("racing").untrained(preset, "tiny")
+    shape, products = preset.model, 0.0
+    for tier in model.tiers():
+        inputs = tier.frame_size + shape.width * (1 if tier.is_top else 2)  # a frame, the tier above, the state
+        products += (4 * shape.width * inputs + tier.upsample.weight.numel()) / tier.hop
+    products += shape.width**2 * (shape.mlp_layers - 2) + 256 * shape.width
+    counted = _load("graph_cost").graph_cost(bundle, "fp32")
+    assert counted.products == pytest.approx(products)
+    table = shape.history * shape.width
+    assert 4 * products < counted.weight_bytes < 4 * (products + table + 2 * shape.context)
+    sizes = sum(len(bundle.read(graph)) for graph in bundle.variant("fp32").files())
+    assert 0.8 * sizes < counted.kept_bytes < sizes
+
+
+def test_what_clips_share_with_unseen_recordings(corpus: Corpus, tmp_path: Path) -> None:
+    clips, out = tmp_path / "clips", tmp_path / "copies.json"
+    clips.mkdir()
+    pcm = corpus.pcm[: 4 * corpus.sample_rate]
+    soundfile.write(clips / "copied.wav", pcm, corpus.sample_rate)
+    printed = _run("copies.py", corpus.path, "--clips", clips, "--json", out)
+    content = json.loads(out.read_text())
+    longest = max(one["longest"] for one in content["learned"])
+    assert longest > content["unseen"]["longest"] and longest > 1 and "unseen: 1 x" in printed
 
 
 def test_levels_are_scored_by_the_same_codes(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:

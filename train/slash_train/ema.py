@@ -1,14 +1,15 @@
 """The exponential moving average (EMA) of a model's weights, which evens out the noise of single steps."""
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
-from slash_train.model import SampleRNN
+Model = TypeVar("Model", bound=nn.Module)
 
 
-class EMA:
+class EMA(Generic[Model]):
     """The EMA of the weights of a model in training, as a second model.
 
     Args:
@@ -16,8 +17,8 @@ class EMA:
         decay: decay per step. At step n it is at most (1 + n) / (10 + n), which soon forgets the first steps.
     """
 
-    def __init__(self, model: SampleRNN, decay: float) -> None:
-        self.model = copy.deepcopy(model).requires_grad_(False)
+    def __init__(self, model: Model, decay: float) -> None:
+        self.model: Model = copy.deepcopy(model).requires_grad_(False)
         for module in self.model.modules():
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()  # cuDNN wants the weights contiguous, and deepcopy scatters them
