@@ -58,8 +58,8 @@ WAVENETS = {
     "WaveNet of as many parameters": Shape(channels=48, skips=128),
     "WaveNet of as many products a sample": Shape(channels=20, skips=64),
 }
-WAVENET_RECIPE = ("training.batch_size=2", "training.window=8192")
-"""Longer windows, since every window needs a receptive field in front of it; as many samples between updates."""
+WAVENET_RECIPE = ("training.batch_size=1", "training.window=4096")
+"""As many samples between updates, in one window, since each needs a receptive field in front of it."""
 NLMS = "adaptive linear predictors (NLMS), untrained"
 
 

@@ -91,10 +91,10 @@ def measure_memory(bundle: Bundle, engine: Engine, seconds: float) -> Memory:
     with Sampler(bundle, 1, engine=engine, batch_invariant=False) as sampler:
         for _ in sampler.stream(seconds, block_seconds=LIVE_BLOCK_SECONDS):
             if sampler.seconds >= 1:
-                now = _resident_mb()
+                now = resident_megabytes()
                 first, peak = first or now, max(peak, now)
         streamed = sampler.seconds
-    return Memory(streamed, streamed / (time.perf_counter() - start), first, peak, _resident_mb())
+    return Memory(streamed, streamed / (time.perf_counter() - start), first, peak, resident_megabytes())
 
 
 def profile_frame(bundle: Bundle, engine: Engine, rounds: int) -> Frame:
@@ -141,7 +141,7 @@ def _microseconds(work: Callable[[], object], rounds: int) -> float:
     return statistics.median(times)
 
 
-def _resident_mb() -> float:
+def resident_megabytes() -> float:
     """Return this process's resident memory in MB, from Linux's /proc."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS:"):

@@ -7,6 +7,7 @@ is written as one product with pairs of activations, which on a CPU is faster th
 Shapes: B clips, T samples, R residual channels, S skip channels, Q codes.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,16 +21,18 @@ import torch
 from learning import CPU, HELD_OUT, Learned, count_parameters
 from torch import Tensor, nn
 from torch.nn import functional
-from typing_extensions import override
 
 from slash_export.writer import FLOAT, INT32, GraphWriter
 from slash_infer.codec import Codec
+from slash_train.clips import cut_clips
 from slash_train.config import Preset
 from slash_train.corpus import Corpus
 from slash_train.ema import EMA
-from slash_train.evaluate import Scorer, bits_per_sample
+from slash_train.evaluate import CLIP_SECONDS
 from slash_train.loader import Loader
-from slash_train.streams import NO_TARGET, TrainingStream, Window
+from slash_train.streams import NO_TARGET, TrainingStream, WindowReader, read_once
+
+LANES, SCORED = 2, 16_384  # clips that are scored together, and samples of each
 
 
 @dataclass(frozen=True)
@@ -103,22 +106,6 @@ class WaveNet(nn.Module):
         return cast("Tensor", self.output(functional.relu(self.hidden(functional.relu(skips)))))
 
 
-class WaveNetScorer(Scorer):
-    """Scores audio with a WaveNet, which needs no state: every window comes with its receptive field."""
-
-    def __init__(self, model: WaveNet, codec: Codec) -> None:
-        self.codec, self.context, self.top_hop = codec, model.shape.receptive_field, 1
-        self._model = model
-
-    @override
-    @torch.inference_mode()
-    def nll(self, window: Window) -> npt.NDArray[np.float64]:
-        logits = self._model(torch.from_numpy(window.codes[:, :-1]))
-        targets = torch.from_numpy(window.targets)
-        nll = functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=NO_TARGET, reduction="none")
-        return np.asarray(nll.double().sum(1).numpy())
-
-
 def learn_wavenet(
     name: str,
     shape: Shape,
@@ -159,14 +146,23 @@ def learn_wavenet(
         parameters=count_parameters(model),
         steps=steps,
         samples_per_second=steps * training.batch_size * training.window / took,
-        bits=score(WaveNetScorer(model, codec), corpus),
-        ema_bits=score(WaveNetScorer(averaged.model, codec), corpus),
+        bits=score(model, codec, corpus),
+        ema_bits=score(averaged.model, codec, corpus),
     )
 
 
-def score(scorer: Scorer, corpus: Corpus) -> dict[str, float]:
-    """Return the bits per sample of every held-out split."""
-    return {split: bits_per_sample(scorer, corpus, split) for split in HELD_OUT}
+@torch.inference_mode()
+def score(model: WaveNet, codec: Codec, corpus: Corpus) -> dict[str, float]:
+    """Return the bits per sample of every held-out split, in full, of the same clips as any other model's."""
+    reader, bits = WindowReader(codec, model.shape.receptive_field, SCORED), {}
+    for split in HELD_OUT:
+        clips, nll = cut_clips(corpus, split, CLIP_SECONDS), 0.0
+        for _, window in read_once(corpus, clips, reader, LANES, SCORED):
+            logits = model(torch.from_numpy(window.codes[:, :-1])).transpose(1, 2)
+            targets = torch.from_numpy(window.targets)
+            nll += functional.cross_entropy(logits, targets, ignore_index=NO_TARGET, reduction="sum").item()
+        bits[split] = nll / math.log(2) / sum(clip.length for clip in clips)
+    return bits
 
 
 class Steps:

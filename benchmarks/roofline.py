@@ -1,0 +1,178 @@
+"""How near generation and training come to what the machine can do, and what holds them back.
+
+    python benchmarks/roofline.py --json benchmarks/results/roofline.json
+
+Measured are how fast the machine multiplies (products of large matrices, in fp32 and as int8's `MatMulNBits`), and
+how fast it reads weights that are multiplied by one vector, for as many bytes as a model keeps: in a cache or out of
+it. Counted are the products and bytes of a sample (benchmarks/graph_cost.py). One clip cannot be made faster than its
+weights are read, nor a batch than its products are done; the rest of the time goes into running operators. One thread
+throughout, so that nothing depends on how work is shared.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import torch
+import typer
+from graph_cost import GraphCost, graph_cost
+from racing import race, slash, untrained
+
+from slash_export.writer import FLOAT, GraphWriter
+from slash_infer.bundle import Precision
+from slash_infer.files import write_json
+from slash_infer.machine import describe_machine
+from slash_infer.runtimes.onnx_cpu import OnnxCpu
+from slash_infer.sampling.engine import Engine
+from slash_train.config import Preset, load_preset
+from slash_train.loader import Batch
+from slash_train.streams import Draw, Position, Window
+from slash_train.trainer import Trainer
+from slash_train.workers import Workers
+
+WIDTH, ROWS = 1024, 256  # of the matrices that are multiplied to find the machine's rate
+PASSES = 3  # a training step does the products once forward, and twice backward: for inputs and for weights
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A way of using a model, beside what the machine allows."""
+
+    name: str
+    cost: GraphCost
+    """Of one sample of one clip."""
+    samples_per_second: float
+    """Of all clips together; the median."""
+    products_bound: float
+    """Samples/s if the machine did nothing but multiply."""
+    bytes_bound: float
+    """Samples/s if it did nothing but read the weights, once for all clips; infinite where that is not asked."""
+    share: float
+    """Of the lower bound."""
+    microseconds_an_operator: float
+    """What is left of the time of a step, for each of its operators."""
+
+
+def main(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the result.")] = None,
+    presets: Annotated[str, typer.Option(help="With commas.")] = "demo,live,slash",
+    clips: Annotated[str, typer.Option("-n", help="Batch sizes, with commas.")] = "1,32",
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")] = 5,
+    run_seconds: Annotated[float, typer.Option(min=0.001, help="Approximate length of one run.")] = 0.5,
+) -> None:
+    """Measure the machine, and how near to it generation and training come."""
+    torch.set_num_threads(1)
+    rates = {precision: _products_per_second(precision, run_seconds) for precision in ("fp32", "int8")}
+    for precision, rate in rates.items():
+        print(f"{precision}: {rate / 1e9:.1f} billion products/s")
+    generation: list[Bound] = []
+    training: dict[str, dict[str, float]] = {}
+    for name in presets.split(","):
+        preset = load_preset(name)
+        generation += _generation(name, preset, [int(part) for part in clips.split(",")], rates, rounds, run_seconds)
+        training[name] = _training(preset, generation[-1].cost, rates["fp32"], rounds)
+    for one in generation:
+        bounds = f"{one.products_bound:12,.0f} by products, {one.bytes_bound:12,.0f} by bytes"
+        rest = f"{one.share:5.0%}; {one.microseconds_an_operator:.2f} us an operator"
+        print(f"{one.name:24}{one.samples_per_second:10,.0f} samples/s; bounds: {bounds}; {rest}")
+    for name, found in training.items():
+        print(f"training {name:15}{found['samples_per_second']:10,.0f} samples/s, {found['share']:.0%} of the bound")
+    if json_file is not None:
+        content: dict[str, Any] = {"machine": asdict(describe_machine()), "products_per_second": rates}
+        write_json(json_file, content | {"generation": [asdict(one) for one in generation], "training": training})
+
+
+def _generation(
+    name: str, preset: Preset, batches: list[int], rates: dict[str, float], rounds: int, run_seconds: float
+) -> list[Bound]:
+    _, bundle = untrained(preset, name)
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    engines = {precision: Engine(bundle, OnnxCpu(cores=1), precision) for precision in precisions}
+    costs = {precision: graph_cost(bundle, precision) for precision in precisions}
+    reading = {precision: _bytes_per_second(cost.kept_bytes, run_seconds) for precision, cost in costs.items()}
+    found = []
+    for batch in batches:
+        contenders = [slash(precision, bundle, engine) for precision, engine in engines.items()]
+        raced = race(contenders, batch, bundle.manifest.top_hop, rounds, run_seconds)
+        for precision, cost in costs.items():
+            measured = statistics.median(raced[precision])
+            by_products, by_bytes = rates[precision] / cost.products, batch * reading[precision] / cost.weight_bytes
+            bound = min(by_products, by_bytes)
+            found.append(
+                Bound(
+                    name=f"{name}, {precision}, {batch} clip{'s' if batch > 1 else ''}",
+                    cost=cost,
+                    samples_per_second=measured,
+                    products_bound=by_products,
+                    bytes_bound=by_bytes,
+                    share=measured / bound,
+                    microseconds_an_operator=1e6 * batch * (1 / measured - 1 / bound) / cost.operators,
+                )
+            )
+    return found
+
+
+def _training(preset: Preset, cost: GraphCost, products_per_second: float, rounds: int) -> dict[str, float]:
+    """Train on noise: what a step costs does not depend on what it learns."""
+    recipe, codec = preset.training.model_copy(update={"precision": "fp32"}), preset.audio.codec
+    trainer = Trainer(preset.model_copy(update={"training": recipe}), torch.device("cpu"), Workers())
+    lanes, window = recipe.batch_size, recipe.window
+    codes = np.random.default_rng(0).integers(0, codec.levels, (lanes, preset.model.context + window))
+    targets, starting = codes[:, -window:], np.zeros(lanes, np.bool_)
+    draw = Draw(Window(codes, targets, starting), lanes * window, (), Position())
+    batch = Batch(torch.from_numpy(codes), torch.from_numpy(targets), torch.from_numpy(starting), draw)
+    trainer.advance(batch)
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        trainer.advance(batch)
+        seconds.append(time.perf_counter() - started)
+    measured = lanes * window / statistics.median(seconds)
+    bound = products_per_second / (PASSES * cost.products)
+    return {"samples_per_second": measured, "products_bound": bound, "share": measured / bound}
+
+
+def _products_per_second(precision: Precision, run_seconds: float) -> float:
+    """Return how many numbers the machine multiplies and adds in a second, in ONNX Runtime."""
+    rng = np.random.default_rng(0)
+    writer = GraphWriter("product", precision)
+    x = writer.input("x", FLOAT, [ROWS, WIDTH])
+    weight = rng.standard_normal((WIDTH, WIDTH)).astype(np.float32)
+    product = writer.linear("layer", x, weight, np.zeros(WIDTH, np.float32))
+    writer.output("product", product, FLOAT, [ROWS, WIDTH])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(writer.finish().SerializeToString(), options, ["CPUExecutionProvider"])
+    inputs = {"x": rng.standard_normal((ROWS, WIDTH)).astype(np.float32)}
+    return ROWS * WIDTH**2 * _runs_per_second(lambda: session.run(None, inputs), run_seconds)
+
+
+def _bytes_per_second(size: int, run_seconds: float) -> float:
+    """Return how fast a matrix of `size` bytes is multiplied by one vector."""
+    matrix = torch.ones(max(1, size // (4 * WIDTH)), WIDTH)
+    vector = torch.ones(WIDTH)
+    return matrix.nbytes * _runs_per_second(lambda: matrix @ vector, run_seconds)
+
+
+def _runs_per_second(work: Callable[[], object], run_seconds: float) -> float:
+    """Return the median of three measurements, each of about `run_seconds`."""
+    work()
+    found = []
+    for _ in range(3):
+        runs, started = 0, time.perf_counter()
+        while (took := time.perf_counter() - started) < run_seconds:
+            work()
+            runs += 1
+        found.append(runs / took)
+    return statistics.median(found)
+
+
+if __name__ == "__main__":
+    typer.run(main)
