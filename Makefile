@@ -6,13 +6,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check format install help
+.PHONY: demo test bench check format install help
 
 demo: install  ## hear something in minutes: record, train, export, generate; open demo/page/index.html
 	$(BIN)/slash demo --out demo --force
 
 test: install  ## run the test suite, a process for each core
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+RESULTS := benchmarks/results
+
+bench: install  ## measure speeds on this machine, alone on it, and rewrite the tables in the documents
+	$(BIN)/python benchmarks/train_speed.py --preset live --precision fp32 --json $(RESULTS)/train_speed_live_fp32.json
+	$(BIN)/python benchmarks/generate_speed.py --preset live --json $(RESULTS)/generate_speed_live.json
+	$(BIN)/python benchmarks/roofline.py --json $(RESULTS)/roofline.json
+	$(BIN)/python benchmarks/scaling.py --json $(RESULTS)/scaling.json
+	$(BIN)/python benchmarks/tables.py
 
 check: install  ## check style, types and import directions
 	$(BIN)/ruff check

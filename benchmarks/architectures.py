@@ -5,9 +5,9 @@
 
 The width of each SampleRNN is chosen to give the same number of parameters. All get the same recipe, one thread, and
 the same CPU time, which hardly depends on what else runs on the machine. Two WaveNets (benchmarks/wavenet.py) stand
-beside them, one with as many parameters, one with about as many products for a generated sample as the tiers have,
-and adaptive linear predictors (benchmarks/nlms.py), which are not trained. Their speeds, one clip, fp32, one thread,
-are measured afterwards, in turns.
+beside them, one with as many parameters, one with about as many products for a generated sample as the tiers have.
+Their speeds, and that of adaptive linear predictors (benchmarks/nlms.py), one clip, fp32, one thread, are measured
+afterwards, in turns.
 """
 
 import statistics
@@ -21,8 +21,8 @@ from typing import Annotated
 import torch
 import typer
 from graph_cost import graph_cost
-from learning import HELD_OUT, Learned, learn, report, side_by_side, table, width_for
-from nlms import ORDERS, PRODUCTS, STEP_SIZES, score_nlms, start_nlms
+from learning import Learned, learn, report, side_by_side, table, width_for
+from nlms import PRODUCTS, start_nlms
 from racing import Contender, race, slash, untrained
 from wavenet import Shape, WaveNet, learn_wavenet, start_wavenet
 
@@ -60,7 +60,7 @@ WAVENETS = {
 }
 WAVENET_RECIPE = ("training.batch_size=1", "training.window=4096")
 """As many samples between updates, in one window, since each needs a receptive field in front of it."""
-NLMS = "adaptive linear predictors (NLMS), untrained"
+NLMS = "adaptive linear predictors (NLMS)"
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,12 @@ def main(
     tasks = [(name, corpus, recipe, parameters, cpu_seconds) for name in [*WAVENETS, *ARCHITECTURES]]
     learned = side_by_side(_learn, tasks, jobs)
     opened = Corpus(corpus)
-    codec = load_preset("live").audio.codec
-    predicted = {split: score_nlms(codec, opened, split) for split in HELD_OUT}
     speeds = _speeds(recipe, parameters, opened.sample_rate, rounds, run_seconds)
     print(table(learned))
-    print(f"{NLMS}: " + ", ".join(f"{split} {bits:.3f}" for split, bits in predicted.items()))
     for name, speed in speeds.items():
         print(f"{name:60} {speed.products:10,.0f} products a sample {speed.realtime:8.3f} x realtime")
     if json_file is not None:
         content = report(learned, corpus, cpu_seconds=cpu_seconds, recipe=recipe, wavenet_recipe=WAVENET_RECIPE)
-        content |= {NLMS: {"orders": ORDERS, "step_sizes": STEP_SIZES, "bits": predicted}}
         write_json(json_file, content | {"speeds": {name: asdict(speed) for name, speed in speeds.items()}})
 
 

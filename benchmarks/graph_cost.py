@@ -22,7 +22,7 @@ class GraphCost:
     operators: float
     """Nodes of the graphs that are run."""
     kept_bytes: int
-    """Of all initialisers, read or not: what has to stay in a cache."""
+    """Of all matrices that are multiplied: what has to stay in a cache."""
 
 
 def graph_cost(bundle: Bundle, precision: Precision) -> GraphCost:
@@ -45,15 +45,17 @@ def _counted(model: onnx.ModelProto) -> GraphCost:
     """Count a run of a graph for one clip."""
     stored = {one.name: one for one in model.graph.initializer}
     products = read = 0
+    multiplied: dict[str, int] = {}
     for node in model.graph.node:
         if node.op_type in PRODUCTS:
             weights = [stored[name] for name in node.input[1:] if name in stored]
             read += sum(_bytes(one) for one in weights)
+            multiplied |= {one.name: _bytes(one) for one in weights}
             products += math.prod(weights[0].dims)
         elif node.op_type == "Gather" and node.input[0] in stored:
             table = stored[node.input[0]]
             read += _bytes(table) // table.dims[0]
-    return GraphCost(products, read, len(model.graph.node), sum(map(_bytes, stored.values())))
+    return GraphCost(products, read, len(model.graph.node), sum(multiplied.values()))
 
 
 def _bytes(stored: onnx.TensorProto) -> int:

@@ -1,5 +1,7 @@
 """The classical answer: adaptive linear predictors in a cascade, as lossless audio coders have them.
 
+    python benchmarks/nlms.py corpus --json benchmarks/results/nlms.json
+
 Nothing is trained. A normalised least-mean-squares predictor (NLMS; Haykin, Adaptive Filter Theory, chapter on
 NLMS) guesses each sample from those before it, the next one guesses what the first got wrong, and so on; each learns
 from every sample once it is known. The codes' probabilities are those of a mixture of logistic distributions around
@@ -11,12 +13,20 @@ Shapes: B recordings side by side, K logistic distributions, N the order of a pr
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+import typer
+from learning import HELD_OUT, minutes
 
 from slash_infer.codec import Codec
+from slash_infer.files import write_json
+from slash_infer.machine import describe_machine
 from slash_train.choices import Split
+from slash_train.config import load_preset
 from slash_train.corpus import Corpus
 
 Float64 = npt.NDArray[np.float64]
@@ -175,6 +185,23 @@ def start_nlms(codec: Codec) -> Callable[[int], object]:
     return generate
 
 
+def main(
+    corpus: Annotated[Path, typer.Argument(help="A corpus with validation and test splits.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the result.")] = None,
+) -> None:
+    """Score the held-out splits, with the codec of preset live."""
+    opened, codec = Corpus(corpus), load_preset("live").audio.codec
+    bits = {split: score_nlms(codec, opened, split) for split in HELD_OUT}
+    print(", ".join(f"{split} {one:.3f} bits per sample" for split, one in bits.items()))
+    if json_file is not None:
+        content = {"machine": asdict(describe_machine()), "minutes": minutes(opened)}
+        write_json(json_file, content | {"orders": ORDERS, "step_sizes": STEP_SIZES, "bits": bits})
+
+
 def _logistic(x: Float64) -> Float64:
     """Return the distribution function of the logistic distribution."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * x)))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -42,6 +42,12 @@ TIERS = {
     "3: 4, 8, 32": ("model.hops=[4,8,32]", "model.frame_sizes=[32,64,512]"),
 }
 
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""  # in kB. By a small process: a child begins with the peak of the process that it was forked from
+
 
 @dataclass(frozen=True)
 class Point:
@@ -153,12 +159,9 @@ def _prepared(hours: float) -> Prepared:
         record(recordings, 60 * hours, takes=max(1, round(6 * hours)))
         command = [sys.executable, "-m", "slash_cli", "prepare", str(recordings), "--out", str(corpus)]
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603
-        _, status, usage = os.wait4(process.pid, 0)
-        took = time.perf_counter() - started
-        if status:
-            raise SystemExit(f"slash prepare failed with status {os.waitstatus_to_exitcode(status)}")
-        return Prepared(hours, took, usage.ru_maxrss / 1e3, (corpus / SAMPLES).stat().st_size)
+        done = subprocess.run([sys.executable, "-c", PEAK, *command], capture_output=True, text=True, check=True)  # noqa: S603
+        took, peak = time.perf_counter() - started, int(done.stdout)
+        return Prepared(hours, took, peak / 1e3, (corpus / SAMPLES).stat().st_size)
 
 
 if __name__ == "__main__":

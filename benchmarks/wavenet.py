@@ -154,7 +154,8 @@ def learn_wavenet(
 @torch.inference_mode()
 def score(model: WaveNet, codec: Codec, corpus: Corpus) -> dict[str, float]:
     """Return the bits per sample of every held-out split, in full, of the same clips as any other model's."""
-    reader, bits = WindowReader(codec, model.shape.receptive_field, SCORED), {}
+    reader = WindowReader(codec, model.shape.receptive_field, SCORED)
+    bits: dict[str, float] = {}
     for split in HELD_OUT:
         clips, nll = cut_clips(corpus, split, CLIP_SECONDS), 0.0
         for _, window in read_once(corpus, clips, reader, LANES, SCORED):
