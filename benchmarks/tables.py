@@ -83,7 +83,7 @@ def _roofline() -> str:
             f"{one['products_bound']:,.0f}",
             f"{one['bytes_bound']:,.0f}",
             f"{one['share']:.0%}",
-            f"{one['microseconds_an_operator']:.2f}",
+            f"{max(0.0, one['microseconds_an_operator']):.2f}",
         ]
         for one in _result("roofline")["generation"]
     ]
