@@ -15,7 +15,7 @@ from typing import Any
 HOME = Path(__file__).resolve().parents[1]
 RESULTS = HOME / "benchmarks" / "results"
 PAGES = [HOME / "README.md", HOME / "docs" / "performance.md", HOME / "docs" / "box.md"]
-_MARKED = re.compile(r"(<!-- table: (?P<name>[\w ]+) -->\n).*?(\n<!-- end of table -->)", re.DOTALL)
+_MARKED = re.compile(r"(<!-- table: (?P<name>[\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def with_tables(text: str) -> str:
     Raises:
         KeyError: there is no table of a name.
     """
-    return _MARKED.sub(lambda found: found[1] + TABLES[found["name"]]() + found[3], text)
+    return _MARKED.sub(lambda found: f"{found[1]}{TABLES[found['name']]()}\n{found[3]}", text)
 
 
 def _result(name: str) -> dict[str, Any]:

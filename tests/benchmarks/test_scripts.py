@@ -330,6 +330,9 @@ def test_the_tables_in_the_documents_are_those_of_the_results() -> None:
         assert text == tables.with_tables(text), f"python benchmarks/tables.py would change {page.name}"
         found |= set(re.findall(r"<!-- table: ([\w ]+) -->", text))
     assert found == tables.TABLES.keys()
+    empty = "<!-- table: copies -->\n<!-- end of table -->\n"
+    twice = tables.with_tables(f"{empty}between\n{empty}")
+    assert twice == tables.with_tables(twice) and twice.count("between\n") == 1 and twice.count("| seed 0") == 4
     with pytest.raises(KeyError, match="unknown"):
         tables.with_tables("<!-- table: unknown -->\n\n<!-- end of table -->")
 
