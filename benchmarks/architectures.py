@@ -5,9 +5,9 @@
 
 The width of each SampleRNN is chosen to give the same number of parameters. All get the same recipe, one thread, and
 the same CPU time, which hardly depends on what else runs on the machine. Two WaveNets (benchmarks/wavenet.py) stand
-beside them, one with as many parameters, one with about as many products for a generated sample as the tiers have.
-Their speeds, and that of adaptive linear predictors (benchmarks/nlms.py), one clip, fp32, one thread, are measured
-afterwards, in turns.
+beside them: of about as many parameters, and of about as many products for a generated sample, as the tiers have by
+default. Their speeds, and that of adaptive linear predictors (benchmarks/nlms.py), one clip, fp32, one thread, are
+measured afterwards, in turns.
 """
 
 import statistics
@@ -20,7 +20,7 @@ from typing import Annotated
 
 import torch
 import typer
-from graph_cost import graph_cost
+from graph_cost import graph_costs, products_a_sample
 from learning import Learned, learn, report, side_by_side, table, width_for
 from nlms import PRODUCTS, start_nlms
 from racing import Contender, race, slash, untrained
@@ -43,6 +43,9 @@ RECIPE = (
     "training.batch_size=8",
     "training.window=512",
     "training.learning_rate=2e-3",
+    "training.warmup_steps=0",
+    "training.decay_after=0",
+    "training.cooldown=1",
     "training.ema_decay=0.999",
     "model.rnn_layers=1",
     "model.embedding=32",
@@ -125,7 +128,7 @@ def _speeds(
     for name in ARCHITECTURES:
         _, bundle = untrained(_preset(name, recipe, parameters), name)
         contenders.append(slash(name, bundle, Engine(bundle, OnnxCpu(cores=1), "fp32")))
-        products[name] = graph_cost(bundle, "fp32").products
+        products[name] = products_a_sample(graph_costs(bundle, "fp32"))
     contenders.append(Contender(NLMS, lambda _: start_nlms(codec)))
     products[NLMS] = float(PRODUCTS)
     rates = race(contenders, 1, LONGEST_HOP, rounds, run_seconds)

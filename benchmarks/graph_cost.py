@@ -1,63 +1,72 @@
-"""What one generated sample costs: the products and the bytes of weights, counted in a bundle's graphs."""
+"""What the graphs of a bundle cost: the products, the bytes of weights, and the operators of a sample."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 
 from slash_infer.bundle import Bundle, Precision
 
-PRODUCTS = ("MatMul", "Gemm", "MatMulNBits")
+FLOAT_PRODUCTS, INT8_PRODUCTS = ("MatMul", "Gemm"), ("MatMulNBits",)
 
 
 @dataclass(frozen=True)
 class GraphCost:
-    """For one sample of one clip; a frame tier's step is shared by the samples of its hop."""
+    """What one graph costs for one sample of one clip: a run of it, divided by the samples that it is run for."""
 
-    products: float
-    """Multiplications of weights."""
+    float_products: float
+    """Multiplications of weights in floating point."""
+    int8_products: float
+    """Multiplications of quantised weights."""
     weight_bytes: float
-    """Of the matrices that are multiplied, if each is read anew for every product, and of the rows of the table."""
+    """Of the matrices that are multiplied, each read anew for every product."""
     operators: float
-    """Nodes of the graphs that are run."""
     kept_bytes: int
-    """Of all matrices that are multiplied: what has to stay in a cache."""
+    """Of the same matrices, once: what has to stay in a cache."""
+
+    @property
+    def products(self) -> float:
+        """Multiplications of weights of either kind."""
+        return self.float_products + self.int8_products
 
 
-def graph_cost(bundle: Bundle, precision: Precision) -> GraphCost:
-    """Count the graphs of a bundle in a precision."""
-    manifest, variant = bundle.manifest, bundle.variant(precision)
-    hops = [tier.hop for tier in manifest.frame_tiers]
-    runs = [(graph, hop) for graph, hop in zip(variant.frame_tiers, hops, strict=True)]
-    if variant.sample_tier is not None:
-        runs.append((variant.sample_tier, hops[0]))
-    counted = [(_counted(onnx.load_from_string(bundle.read(graph))), hop) for graph, hop in runs]
+def graph_costs(bundle: Bundle, precision: Precision) -> list[GraphCost]:
+    """Count the graphs of a bundle in a precision: the frame tiers', then the sample tier's."""
+    variant, hops = bundle.variant(precision), [tier.hop for tier in bundle.manifest.frame_tiers]
+    runs = [*zip(variant.frame_tiers, hops, strict=True), (variant.sample_tier, hops[0])]
+    return [_counted(onnx.load_from_string(bundle.read(graph)), hop) for graph, hop in runs]
+
+
+def products_a_sample(costs: Iterable[GraphCost]) -> float:
+    """Return the multiplications of weights of all graphs."""
+    return sum(one.products for one in costs)
+
+
+def _counted(model: onnx.ModelProto, samples: int) -> GraphCost:
+    stored = {one.name: one for one in model.graph.initializer}
+    multiplied: dict[str, int] = {}
+    in_float = in_int8 = read = 0
+    for node in model.graph.node:
+        if node.op_type not in FLOAT_PRODUCTS + INT8_PRODUCTS:
+            continue
+        weights = [stored[name] for name in node.input[1:] if name in stored]
+        multiplied |= {one.name: _bytes(one) for one in weights}
+        read += sum(map(_bytes, weights))
+        if node.op_type in INT8_PRODUCTS:
+            sizes = {attribute.name: attribute.i for attribute in node.attribute}
+            in_int8 += sizes["K"] * sizes["N"]
+        else:
+            in_float += math.prod(weights[0].dims)
     return GraphCost(
-        products=sum(one.products / hop for one, hop in counted),
-        weight_bytes=sum(one.weight_bytes / hop for one, hop in counted),
-        operators=sum(one.operators / hop for one, hop in counted),
-        kept_bytes=sum(one.kept_bytes for one, _ in counted),
+        float_products=in_float / samples,
+        int8_products=in_int8 / samples,
+        weight_bytes=read / samples,
+        operators=len(model.graph.node) / samples,
+        kept_bytes=sum(multiplied.values()),
     )
 
 
-def _counted(model: onnx.ModelProto) -> GraphCost:
-    """Count a run of a graph for one clip."""
-    stored = {one.name: one for one in model.graph.initializer}
-    products = read = 0
-    multiplied: dict[str, int] = {}
-    for node in model.graph.node:
-        if node.op_type in PRODUCTS:
-            weights = [stored[name] for name in node.input[1:] if name in stored]
-            read += sum(_bytes(one) for one in weights)
-            multiplied |= {one.name: _bytes(one) for one in weights}
-            products += math.prod(weights[0].dims)
-        elif node.op_type == "Gather" and node.input[0] in stored:
-            table = stored[node.input[0]]
-            read += _bytes(table) // table.dims[0]
-    return GraphCost(products, read, len(model.graph.node), sum(multiplied.values()))
-
-
 def _bytes(stored: onnx.TensorProto) -> int:
-    of_one: int = onnx.helper.tensor_dtype_to_np_dtype(stored.data_type).itemsize
-    return of_one * int(np.prod(stored.dims))
+    size: int = onnx.helper.tensor_dtype_to_np_dtype(stored.data_type).itemsize
+    return size * int(math.prod(stored.dims))

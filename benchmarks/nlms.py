@@ -7,7 +7,9 @@ NLMS) guesses each sample from those before it, the next one guesses what the fi
 from every sample once it is known. The codes' probabilities are those of a mixture of logistic distributions around
 the guess, as wide as recent errors were times some factors, weighted by how well each did lately. Everything is
 computed from samples of the past, so these are true likelihoods, to be compared with a model's; but the cascade
-begins anew with every recording, and goes on learning while it is scored.
+hears each held-out region whole, from its beginning, and goes on learning while it is scored, where a model is given
+clips of eight seconds. A code's share reaches halfway to the samples of its neighbours. The speed is that of a loop
+in numpy.
 
 Shapes: B recordings side by side, K logistic distributions, N the order of a predictor.
 """
@@ -165,7 +167,7 @@ def nlms_bits(codec: Codec, recordings: Sequence[npt.NDArray[np.int16]]) -> floa
 
 
 def score_nlms(codec: Codec, corpus: Corpus, split: Split) -> float:
-    """Return the bits per sample of a split of a corpus, each recording from its beginning."""
+    """Return the bits per sample of a split of a corpus, each region from its beginning."""
     recordings = [corpus.pcm[region.start : region.start + region.length] for region in corpus.regions(split)]
     return nlms_bits(codec, recordings)
 

@@ -2,11 +2,11 @@
 
     python benchmarks/roofline.py --json benchmarks/results/roofline.json
 
-Measured are how fast the machine multiplies (products of large matrices, in fp32 and as int8's `MatMulNBits`), and
-how fast it reads weights that are multiplied by one vector, for as many bytes as a model keeps: in a cache or out of
-it. Counted are the products and bytes of a sample (benchmarks/graph_cost.py). One clip cannot be made faster than its
-weights are read, nor a batch than its products are done; the rest of the time goes into running operators. One thread
-throughout, so that nothing depends on how work is shared.
+Measured are how fast the machine multiplies (matrices as wide as the model, in fp32 and as int8's `MatMulNBits`), and
+how fast it reads weights that are multiplied by one vector, for as many bytes as each graph keeps: in a cache or
+out of it. Counted are the products and bytes of a sample (benchmarks/graph_cost.py). One clip cannot be made much
+faster than its weights are read, nor a batch than its products are done; the rest of the time goes into running
+operators. One thread throughout, so that nothing depends on how work is shared.
 """
 
 import statistics
@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 import torch
 import typer
-from graph_cost import GraphCost, graph_cost
+from graph_cost import graph_costs, products_a_sample
 from racing import race, slash, untrained
 
 from slash_export.writer import FLOAT, GraphWriter
@@ -36,9 +35,10 @@ from slash_train.streams import Draw, Position, Window
 from slash_train.trainer import Trainer
 from slash_train.workers import Workers
 
-WIDTH, ROWS = 1024, 256  # of the matrices that are multiplied to find the machine's rate
-PASSES = 3  # a training step does the products once forward, and twice backward: for inputs and for weights
-Float32 = npt.NDArray[np.float32]
+ROWS, COLUMNS = 256, 1024  # of what is multiplied, or read, to find the machine's rates
+TRAINING_STEPS = 2  # timed after a first: those of large models take a minute
+PASSES = 3  # estimate: products forward, and backward for inputs and for weights, as many as generation has in fp32
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,17 @@ class Bound:
     """A way of using a model, beside what the machine allows."""
 
     name: str
-    cost: GraphCost
-    """Of one sample of one clip."""
+    products: float
+    """Multiplications of weights for one sample of one clip."""
+    weight_bytes: float
+    """Of the matrices that they read."""
+    operators: float
     samples_per_second: float
     """Of all clips together; the median."""
     products_bound: float
     """Samples/s if the machine did nothing but multiply."""
     bytes_bound: float
-    """Samples/s if it did nothing but read the weights, once for all clips; infinite where that is not asked."""
+    """Samples/s if it did nothing but read the matrices, once for all clips."""
     share: float
     """Of the lower bound."""
     microseconds_an_operator: float
@@ -69,15 +72,17 @@ def main(
 ) -> None:
     """Measure the machine, and how near to it generation and training come."""
     torch.set_num_threads(1)
-    rates = {precision: _products_per_second(precision, run_seconds) for precision in ("fp32", "int8")}
-    for precision, rate in rates.items():
-        print(f"{precision}: {rate / 1e9:.1f} billion products/s")
     generation: list[Bound] = []
     training: dict[str, dict[str, float]] = {}
+    rates: dict[str, dict[Precision, float]] = {}
     for name in presets.split(","):
         preset = load_preset(name)
-        generation += _generation(name, preset, [int(part) for part in clips.split(",")], rates, rounds, run_seconds)
-        training[name] = _training(preset, generation[-1].cost, rates["fp32"], rounds)
+        width, batches = preset.model.width, [int(part) for part in clips.split(",")]
+        rates[name] = {precision: _products_per_second(precision, width, run_seconds) for precision in PRECISIONS}
+        print(name, *(f"{one}: {rate / 1e9:.1f} billion products/s" for one, rate in rates[name].items()))
+        made = _generation(name, preset, batches, rates[name], rounds, run_seconds)
+        training[name] = _training(preset, made[0].products, rates[name]["fp32"])
+        generation += made
     for one in generation:
         bounds = f"{one.products_bound:12,.0f} by products, {one.bytes_bound:12,.0f} by bytes"
         rest = f"{one.share:5.0%}; {one.microseconds_an_operator:.2f} us an operator"
@@ -90,74 +95,80 @@ def main(
 
 
 def _generation(
-    name: str, preset: Preset, batches: list[int], rates: dict[str, float], rounds: int, run_seconds: float
+    name: str, preset: Preset, batches: list[int], rates: dict[Precision, float], rounds: int, run_seconds: float
 ) -> list[Bound]:
     _, bundle = untrained(preset, name)
-    precisions: tuple[Precision, ...] = ("fp32", "int8")
-    engines = {precision: Engine(bundle, OnnxCpu(cores=1), precision) for precision in precisions}
-    costs = {precision: graph_cost(bundle, precision) for precision in precisions}
-    reading = {precision: _bytes_per_second(cost.kept_bytes, run_seconds) for precision, cost in costs.items()}
+    contenders = [slash(one, bundle, Engine(bundle, OnnxCpu(cores=1), one)) for one in PRECISIONS]
+    costs = {precision: graph_costs(bundle, precision) for precision in PRECISIONS}
+    reading = {
+        precision: sum(one.weight_bytes / _bytes_per_second(one.kept_bytes, run_seconds) for one in graphs)
+        for precision, graphs in costs.items()
+    }
     found = []
     for batch in batches:
-        contenders = [slash(precision, bundle, engine) for precision, engine in engines.items()]
         raced = race(contenders, batch, bundle.manifest.top_hop, rounds, run_seconds)
-        for precision, cost in costs.items():
+        for precision, graphs in costs.items():
             measured = statistics.median(raced[precision])
-            by_products, by_bytes = rates[precision] / cost.products, batch * reading[precision] / cost.weight_bytes
-            bound = min(by_products, by_bytes)
+            multiplying = sum(
+                one.float_products / rates["fp32"] + one.int8_products / rates["int8"] for one in graphs
+            )
+            bound = min(1 / multiplying, batch / reading[precision])
+            operators = sum(one.operators for one in graphs)
             found.append(
                 Bound(
                     name=f"{name}, {precision}, {batch} clip{'s' if batch > 1 else ''}",
-                    cost=cost,
+                    products=products_a_sample(graphs),
+                    weight_bytes=sum(one.weight_bytes for one in graphs),
+                    operators=operators,
                     samples_per_second=measured,
-                    products_bound=by_products,
-                    bytes_bound=by_bytes,
+                    products_bound=1 / multiplying,
+                    bytes_bound=batch / reading[precision],
                     share=measured / bound,
-                    microseconds_an_operator=1e6 * batch * (1 / measured - 1 / bound) / cost.operators,
+                    microseconds_an_operator=1e6 * batch * (1 / measured - 1 / bound) / operators,
                 )
             )
     return found
 
 
-def _training(preset: Preset, cost: GraphCost, products_per_second: float, rounds: int) -> dict[str, float]:
+def _training(preset: Preset, products: float, products_per_second: float) -> dict[str, float]:
     """Train on noise: what a step costs does not depend on what it learns."""
-    recipe, codec = preset.training.model_copy(update={"precision": "fp32"}), preset.audio.codec
+    lanes, window, codec = preset.training.batch_size, preset.training.window, preset.audio.codec
+    recipe = preset.training.model_copy(update={"precision": "fp32"})
     trainer = Trainer(preset.model_copy(update={"training": recipe}), torch.device("cpu"), Workers())
-    lanes, window = recipe.batch_size, recipe.window
     codes = np.random.default_rng(0).integers(0, codec.levels, (lanes, preset.model.context + window))
     targets, starting = codes[:, -window:], np.zeros(lanes, np.bool_)
     draw = Draw(Window(codes, targets, starting), lanes * window, (), Position())
     batch = Batch(torch.from_numpy(codes), torch.from_numpy(targets), torch.from_numpy(starting), draw)
     trainer.advance(batch)
     seconds = []
-    for _ in range(rounds):
+    for _ in range(TRAINING_STEPS):
         started = time.perf_counter()
         trainer.advance(batch)
         seconds.append(time.perf_counter() - started)
     measured = lanes * window / statistics.median(seconds)
-    bound = products_per_second / (PASSES * cost.products)
+    bound = products_per_second / (PASSES * products)
     return {"samples_per_second": measured, "products_bound": bound, "share": measured / bound}
 
 
-def _products_per_second(precision: Precision, run_seconds: float) -> float:
+def _products_per_second(precision: Precision, width: int, run_seconds: float) -> float:
     """Return how many numbers the machine multiplies and adds in a second, in ONNX Runtime."""
     rng = np.random.default_rng(0)
     writer = GraphWriter("product", precision)
-    x = writer.input("x", FLOAT, [ROWS, WIDTH])
-    weight = rng.standard_normal((WIDTH, WIDTH)).astype(np.float32)
-    product = writer.linear("layer", x, weight, np.zeros(WIDTH, np.float32))
-    writer.output("product", product, FLOAT, [ROWS, WIDTH])
+    x = writer.input("x", FLOAT, [ROWS, width])
+    weight = rng.standard_normal((width, width)).astype(np.float32)
+    product = writer.linear("layer", x, weight, np.zeros(width, np.float32))
+    writer.output("product", product, FLOAT, [ROWS, width])
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(writer.finish().SerializeToString(), options, ["CPUExecutionProvider"])
-    inputs = {"x": rng.standard_normal((ROWS, WIDTH)).astype(np.float32)}
-    return ROWS * WIDTH**2 * _runs_per_second(lambda: session.run(None, inputs), run_seconds)
+    inputs = {"x": rng.standard_normal((ROWS, width)).astype(np.float32)}
+    return ROWS * width**2 * _runs_per_second(lambda: session.run(None, inputs), run_seconds)
 
 
 def _bytes_per_second(size: int, run_seconds: float) -> float:
     """Return how fast a matrix of `size` bytes is multiplied by one vector."""
-    matrix = torch.ones(max(1, size // (4 * WIDTH)), WIDTH)
-    vector = torch.ones(WIDTH)
+    matrix = torch.ones(max(1, size // (4 * COLUMNS)), COLUMNS)
+    vector = torch.ones(COLUMNS)
     return matrix.nbytes * _runs_per_second(lambda: matrix @ vector, run_seconds)
 
 

@@ -4,11 +4,11 @@
     python benchmarks/scaling.py --hours 0.17,1,10 --json benchmarks/results/scaling.json
 
 Generation is that of untrained models by the CPU engine in int8, at one axis changed and the others as in preset
-`live` with 8 clips. The points of an axis run in turns, and medians are reported. Corpora are recorded by the
+`live` with 8 clips. The points of an axis run in turns, those of different numbers of clips one after another, and
+medians are reported. Corpora are recorded by the
 project's own guitarist; their peak memory is that of `slash prepare` as a process of its own.
 """
 
-import os
 import statistics
 import subprocess
 import sys
@@ -25,7 +25,7 @@ from streaming import resident_megabytes
 
 from slash_infer.bundle import Bundle
 from slash_infer.files import write_json
-from slash_infer.machine import describe_machine
+from slash_infer.machine import describe_machine, usable_cores
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
@@ -37,9 +37,9 @@ CLIPS = 8
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WIDTHS = (64, 128, 256, 512, 1024)
 TIERS = {
-    "1: 32": ("model.hops=[32]", "model.frame_sizes=[512]"),
-    "2: 8, 32": (),
-    "3: 4, 8, 32": ("model.hops=[4,8,32]", "model.frame_sizes=[32,64,512]"),
+    "two: 32": ("model.hops=[32]", "model.frame_sizes=[512]"),
+    "three: 8, 32": (),
+    "four: 4, 8, 32": ("model.hops=[4,8,32]", "model.frame_sizes=[32,64,512]"),
 }
 
 PEAK = """
@@ -107,7 +107,7 @@ def main(
         "threads": points(
             [
                 slash(str(threads), live, Engine(live, OnnxCpu(cores=threads), "int8"))
-                for threads in range(1, (os.cpu_count() or 1) + 1)
+                for threads in range(1, usable_cores() + 1)
             ],
             32,
         ),
@@ -142,7 +142,7 @@ def _contender(name: str, *overrides: str) -> Contender:
 
 def _streamed(bundle: Bundle, engine: Engine, ends: Sequence[float]) -> Iterator[Streamed]:
     """Generate one long stream; yield what each stretch took, and the memory after it."""
-    with Sampler(bundle, 1, engine=engine) as sampler:
+    with Sampler(bundle, 1, engine=engine, batch_invariant=False) as sampler:
         for _ in sampler.stream(1.0):
             pass
         for end in ends:
@@ -159,9 +159,9 @@ def _prepared(hours: float) -> Prepared:
         record(recordings, 60 * hours, takes=max(1, round(6 * hours)))
         command = [sys.executable, "-m", "slash_cli", "prepare", str(recordings), "--out", str(corpus)]
         started = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", PEAK, *command], capture_output=True, text=True, check=True)  # noqa: S603
+        done = subprocess.run([sys.executable, "-c", PEAK, *command], stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
         took, peak = time.perf_counter() - started, int(done.stdout)
-        return Prepared(hours, took, peak / 1e3, (corpus / SAMPLES).stat().st_size)
+        return Prepared(hours, took, 1024 * peak / 1e6, (corpus / SAMPLES).stat().st_size)
 
 
 if __name__ == "__main__":

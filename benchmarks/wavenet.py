@@ -30,6 +30,7 @@ from slash_train.corpus import Corpus
 from slash_train.ema import EMA
 from slash_train.evaluate import CLIP_SECONDS
 from slash_train.loader import Loader
+from slash_train.schedule import rate_factor
 from slash_train.streams import NO_TARGET, TrainingStream, WindowReader, read_once
 
 LANES, SCORED = 2, 16_384  # clips that are scored together, and samples of each
@@ -130,13 +131,15 @@ def learn_wavenet(
     optimiser = torch.optim.Adam(model.parameters(), lr=training.learning_rate, fused=True)
     steps, started = 0, time.process_time()
     with Loader(TrainingStream(corpus, reads), CPU) as loader:
-        while time.process_time() - started < seconds:
+        while (done := (time.process_time() - started) / seconds) < 1:
             batch = loader.next()
             logits = model(batch.codes[:, :-1])
             loss = functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=NO_TARGET)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
+            for group in optimiser.param_groups:
+                group["lr"] = training.learning_rate * rate_factor(training, steps, done)
             optimiser.step()
             steps += 1
             averaged.update(steps)
