@@ -18,7 +18,7 @@ RESULTS := benchmarks/results
 
 bench: install  ## measure speeds on this machine, alone on it, and rewrite the tables in the documents
 	$(BIN)/python benchmarks/train_speed.py --preset live --precision fp32 --compile --json $(RESULTS)/train_speed_live_fp32.json
-	$(BIN)/python benchmarks/generate_speed.py --preset live --rounds 7 --json $(RESULTS)/generate_speed_live.json
+	$(BIN)/python benchmarks/generate_speed.py --preset live --rounds 7 --against "model.frame_sizes=[]" --against model.history=0 --json $(RESULTS)/generate_speed_live.json
 	$(BIN)/python benchmarks/roofline.py --json $(RESULTS)/roofline.json
 	$(BIN)/python benchmarks/scaling.py --json $(RESULTS)/scaling.json
 	$(BIN)/python benchmarks/tables.py

@@ -10,7 +10,6 @@ default. Their speeds, and that of adaptive linear predictors (benchmarks/nlms.p
 measured afterwards, in turns.
 """
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ import typer
 from graph_cost import graph_costs, products_a_sample
 from learning import Learned, learn, report, side_by_side, table, width_for
 from nlms import PRODUCTS, start_nlms
-from racing import Contender, race, slash, untrained
+from racing import Contender, medians, race, slash, untrained
 from wavenet import Shape, WaveNet, learn_wavenet, start_wavenet
 
 from slash_infer.codec import Codec
@@ -126,13 +125,14 @@ def _speeds(
         contenders.append(Contender(name, partial(_start_wavenet, shape, codec)))
         products[name] = float(shape.products)
     for name in ARCHITECTURES:
-        _, bundle = untrained(_preset(name, recipe, parameters), name)
+        _, bundle = untrained(_preset(name, recipe, parameters), name, ["fp32"])
         contenders.append(slash(name, bundle, Engine(bundle, OnnxCpu(cores=1), "fp32")))
         products[name] = products_a_sample(graph_costs(bundle, "fp32"))
     contenders.append(Contender(NLMS, lambda _: start_nlms(codec)))
     products[NLMS] = float(PRODUCTS)
     rates = race(contenders, 1, LONGEST_HOP, rounds, run_seconds)
-    return {name: Speed(products[name], rate, statistics.median(rate) / sample_rate) for name, rate in rates.items()}
+    middle = medians(rates)
+    return {name: Speed(products[name], rate, middle[name] / sample_rate) for name, rate in rates.items()}
 
 
 def _start_wavenet(shape: Shape, codec: Codec, _: int) -> Callable[[int], object]:

@@ -9,7 +9,6 @@ interleaved and medians reported: noise of the machine then affects all contende
 and every engine run on the GPU, and the cost of one frame is compared with reading the weights once.
 """
 
-import statistics
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,8 @@ import torch
 import typer
 from device import describe_device
 from eager_generation import EagerGeneration
-from racing import Contender, race, slash, untrained
+from racing import Contender, medians, race, slash, untrained
+from tables import clips_in_words
 
 from slash_infer.bundle import Bundle
 from slash_infer.errors import UserError
@@ -67,7 +67,7 @@ def main(
     results = {}
     for batch in batches:
         rates = race(contenders, batch, bundle.manifest.top_hop, rounds, run_seconds)
-        results[batch] = {name: statistics.median(rate) for name, rate in rates.items()}
+        results[batch] = medians(rates)
         _print(batch, rates, sample_rate)
     for name, cost in costs.items():
         print(
@@ -140,11 +140,11 @@ def _eager(name: str, model: SampleRNN, silence: int, threads: int) -> Contender
 
 
 def _print(batch: int, rates: dict[str, list[float]], sample_rate: int) -> None:
-    medians = {name: statistics.median(rate) for name, rate in rates.items()}
-    baselines = [name for name in medians if name.startswith(BASELINE)]
-    print(f"\n{batch} clip{'s' if batch > 1 else ''}")
-    for name, rate in medians.items():
-        against = ", ".join(f"{rate / medians[base]:6.2f} x {base}" for base in baselines)
+    middle = medians(rates)
+    baselines = [name for name in middle if name.startswith(BASELINE)]
+    print(f"\n{clips_in_words(batch)}")
+    for name, rate in middle.items():
+        against = ", ".join(f"{rate / middle[base]:6.2f} x {base}" for base in baselines)
         spread = f"{min(rates[name]):,.0f}-{max(rates[name]):,.0f}"
         print(f"{name:28}{rate:12,.0f} samples/s ({spread}), {rate / sample_rate:8.2f} x realtime; {against}")
 

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 from learning import HELD_OUT, minutes
+from racing import drawing
 
 from slash_infer.codec import Codec
 from slash_infer.files import write_json
@@ -174,17 +175,13 @@ def score_nlms(codec: Codec, corpus: Corpus, split: Split) -> float:
 
 def start_nlms(codec: Codec) -> Callable[[int], object]:
     """Return a function that generates a number of further samples of one clip."""
-    cascade, rng = Cascade(codec, 1), np.random.default_rng(0)
+    cascade = Cascade(codec, 1)
 
-    def generate(samples: int) -> object:
-        codes = np.empty(samples, np.int64)
-        for t in range(samples):
-            cumulative = cascade.probabilities()[0].cumsum()
-            codes[t] = min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1])), codec.levels - 1)
-            cascade.learn(codes[t : t + 1])
-        return codes
+    def advance(code: int) -> Float64:
+        cascade.learn(np.array([code]))
+        return np.asarray(cascade.probabilities()[0].cumsum())
 
-    return generate
+    return drawing(cascade.probabilities()[0].cumsum(), advance)
 
 
 def main(

@@ -10,6 +10,7 @@ operators. One thread throughout, so that nothing depends on how work is shared.
 """
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,11 +18,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 import typer
 from graph_cost import graph_costs, products_a_sample
-from racing import race, slash, untrained
+from learning import CPU
+from racing import medians, one_thread_session, race, slash, untrained
+from tables import clips_in_words
+from train_speed import synthetic_batches, time_steps
 
 from slash_export.writer import FLOAT, GraphWriter
 from slash_infer.bundle import Precision
@@ -30,8 +33,6 @@ from slash_infer.machine import describe_machine
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.sampling.engine import Engine
 from slash_train.config import Preset, load_preset
-from slash_train.loader import Batch
-from slash_train.streams import Draw, Position, Window
 from slash_train.trainer import Trainer
 from slash_train.workers import Workers
 
@@ -97,7 +98,7 @@ def main(
 def _generation(
     name: str, preset: Preset, batches: list[int], rates: dict[Precision, float], rounds: int, run_seconds: float
 ) -> list[Bound]:
-    _, bundle = untrained(preset, name)
+    _, bundle = untrained(preset, name, PRECISIONS)
     contenders = [slash(one, bundle, Engine(bundle, OnnxCpu(cores=1), one)) for one in PRECISIONS]
     costs = {precision: graph_costs(bundle, precision) for precision in PRECISIONS}
     reading = {
@@ -106,9 +107,9 @@ def _generation(
     }
     found = []
     for batch in batches:
-        raced = race(contenders, batch, bundle.manifest.top_hop, rounds, run_seconds)
+        raced = medians(race(contenders, batch, bundle.manifest.top_hop, rounds, run_seconds))
         for precision, graphs in costs.items():
-            measured = statistics.median(raced[precision])
+            measured = raced[precision]
             multiplying = sum(
                 one.float_products / rates["fp32"] + one.int8_products / rates["int8"] for one in graphs
             )
@@ -116,7 +117,7 @@ def _generation(
             operators = sum(one.operators for one in graphs)
             found.append(
                 Bound(
-                    name=f"{name}, {precision}, {batch} clip{'s' if batch > 1 else ''}",
+                    name=f"{name}, {precision}, {clips_in_words(batch)}",
                     products=products_a_sample(graphs),
                     weight_bytes=sum(one.weight_bytes for one in graphs),
                     operators=operators,
@@ -131,21 +132,13 @@ def _generation(
 
 
 def _training(preset: Preset, products: float, products_per_second: float) -> dict[str, float]:
-    """Train on noise: what a step costs does not depend on what it learns."""
-    lanes, window, codec = preset.training.batch_size, preset.training.window, preset.audio.codec
+    """Time whole steps: what they cost does not depend on what they learn."""
     recipe = preset.training.model_copy(update={"precision": "fp32"})
-    trainer = Trainer(preset.model_copy(update={"training": recipe}), torch.device("cpu"), Workers())
-    codes = np.random.default_rng(0).integers(0, codec.levels, (lanes, preset.model.context + window))
-    targets, starting = codes[:, -window:], np.zeros(lanes, np.bool_)
-    draw = Draw(Window(codes, targets, starting), lanes * window, (), Position())
-    batch = Batch(torch.from_numpy(codes), torch.from_numpy(targets), torch.from_numpy(starting), draw)
-    trainer.advance(batch)
-    seconds = []
-    for _ in range(TRAINING_STEPS):
-        started = time.perf_counter()
-        trainer.advance(batch)
-        seconds.append(time.perf_counter() - started)
-    measured = lanes * window / statistics.median(seconds)
+    trainer = Trainer(preset.model_copy(update={"training": recipe}), CPU, Workers())
+    with tempfile.TemporaryDirectory() as folder:
+        batches = synthetic_batches(Path(folder), preset, CPU, 1)
+    _, *seconds = (time_steps(trainer.advance, batches, CPU) for _ in range(1 + TRAINING_STEPS))
+    measured = recipe.batch_size * recipe.window / statistics.median(seconds)
     bound = products_per_second / (PASSES * products)
     return {"samples_per_second": measured, "products_bound": bound, "share": measured / bound}
 
@@ -158,9 +151,7 @@ def _products_per_second(precision: Precision, width: int, run_seconds: float) -
     weight = rng.standard_normal((width, width)).astype(np.float32)
     product = writer.linear("layer", x, weight, np.zeros(width, np.float32))
     writer.output("product", product, FLOAT, [ROWS, width])
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(writer.finish().SerializeToString(), options, ["CPUExecutionProvider"])
+    session = one_thread_session(writer.finish())
     inputs = {"x": rng.standard_normal((ROWS, width)).astype(np.float32)}
     return ROWS * width**2 * _runs_per_second(lambda: session.run(None, inputs), run_seconds)
 

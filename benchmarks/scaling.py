@@ -9,7 +9,6 @@ medians are reported. Corpora are recorded by the
 project's own guitarist; their peak memory is that of `slash prepare` as a process of its own.
 """
 
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from racing import Contender, race, slash, untrained
+from racing import Contender, medians, race, slash, untrained
 from streaming import resident_megabytes
 
 from slash_infer.bundle import Bundle
@@ -97,8 +96,7 @@ def main(
     engine = Engine(live, OnnxCpu(), "int8")
 
     def points(contenders: Sequence[Contender], clips: int = CLIPS) -> list[Point]:
-        found = race(contenders, clips, live.manifest.top_hop, rounds, run_seconds)
-        rates = {name: statistics.median(each) for name, each in found.items()}
+        rates = medians(race(contenders, clips, live.manifest.top_hop, rounds, run_seconds))
         return [Point(name, rate, 1e6 / rate) for name, rate in rates.items()]
 
     batches = [clips for clips in BATCHES if clips <= most_clips]
@@ -132,7 +130,7 @@ def main(
 
 
 def _bundle(*overrides: str) -> Bundle:
-    return untrained(load_preset("live", overrides), "live")[1]
+    return untrained(load_preset("live", overrides), "live", ["int8"])[1]
 
 
 def _contender(name: str, *overrides: str) -> Contender:

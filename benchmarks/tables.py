@@ -51,7 +51,7 @@ def _generation(preset: str) -> str:
         [name, *(f"{batch[name]:,.0f} ({batch[name] / batch[baseline]:.1f} x)" for batch in rates.values())]
         for name in rates["1"]
     ]
-    return _table([f"`{preset}`", *(_clips(int(clips)) for clips in rates)], rows)
+    return _table([f"`{preset}`", *(clips_in_words(int(clips)) for clips in rates)], rows)
 
 
 def _training() -> str:
@@ -152,7 +152,8 @@ def _copies() -> str:
     return _table([*header, "clips with half a second or more"], rows)
 
 
-def _clips(count: int) -> str:
+def clips_in_words(count: int) -> str:
+    """Return a number of clips as a text: 1 clip, 2 clips."""
     return f"{count} clip{'s' if count > 1 else ''}"
 
 

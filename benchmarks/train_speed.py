@@ -54,13 +54,13 @@ def main(
     configuration, place = load_preset(preset, changes), choose_device(device)
     contenders = _contenders(configuration, place, compile_model=compile_model)
     with tempfile.TemporaryDirectory() as folder:
-        batches = _batches(Path(folder), configuration, place, steps)
+        batches = synthetic_batches(Path(folder), configuration, place, steps)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for advance in contenders.values():  # allocation and compilation, untimed
-        _time(advance, batches[:1], place)
+        time_steps(advance, batches[:1], place)
     for _ in range(rounds):
         for name, advance in contenders.items():
-            seconds[name].append(_time(advance, batches, place))
+            seconds[name].append(time_steps(advance, batches, place))
     recipe = configuration.training
     samples = len(batches) * recipe.batch_size * recipe.window
     rates = {name: samples / statistics.median(times) for name, times in seconds.items()}
@@ -106,7 +106,7 @@ def _contenders(preset: Preset, device: torch.device, *, compile_model: bool) ->
     return contenders
 
 
-def _batches(folder: Path, preset: Preset, device: torch.device, count: int) -> list[Batch]:
+def synthetic_batches(folder: Path, preset: Preset, device: torch.device, count: int) -> list[Batch]:
     """Return windows of synthetic guitar, on the device."""
     record(folder / "recordings", RECORDED_MINUTES)
     rate = preset.audio.sample_rate
@@ -115,7 +115,8 @@ def _batches(folder: Path, preset: Preset, device: torch.device, count: int) -> 
         return [loader.next() for _ in range(count)]
 
 
-def _time(advance: Callable[[Batch], None], batches: list[Batch], device: torch.device) -> float:
+def time_steps(advance: Callable[[Batch], None], batches: list[Batch], device: torch.device) -> float:
+    """Return the seconds that a step on each batch takes, all together."""
     _wait(device)
     started = time.perf_counter()
     for batch in batches:
@@ -135,7 +136,7 @@ def _profile(advance: Callable[[Batch], None], batch: Batch, device: torch.devic
     if device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=activities) as profiler:
-        _time(advance, [batch], device)
+        time_steps(advance, [batch], device)
     attribute = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     times = {event.key: float(getattr(event, attribute)) for event in profiler.key_averages()}
     total = sum(times.values())

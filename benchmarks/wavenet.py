@@ -16,9 +16,9 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import torch
 from learning import CPU, HELD_OUT, Learned, count_parameters
+from racing import drawing, one_thread_session
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -181,10 +181,7 @@ class Steps:
     """
 
     def __init__(self, model: WaveNet, silence: int) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        content = _step(model).SerializeToString()
-        self._session = ort.InferenceSession(content, options, ["CPUExecutionProvider"])
+        self._session = one_thread_session(_step(model))
         self._dilations = np.array(model.shape.dilations)
         self._layers = np.arange(len(self._dilations))
         self._kept = np.zeros((len(self._layers), self._dilations.max(), model.shape.channels), np.float32)
@@ -203,19 +200,8 @@ class Steps:
 
 def start_wavenet(model: WaveNet, silence: int) -> Callable[[int], object]:
     """Return a function that generates a number of further samples of one clip, from silence."""
-    steps, rng = Steps(model, silence), np.random.default_rng(0)
-    cumulative = steps.advance(silence)
-
-    def generate(samples: int) -> object:
-        nonlocal cumulative
-        codes = np.empty(samples, np.int64)
-        for t in range(samples):
-            drawn = np.searchsorted(cumulative, rng.random(dtype=np.float32) * cumulative[-1], "right")
-            codes[t] = min(int(drawn), len(cumulative) - 1)
-            cumulative = steps.advance(int(codes[t]))
-        return codes
-
-    return generate
+    steps = Steps(model, silence)
+    return drawing(steps.advance(silence), steps.advance)
 
 
 def _step(model: WaveNet) -> onnx.ModelProto:
