@@ -1,6 +1,6 @@
-"""A device for the cluster kernel that is none: its source, unchanged, compiled for the processor.
+"""A device for the kernels that is none: their sources, unchanged, compiled for the processor.
 
-`runtimes/cluster/cluster_device.h` stands in for what the source needs of a GPU: threads are fibers, barriers and
+`runtimes/cluster/host_device.h` stands in for what the sources need of a GPU: threads are fibers, barriers and
 exchanges switch between them.
 """
 
@@ -18,11 +18,14 @@ import numpy.typing as npt
 from typing_extensions import override
 
 import slash_infer.runtimes
-from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice
+from slash_infer.runtimes import throughput_plan
+from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice, StageKernel
 from slash_infer.runtimes.cluster_plan import Call, Op, Plan
+from slash_infer.runtimes.protocol import Launch, in_order
+from slash_infer.runtimes.throughput_plan import Shape
 
 SOURCES = Path(slash_infer.runtimes.__file__).parent
-SHIM = Path(__file__).resolve().parent / "runtimes" / "cluster" / "cluster_device.h"
+SHIM = Path(__file__).resolve().parent / "runtimes" / "cluster" / "host_device.h"
 COMPILER = shutil.which("g++") if os.uname().machine == "x86_64" else None
 PATIENCE = 2_000_000  # turns of waiting threads; the GPU's are clock cycles
 
@@ -53,7 +56,7 @@ class HostDevice(KernelDevice[Array]):
         change: Callable[[str], str] = str,
         disorder: int = 0,
     ) -> None:
-        self.shared_bytes, self.threads = shared_bytes, threads
+        self.shared_bytes, self.threads, self.processors = shared_bytes, threads, blocks
         self._folder, self._blocks, self._change, self._disorder = folder, blocks, change, disorder
         self.plans: list[Plan] = []
 
@@ -90,18 +93,28 @@ class HostDevice(KernelDevice[Array]):
         source = self._change((SOURCES / "cluster.cu").read_text())
         return _HostKernel(build(self._folder, source, plan.macros(patience=PATIENCE)), plan, self._disorder)
 
+    @override
+    def stage_kernel(self, shape: Shape) -> StageKernel:
+        source = self._change((SOURCES / "throughput.cu").read_text())
+        return _HostStageKernel(build(self._folder, source, shape.macros()), self._disorder)
+
+    @override
+    def capture(self, work: Sequence[Launch]) -> Launch:
+        return in_order(work)
+
 
 def build(folder: Path, source: str, macros: Mapping[str, str]) -> Path:
     """Return a library of the kernel, compiled if it is not there yet. Its `run` takes parameters and blocks."""
     defined = [f"-D{name}={value}" for name, value in macros.items()]
-    key = hashlib.sha256("\n".join([source, SHIM.read_text(), *defined]).encode()).hexdigest()[:16]
+    included = [path.read_text() for path in (SHIM, SOURCES / "common.cuh")]
+    key = hashlib.sha256("\n".join([source, *included, *defined]).encode()).hexdigest()[:16]
     library = folder / f"{key}.so"
     if not library.exists():
         path = folder / f"{key}.cu"
         path.write_text(source)
         assert COMPILER is not None
         options = ["-O1", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-strict-aliasing", "-w"]
-        options += [*defined, f'-DKERNEL_SOURCE="{path}"', "-x", "c++", str(SHIM), "-o", str(library)]
+        options += [*defined, f"-I{SOURCES}", f'-DKERNEL_SOURCE="{path}"', "-x", "c++", str(SHIM), "-o", str(library)]
         subprocess.run([COMPILER, *options], check=True)
     return library
 
@@ -121,3 +134,19 @@ class _HostKernel(Kernel):
         call.fault, call.report = self._words.ctypes.data, self._words[8:].ctypes.data
         if not self._library.run(ctypes.byref(call), self._blocks):
             raise RuntimeError(f"the kernel gave up: {self._words[8:13].tolist()}")
+
+
+class _HostStageKernel(StageKernel):
+    def __init__(self, library: Path, disorder: int) -> None:
+        self._library = ctypes.CDLL(str(library))
+        assert self._library.call_size() == ctypes.sizeof(throughput_plan.Call)
+        self._disorder = ctypes.c_uint64(disorder)
+
+    @override
+    def bind(self, call: throughput_plan.Call, blocks: int) -> Launch:
+        def launch() -> None:
+            self._library.disorder(self._disorder)
+            if not self._library.run(ctypes.byref(call), blocks):
+                raise RuntimeError("the kernel did not end")
+
+        return launch

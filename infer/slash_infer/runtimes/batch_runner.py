@@ -12,6 +12,7 @@ from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, GenerationState, Int32
 from slash_infer.runtimes.graphs import Graphs
 from slash_infer.runtimes.protocol import GraphRuntime, Launch, Runner
+from slash_infer.runtimes.uniform_block import Uniform
 
 ALIGNMENT = 64  # numbers: the 256 bytes that TensorRT wants addresses to be multiples of
 
@@ -82,9 +83,9 @@ class BatchRunner(Runner):
                 self._runtime.put(buffers[0][name], value)
 
     @override
-    def generate(self, uniform: Float32, temperature: Float32, floor: float) -> Generated:
+    def generate(self, uniform: Uniform, temperature: Float32, floor: float) -> Generated:
         runtime, steps = self._runtime, temperature.shape[1]
-        uniforms = self._to_device(self._by_call(uniform, steps))
+        uniforms = self._to_device(self._by_call(np.asarray(uniform), steps))
         temperatures = self._to_device(temperature.T)
         runtime.put(self._floor, np.full(self.clips, floor, np.float32))
         codes = runtime.array([steps, self.clips, self.hop], np.int32)

@@ -25,17 +25,7 @@
 // need), TOP_HOP, LOW_HOP, MAX_TIERS, PATIENCE, COPIES (of words between frame tiers), NEAR (whether the newest code's table
 // rows are kept in the cluster's shared memory).
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-
-#ifndef HOST
-#define DEVICE __device__ __forceinline__
-#include "cluster_device.cuh"
-#endif
-
-constexpr int WARPS = THREADS / 32;
+#include "common.cuh"
 
 struct Tier {
     int steps;               // in a step of the top tier
@@ -168,9 +158,6 @@ struct FrameShared {  // what follows it in shared memory, the host lays out
     Op ops[STEP_OPS], first;
 };
 
-DEVICE float logistic(float x) { return reciprocal(1.0f + exp2_(-1.4426950408889634f * x)); }
-DEVICE float tanh_(float x) { return 2.0f * logistic(2.0f * x) - 1.0f; }
-
 // A warp's share of the columns of some tiles, DEPTH at a time, WARPS apart; all are on the way before the first is used.
 template <int TILES>
 struct Columns {
@@ -268,7 +255,6 @@ DEVICE void fetch(const Call &call, int thread, const Tier &tier, int mask, int 
     block_sync();
 }
 
-// The gates of each unit are four rows: input, forget, cell and output; or reset, update, and the two halves of new.
 DEVICE void finish(const Call &call, int thread, const Tier &tier, const Op &op, float (*partial)[CLIPS][ROWS_AT_ONCE], int step) {
     float *floats = (float *)shared();
     const int lane = thread % 32, rows = op.tiles * 16;
@@ -294,29 +280,14 @@ DEVICE void finish(const Call &call, int thread, const Tier &tier, const Op &op,
             if (valid)
                 for (int copy = 0; copy < copies; copy++) write_word(to + copy * call.mail_copy, word_of(bits_of(sum), tag));
         } else if (op.kind == LAYER) {
-            const int gate = lane % 4, unit = row / 4, first = lane - gate;
+            const int gate = lane % 4, unit = row / 4;
             float *kept = floats + op.state + (clip * (rows / 4) + (valid ? unit : 0)) * 2;  // h and c
             const float recurrent = valid ? floats[op.recurrent + at] : 0.0f;
-            float h;
-            if (tier.is_gru) {
-                const float open = logistic(sum + recurrent);
-                const float reset = lane_of(open, first), update = lane_of(open, first + 1);
-                const float from_x = lane_of(sum, first + 2), from_h = lane_of(sum + recurrent, first + 3);
-                const float fresh = tanh_(from_x + reset * from_h);
-                h = fresh + update * (kept[0] - fresh);
-            } else {
-                const float x = sum + recurrent, s = logistic(gate == 2 ? 2.0f * x : x), open = gate == 2 ? 2.0f * s - 1.0f : s;
-                const float input = lane_of(open, first), forget = lane_of(open, first + 1);
-                const float cell = lane_of(open, first + 2), output = lane_of(open, first + 3);
-                const float c = forget * kept[1] + input * cell;
-                h = output * tanh_(c);
-                warp_sync();
-                if (valid && gate == 0) kept[1] = c;
-            }
-            const float other = across(h, 4);  // of the other unit of a pair: its eight lanes write to as many places
+            const Unit next = step_unit<1>(tier.is_gru, lane, sum, recurrent, {kept[0], kept[1]});
+            const float other = across(next.h, 4);  // of the other unit of a pair: its eight lanes write to as many places
             warp_sync();
-            if (valid && gate == 0) kept[0] = h;
-            const u32 both = lane & 4 ? pair_of(other, h) : pair_of(h, other);
+            if (valid && gate == 0) kept[0] = next.h, kept[1] = next.c;
+            const u32 both = lane & 4 ? pair_of(other, next.h) : pair_of(next.h, other);
             to += clip * (WIDTH / 2) + unit / 2;
             if (valid && lane % 8 < COPIES) write_word(to + lane % 8 * call.mail_copy, word_of(both, tag));
         } else {  // MIX: rows are outputs
@@ -446,65 +417,7 @@ DEVICE void run_frame_tiers(const Call &call, int index) {
 
 // ---- Sample tier ----
 
-struct Drawn {
-    int code;
-    float total, most, logit;  // of all likelihoods, before the floor; the largest exponent; of the code
-
-    DEVICE float nll(float scale) const { return 0.6931471805599453f * (log2_(total) + most - logit * scale); }
-};
-
-// Draws a code for one clip, by one warp: the first whose cumulative sum is above uniform * total. Sums are of what the floor
-// leaves of the likelihoods. Those within a lane are in order; those of lanes are added as a tree, and rounded differently:
-// only a code that adds something to its lane's sum is drawn. `scale` takes logits to powers of two.
-DEVICE Drawn draw(const float *logits, float scale, float floor, float uniform) {
-    constexpr int SHARE = LOGITS / 32;
-    const int lane = thread_index() % 32;
-    float value[SHARE], through[SHARE], largest = logits[lane * SHARE];
-    #pragma unroll
-    for (int i = 0; i < SHARE; i++) {
-        value[i] = logits[lane * SHARE + i];
-        largest = larger(largest, value[i]);
-    }
-    const float most = warp_max(largest) * scale;
-    #pragma unroll
-    for (int i = 0; i < SHARE; i++) value[i] = exp2_(value[i] * scale - most);
-    float all = 0;
-    if (floor > 0.0f) {
-        #pragma unroll
-        for (int i = 0; i < SHARE; i++) all += value[i];
-        #pragma unroll
-        for (int mask = 1; mask < 32; mask *= 2) all += across(all, mask);
-    }
-    const float least = floor * all;
-    #pragma unroll
-    for (int i = 0; i < SHARE; i++) {
-        const float left = larger(value[i] - least, 0.0f);
-        through[i] = i ? through[i - 1] + left : left;
-    }
-    float sum = through[SHARE - 1];
-    #pragma unroll
-    for (int step = 1; step < 32; step *= 2) {
-        const float other = lane_of(sum, lane - step);
-        if (lane >= step) sum += other;
-    }
-    const float total = lane_of(sum, 31), below = lane_of(sum, lane - 1), threshold = uniform * total;
-    const float begin = lane ? below : 0.0f;
-    int first = LOGITS;
-    #pragma unroll
-    for (int i = SHARE - 1; i >= 0; i--)
-        if (begin + through[i] > threshold && through[i] > (i ? through[i - 1] : 0.0f)) first = lane * SHARE + i;
-    int code = warp_min(first);
-    if (code == LOGITS) {  // rounding: the last one, then
-        int last = 0;
-        #pragma unroll
-        for (int i = 0; i < SHARE; i++)
-            if (through[i] > (i ? through[i - 1] : 0.0f)) last = lane * SHARE + i;
-        code = -warp_min(-last);
-    }
-    return {code, floor > 0.0f ? all : total, most, logits[code]};
-}
-
-DEVICE float scale_of(const Call &call, int clip, int t) { return 1.4426950408889634f / call.temperature[clip * call.steps + t / TOP_HOP]; }
+DEVICE float scale_of(const Call &call, int clip, int t) { return LOG2_E / call.temperature[clip * call.steps + t / TOP_HOP]; }
 
 #if HISTORY == 0
 
@@ -929,7 +842,7 @@ DEVICE void run_sample_tier(const Call &call) {
 
 #endif
 
-KERNEL void generate(const GRID_CONSTANT Call call) {
+KERNEL(1) void generate(const GRID_CONSTANT Call call) {
     if (block_index() < CLUSTER) {
         if (!(call.flags & GIVEN)) run_sample_tier(call);
     } else if (!(call.flags & NO_FRAMES)) {

@@ -12,11 +12,13 @@ from cuda.pathfinder import DynamicLibNotFoundError
 from typing_extensions import override
 
 from slash_infer.errors import Argument, UserError, first_line
-from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice, kernel_source
+from slash_infer.runtimes import throughput_plan
+from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice, StageKernel, kernel_source
 from slash_infer.runtimes.cluster_plan import Call, DoesNotFit, Plan
 from slash_infer.runtimes.gpu import Gpu, GpuArray, check, is_of_cuda
 from slash_infer.runtimes.plan_cache import user_cache
-from slash_infer.runtimes.protocol import Unavailable
+from slash_infer.runtimes.protocol import Launch, Unavailable
+from slash_infer.runtimes.throughput_plan import Shape
 
 THREADS = 256
 PORTABLE_CLUSTER = 8  # blocks; more must be allowed
@@ -44,9 +46,9 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
             )
         self._arch = f"sm_{capability.major}{capability.minor}" + ("a" if capability.major == 9 else "")
         self._cache = FileStreamProgramCache(user_cache("kernels"))
-        attribute = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
-        with self.turn():
-            self.shared_bytes = int(check(driver.cuDeviceGetAttribute(attribute, self.device.device_id)))
+        attribute = driver.CUdevice_attribute
+        self.shared_bytes = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+        self.processors = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
         try:
             self._probe = self._function(PROBE, {}, "probe")
         except UserError as error:
@@ -71,9 +73,15 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
 
     @override
     def kernel(self, plan: Plan) -> "GpuKernel":
-        function = self._function(kernel_source(), plan.macros(), "generate")
+        function = self._function(kernel_source("cluster.cu"), plan.macros(), "generate")
         self._prepare(function, plan.cluster)
         return GpuKernel(self, function, self._config(plan.blocks, plan.cluster))
+
+    @override
+    def stage_kernel(self, shape: Shape) -> "GpuStageKernel":
+        function = self._function(kernel_source("throughput.cu"), shape.macros(), "generate")
+        self._prepare(function, 1)
+        return GpuStageKernel(self, function, shape)
 
     def compile(self, source: str, macros: Mapping[str, str]) -> bytes:
         """Compile a program for this GPU, unless the user's cache has it.
@@ -98,6 +106,19 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
             raise UserError(subject, fault, "install a later one, or use `engine` cuda") from error
         return code
 
+    def launch_configuration(self, blocks: int, shared_bytes: int) -> Any:
+        """Return the configuration of a launch on this GPU's stream."""
+        config = driver.CUlaunchConfig()
+        config.gridDimX, config.gridDimY, config.gridDimZ = blocks, 1, 1
+        config.blockDimX, config.blockDimY, config.blockDimZ = self.threads, 1, 1
+        config.sharedMemBytes = shared_bytes
+        config.hStream = self.handle
+        return config
+
+    def _attribute(self, attribute: driver.CUdevice_attribute) -> int:
+        with self.turn():
+            return int(check(driver.cuDeviceGetAttribute(attribute, self.device.device_id)))
+
     def _function(self, source: str, macros: Mapping[str, str], name: str) -> "_Function":
         code = self.compile(source, macros)
         with self.turn():
@@ -114,11 +135,7 @@ class ClusterGpu(Gpu, KernelDevice[GpuArray]):
                 check(driver.cuFuncSetAttribute(function.handle, what, value))
 
     def _config(self, blocks: int, cluster: int) -> Any:
-        config = driver.CUlaunchConfig()
-        config.gridDimX, config.gridDimY, config.gridDimZ = blocks, 1, 1
-        config.blockDimX, config.blockDimY, config.blockDimZ = self.threads, 1, 1
-        config.sharedMemBytes = self.shared_bytes
-        config.hStream = self.handle
+        config = self.launch_configuration(blocks, self.shared_bytes)
         size = driver.CUlaunchAttribute()
         size.id = driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
         size.value.clusterDim.x, size.value.clusterDim.y, size.value.clusterDim.z = cluster, 1, 1
@@ -169,3 +186,28 @@ class GpuKernel(Kernel):
                 f"the kernel gave up waiting (place {place}, block {block}, thread {thread}: {seen}, not {expected})",
                 "another program may hold a part of the GPU: stop it, or use `engine` cuda",
             )
+
+
+class GpuStageKernel(StageKernel):
+    """The kernels for many clips on a GPU.
+
+    Args:
+        gpu: where they are.
+        function: all of them.
+        shape: what they were compiled for.
+    """
+
+    def __init__(self, gpu: ClusterGpu, function: _Function, shape: Shape) -> None:
+        self._gpu, self._function, self._shape = gpu, function, shape
+
+    @override
+    def bind(self, call: throughput_plan.Call, blocks: int) -> Launch:
+        config = self._gpu.launch_configuration(blocks, self._shape.shared_bytes(call.kind))
+        pointers = (ctypes.c_void_p * 1)(ctypes.addressof(call))
+        held = call, pointers  # pointers are addresses alone
+
+        def launch() -> None:
+            with self._gpu.turn():
+                check(driver.cuLaunchKernelEx(config, self._function.handle, ctypes.addressof(held[1]), 0))
+
+        return launch

@@ -1,18 +1,23 @@
-"""The cluster kernel's source, and what it needs of a device."""
+"""The kernels' sources, and what they need of a device."""
 
+from collections.abc import Sequence
 from importlib import resources
-from typing import Protocol
+from typing import Literal, Protocol
 
-from slash_infer.runtimes.cluster_plan import Call, Plan
-from slash_infer.runtimes.protocol import A, Arrays
+from slash_infer.runtimes import cluster_plan, throughput_plan
+from slash_infer.runtimes.cluster_plan import Plan
+from slash_infer.runtimes.protocol import A, Arrays, Launch
+from slash_infer.runtimes.throughput_plan import Shape
 
-INCLUDED = "cluster_device.cuh"
+INCLUDED = ("common.cuh", "device.cuh")
+
+SourceName = Literal["cluster.cu", "throughput.cu"]
 
 
 class Kernel(Protocol):
-    """The kernel, compiled for a plan and loaded."""
+    """The cluster kernel, compiled for a plan and loaded."""
 
-    def launch(self, call: Call) -> None:
+    def launch(self, call: cluster_plan.Call) -> None:
         """Run it, and wait for it to end.
 
         Raises:
@@ -20,8 +25,15 @@ class Kernel(Protocol):
         """
 
 
+class StageKernel(Protocol):
+    """The kernels for many clips, compiled and loaded."""
+
+    def bind(self, call: throughput_plan.Call, blocks: int) -> Launch:
+        """Prepare a launch. It does not wait for its end."""
+
+
 class KernelDevice(Arrays[A], Protocol[A]):
-    """A device that the kernel runs on."""
+    """A device that the kernels run on."""
 
     name: str
     """For people."""
@@ -29,6 +41,8 @@ class KernelDevice(Arrays[A], Protocol[A]):
     """Of shared memory that a block may have."""
     threads: int
     """Of a block: a power of two, at least 64."""
+    processors: int
+    """That run blocks at the same time."""
 
     def most_clusters(self, blocks: int) -> int:
         """Return how many clusters of so many blocks, each with all of `shared_bytes`, run at the same time."""
@@ -40,14 +54,23 @@ class KernelDevice(Arrays[A], Protocol[A]):
         """Fill an array with zeros."""
 
     def kernel(self, plan: Plan) -> Kernel:
-        """Compile the kernel for a plan.
+        """Compile the cluster kernel for a plan.
 
         Raises:
             DoesNotFit: the device cannot run it.
         """
 
+    def stage_kernel(self, shape: Shape) -> StageKernel:
+        """Compile the kernels for many clips."""
 
-def kernel_source() -> str:
-    """Return the source as one text."""
+    def capture(self, work: Sequence[Launch]) -> Launch:
+        """Join work that always runs in this order into one launch, without running it."""
+
+
+def kernel_source(name: SourceName) -> str:
+    """Return a source as one text."""
     folder = resources.files("slash_infer.runtimes")
-    return (folder / "cluster.cu").read_text().replace(f'#include "{INCLUDED}"', (folder / INCLUDED).read_text())
+    source = (folder / name).read_text()
+    for included in INCLUDED:
+        source = source.replace(f'#include "{included}"', (folder / included).read_text())
+    return source

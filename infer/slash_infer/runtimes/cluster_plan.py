@@ -2,43 +2,30 @@
 
 The kernel knows no model. It is compiled for the shape of one, and its blocks run programs: lists of products, each
 of some rows of a weight with a vector, and of what follows. This module deals out rows to blocks, decides which
-weights stay in shared memory, and lays out both memories. It needs numpy alone.
+weights stay in shared memory, and lays out both memories.
 """
 
 import ctypes
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
-Half = npt.NDArray[np.float16]
+from slash_infer.runtimes.kernel_weights import GATES, TILE, Float32, Half, KernelWeights, pack, up
 
-TILE = 16  # rows and columns of an operand of the matrix units
 MAX_TILES = 4  # that a block multiplies at once
 ROW_TILES = 2  # of those that make conditioning: fewer, so that the first row is done early
 MAX_TIERS = 3
 LEAST_RING = 32  # codes that the sample tier keeps
 MOST_IN_REGISTERS = 64  # codes of history whose table rows are kept there
 MAX_COPIES = 8  # of what frame tiers tell each other
-GATES = 4  # rows of a unit
 COPY, STATE_IN, STATE_OUT, RECUR, LAYER, ROWS, MIX = range(7)
 CODES, CONDITIONING, OUTPUT = 1, 2, 4  # what a step fetches; OUTPUT << l is that of layer l
 PATIENCE = 3_000_000_000  # clock cycles until a waiting thread gives up
 ALONE, GIVEN, NO_FRAMES = 1, 2, 4  # flags of a call
-UNLIKELY = -1e30  # logit of codes that there are not
-
-
-class Layer(Protocol):
-    """A recurrent layer, as `slash_export.folding` makes it."""
-
-    input_weight: Float32
-    hidden_weight: Float32
-    input_bias: Float32
-    hidden_bias: Float32
 
 
 class DoesNotFit(Exception):  # noqa: N818  a fact about a model and a device
@@ -307,12 +294,10 @@ class _Planner:
         self.tiers, self.sample, self.levels = tiers, sample, levels
         self.cluster, self.frame_blocks, self.clips, self.threads = cluster, frame_blocks, clips, threads
         self.warps, self.shared_bytes, self.row_tiles = threads // 32, shared_bytes, row_tiles
-        self.real_width = tiers[0].width
-        self.width = _up(self.real_width, TILE * cluster)
-        self.logits = _up(levels, max(32, TILE * cluster))
+        self.weights = KernelWeights(tiers, sample, levels, cluster)
+        self.width, self.logits = self.weights.width, self.weights.logits
         self.top_hop, self.low_hop = tiers[-1].hop, tiers[0].hop
-        self.history = 0 if sample is None else sample.table.shape[0]
-        self.context = max([self.history, *(tier.frame_size for tier in tiers)])
+        self.history, self.context = self.weights.history, self.weights.context
         self.ring = max(LEAST_RING, 1 << (self.history + 1).bit_length())
         self.staged = clips * self.width // cluster // 8 > self.warps or self.history > MOST_IN_REGISTERS
         self.mail_words = self.state_floats = 0
@@ -388,7 +373,7 @@ class _Planner:
             resident_bytes=[block.resident_bytes for block in blocks],
             streamed_bytes=[block.streamed_bytes for block in blocks],
             cells=[tier.cell for tier in self.tiers],
-            real_width=self.real_width,
+            real_width=self.weights.real_width,
             samples=self.tiers[0].samples,
             **self._pack_sample_tier(),
         )
@@ -396,7 +381,7 @@ class _Planner:
     def _lay_out_tiers(self) -> list[Tier]:
         """Return the tiers with their places in global memory; shared memory follows in `_lay_out_vectors`."""
         places = []
-        self.row_mail, self.out_width = [], []
+        self.row_mail = []
         for k, tier in enumerate(self.tiers):
             layers, half_width = len(tier.layers), self.width // 2
             place = Tier(
@@ -406,18 +391,17 @@ class _Planner:
                 layers=layers,
                 is_gru=tier.cell == "gru",
                 has_above=not tier.is_top,
-                frame_columns=_up(tier.frame_size, TILE),
+                frame_columns=up(tier.frame_size, TILE),
                 h_mail=self._mail((layers + 1) * 2 * self.clips * half_width),
                 state=self.state_floats,
             )
             self.state_floats += 2 * layers * self.clips * self.width
-            out = self.logits if k == 0 and self.sample is None else self.width
-            self.out_width.append(out)
-            self.row_mail.append(self._mail(2 * self.clips * tier.upsampling * out) if k else 0)
+            rows = 2 * self.clips * tier.upsampling * self.weights.out_width(k)
+            self.row_mail.append(self._mail(rows) if k else 0)
             places.append(place)
         self.mail_copy = self.mail_words
         self.mail_words *= self.copies
-        self.row_mail[0] = self._mail(2 * self.clips * self.tiers[0].upsampling * self.out_width[0])
+        self.row_mail[0] = self._mail(2 * self.clips * self.tiers[0].upsampling * self.weights.out_width(0))
         for below, place in enumerate(places[:-1]):
             place.above_mail, place.above_rows = self.row_mail[below + 1], self.tiers[below + 1].upsampling
         self.places = places
@@ -440,11 +424,11 @@ class _Planner:
         partial = 4 * warps * clips * (2 * units + rows)
         older = 2 * (units + 8) * (clips * self.history if self.staged else 1)
         sizes = [fixed + partial + 4 * clips * self.ring, 4 * 8, 8 * clips * units, older, 2 * units]
-        return sum(_up(size, 16) for size in sizes)
+        return sum(up(size, 16) for size in sizes)
 
     def _mail(self, words: int) -> int:
         at = self.mail_words
-        self.mail_words += _up(words, 32)
+        self.mail_words += up(words, 32)
         return at
 
     def _lay_out_vectors(self, places: list[Tier], at: int) -> int:
@@ -453,9 +437,9 @@ class _Planner:
             place.x_stride = place.frame_columns + (self.width if place.has_above else 0)
             place.h_stride = (place.layers + 1) * self.width
             place.x = at // 2
-            at = _up(at + 2 * self.clips * place.x_stride, 16)
+            at = up(at + 2 * self.clips * place.x_stride, 16)
             place.h = at // 2
-            at = _up(at + 2 * self.clips * place.h_stride, 16)
+            at = up(at + 2 * self.clips * place.h_stride, 16)
         return at
 
     def _run(self, k: int, step: int) -> Iterator[Stage]:
@@ -473,7 +457,7 @@ class _Planner:
                 MIX, k, step, layers, 0, self.width // TILE, sum(OUTPUT << layer for layer in range(layers)), 0
             )
         output = OUTPUT << (layers if tier.skip is not None else layers - 1)
-        row = self.out_width[k] // TILE
+        row = self.weights.out_width(k) // TILE
         if k == 0:
             yield Stage(ROWS, k, step, 0, 0, row, output, 1)
             if tier.upsampling > 1:
@@ -500,81 +484,46 @@ class _Planner:
         return range(first, first + size + (turn < larger))
 
     def matrix(self, kind: int, k: int, layer: int, part: str) -> Half:
-        """Return a whole weight: rows as the kernel has them, all padded."""
+        """Return a whole weight."""
         key = (kind, k, layer, part)
         if key not in self.matrices:
-            self.matrices[key] = self._matrix(kind, k, layer, part)
+            self.matrices[key] = self._matrix(*key)
         return self.matrices[key]
 
     def _matrix(self, kind: int, k: int, layer: int, part: str) -> Half:
-        tier = self.tiers[k]
-        width, real = self.width, self.real_width
         if kind == MIX:
-            weight = tier.skip[0].T.reshape(real, -1, real)  # [out, L, D]
-            return _padded(weight, (width, weight.shape[1], width)).reshape(width, -1)
+            return self.weights.skip(k)
         if kind == ROWS:
-            out = tier.out_features
-            weight = tier.upsample[0].T.reshape(tier.upsampling, out, real)
-            return _padded(weight, (tier.upsampling, self.out_width[k], width)).reshape(-1, width)
-        weights = tier.layers[layer]
+            return self.weights.rows(k)
         if kind == RECUR:
-            return _padded(_by_unit(weights.hidden_weight, tier.cell, is_input=False), (width, GATES, width)).reshape(
-                -1, width
-            )
-        by_unit = _by_unit(weights.input_weight, tier.cell, is_input=True)  # [D, 4, inputs]
-        if part == "below":
-            return _padded(by_unit[..., :real], (width, GATES, width)).reshape(-1, width)
-        inputs = by_unit[..., (real if layer else 0) :]
-        frame = _padded(inputs[..., : tier.frame_size], (width, GATES, _up(tier.frame_size, TILE)))
-        if not tier.is_top:
-            frame = np.concatenate([frame, _padded(inputs[..., tier.frame_size :], (width, GATES, width))], axis=2)
-        return frame.reshape(width * GATES, -1)
+            return self.weights.recurrent(k, layer)
+        return self.weights.below(k, layer) if part == "below" else self.weights.inputs(k, layer)
 
     def bias(self, kind: int, k: int, layer: int) -> Float32:
-        """Return a whole bias, padded."""
+        """Return a whole bias."""
         key = (kind, k, layer)
         if key not in self.biases:
             self.biases[key] = self._bias(*key)
         return self.biases[key]
 
     def _bias(self, kind: int, k: int, layer: int) -> Float32:
-        tier = self.tiers[k]
-        width, real = self.width, self.real_width
         if kind == MIX:
-            return _padded32(tier.skip[1], (width,))
-        if kind == ROWS:
-            return _padded32(
-                tier.upsample[1].reshape(tier.upsampling, -1), (tier.upsampling, self.out_width[k])
-            ).reshape(-1)
-        weights = tier.layers[layer]
-        both = weights.input_bias, weights.hidden_bias
-        if tier.cell == "lstm":
-            gates = (both[0] + both[1]).reshape(4, real)
-        else:
-            (r, z, n), (hr, hz, hn) = (bias.reshape(3, real) for bias in both)
-            gates = np.stack([r + hr, z + hz, n, hn])
-        return _padded32(gates.T, (width, GATES)).reshape(-1)
+            return self.weights.skip_bias(k)
+        return self.weights.rows_bias(k) if kind == ROWS else self.weights.layer_bias(k, layer)
 
     def _pack_sample_tier(self) -> dict[str, Any]:
         if self.sample is None:
             nothing = np.zeros(16, np.uint8)
             return {"fragments": nothing, "biases": np.zeros(4, np.float32), "table": np.zeros((1, 1, 8), np.float16)}
-        width, logits = self.width, self.logits
-        matrices = [_padded(weight.T, (width, width)) for weight, _ in self.sample.hidden]
-        matrices.append(_padded(self.sample.output[0].T, (logits, width)))
-        output_bias = np.full(logits, UNLIKELY, np.float32)
-        output_bias[: self.levels] = self.sample.output[1]
-        biases = [_padded32(bias, (width,)) for _, bias in self.sample.hidden]
-        fragments = []
+        matrices, fragments = self.weights.sample_matrices(), []
         for rank in range(self.cluster):
             for matrix in matrices:
                 rows = len(matrix) // self.cluster
                 fragments.append(self._pack_rows(matrix[rank * rows : (rank + 1) * rows]))
-        table = _padded(self.sample.table, (*self.sample.table.shape[:2], width))
         return {
             "fragments": np.concatenate(fragments),
-            "biases": np.concatenate([*biases, output_bias]),
-            "table": table,
+            "biases": self.weights.sample_biases(),
+            "table": self.weights.table(),
         }
 
     def _pack_rows(self, matrix: Half) -> npt.NDArray[np.uint8]:
@@ -632,7 +581,7 @@ class _Block:
             tiles = planner.share((stage.tier, -1), stage.tiles, self.index)
             chunks, stride = _chunks(tiles, MAX_TILES), 1
         else:
-            planner._deal((stage.tier, -2), planner.out_width[stage.tier] // TILE)
+            planner._deal((stage.tier, -2), planner.weights.out_width(stage.tier) // TILE)
             start = planner.dealt[stage.tier, -2]
             skip = (self.index - start - stage.first_tile) % planner.frame_blocks
             tiles = range(stage.first_tile + skip, stage.first_tile + stage.tiles, planner.frame_blocks)
@@ -666,7 +615,7 @@ class _Block:
             op.mail = place.h_mail + layer * 2 * planner.clips * half_width + tiles.start * TILE // 2
             op.mail_stride = planner.clips * half_width
         elif kind == ROWS:
-            op.rows = tier.upsampling * planner.out_width[k]
+            op.rows = tier.upsampling * planner.weights.out_width(k)
             op.mail = planner.row_mail[k] + tiles.start * TILE
             op.mail_stride = planner.clips * op.rows
         for part, operand in zip(parts, "ab", strict=False):
@@ -699,7 +648,7 @@ class _Block:
             for op in ops:
                 op.recurrent, op.state = at // 4, at // 4 + rows
             at += 4 * rows + 4 * (rows // GATES) * 2
-            at = _up(at, 16)
+            at = up(at, 16)
         copies, at = self._place_biases(at, blob)
         where: dict[tuple[Any, ...], tuple[int, int]] = {}
         for weight in sorted(self.weights.values(), key=lambda weight: weight.priority):
@@ -770,46 +719,5 @@ class _Blob:
         return np.concatenate(self._parts)
 
 
-def pack(matrix: Half) -> npt.NDArray[np.uint8]:
-    """Arrange a matrix as operands of the matrix units.
-
-    Columns within a tile are permuted, the same for all matrices, so that a lane finds its four entries of a vector
-    side by side.
-
-    Args:
-        matrix: [rows * 16, columns * 16].
-
-    Returns:
-        [columns, rows, 32 lanes, 16 bytes].
-    """
-    rows, columns = (size // TILE for size in matrix.shape)
-    split = matrix.reshape(rows, 2, 8, columns, 4, 2, 2)  # row, half, group; column, quarter, register, entry
-    ordered = split.transpose(3, 0, 2, 4, 5, 1, 6)
-    return np.ascontiguousarray(ordered).reshape(columns, rows, 32, 8).view(np.uint8)
-
-
-def _by_unit(weight: Float32, cell: str, *, is_input: bool) -> Float32:
-    """Return [D, 4, inputs] from [G * D, inputs]. A GRU's third and fourth row are the halves of its new gate."""
-    gates = weight.reshape(4 if cell == "lstm" else 3, -1, weight.shape[1])
-    if cell == "gru":
-        r, z, n = gates
-        nothing = np.zeros_like(n)
-        gates = np.stack([r, z, n, nothing] if is_input else [r, z, nothing, n])
-    return gates.transpose(1, 0, 2)
-
-
-def _padded(values: npt.NDArray[Any], shape: Sequence[int]) -> Half:
-    return _padded32(values, shape).astype(np.float16)
-
-
-def _padded32(values: npt.NDArray[Any], shape: Sequence[int]) -> Float32:
-    padding = [(0, to - size) for to, size in zip(shape, values.shape, strict=True)]
-    return np.pad(values, padding).astype(np.float32)
-
-
 def _chunks(tiles: Sequence[int], most: int) -> list[Any]:
     return [tiles[i : i + most] for i in range(0, len(tiles), most)]
-
-
-def _up(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple

@@ -13,6 +13,7 @@ from slash_infer.runtimes.cluster_plan import GIVEN, MAX_TIERS, Call, Plan, Tier
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, GenerationState, Int32
 from slash_infer.runtimes.protocol import A, Runner
+from slash_infer.runtimes.uniform_block import Uniform
 
 MOST_SAMPLES = 1 << 14  # of a clip in a launch, which nothing can interrupt
 KNOWN = np.uint64(1 << 32)  # tag of a code that is there
@@ -67,8 +68,8 @@ class ClusterRunner(Runner, Generic[A]):
         self._history = state.history.astype(np.int32)
 
     @override
-    def generate(self, uniform: Float32, temperature: Float32, floor: float) -> Generated:
-        steps = temperature.shape[1]
+    def generate(self, uniform: Uniform, temperature: Float32, floor: float) -> Generated:
+        steps, uniform = temperature.shape[1], np.asarray(uniform)
         at_once = max(1, MOST_SAMPLES // self.hop)
         parts = [Generated.empty(self.clips)]
         for first in range(0, steps, at_once):

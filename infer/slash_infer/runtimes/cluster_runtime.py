@@ -10,14 +10,15 @@ from slash_infer.runtimes.cluster_kernel import KernelDevice
 from slash_infer.runtimes.cluster_plan import DoesNotFit, Plan, make_plan
 from slash_infer.runtimes.cluster_runner import ClusterRunner, Loaded
 from slash_infer.runtimes.generation_state import GenerationState
+from slash_infer.runtimes.kernel_weights import GATES, TILE, KernelWeights
 from slash_infer.runtimes.model_weights import read_model_weights
-from slash_infer.runtimes.protocol import A, Model, Runtime
+from slash_infer.runtimes.protocol import A, Model, Runner, Runtime
+from slash_infer.runtimes.throughput_model import ThroughputModel
 
 MOST_CLIPS = 8  # that share a cluster's weights: the columns of an operand of the matrix units
+MOST_TOGETHER = 16_384  # of the kernels for many clips
 LARGEST_CLUSTER = 16
 UNITS = 32  # of a layer in each block of the sample tier: fewer take longer to exchange than to compute
-TILE = 16  # rows that a block multiplies at least
-GATES = 4
 ON_DEVICE = ("fragments", "biases", "table", "samples", "weights", "programs")  # what a plan has for the device
 
 
@@ -30,7 +31,7 @@ class Cluster(Runtime):
 
     name = "cluster"
     precisions: tuple[Precision, ...] = ("fp16",)
-    clips_together = MOST_CLIPS
+    clips_together = 1024
 
     def __init__(self, device: KernelDevice[Any]) -> None:
         self._device = device
@@ -75,13 +76,20 @@ class ClusterModel(Model, Generic[A]):
             self._plan(1)
         except DoesNotFit as reason:
             raise self._refusal(reason) from None
+        self._many = ThroughputModel(
+            device, KernelWeights(self._tiers, self._sample_tier, self._levels, self._cluster)
+        )
 
     @override
     def most_clips(self, clips: int) -> int:
+        if clips > MOST_CLIPS and self._many.fits:
+            return min(clips, MOST_TOGETHER)
         return min(clips, self._size(clips))
 
     @override
-    def runner(self, state: GenerationState) -> ClusterRunner[A]:
+    def runner(self, state: GenerationState) -> Runner:
+        if len(state.history) > MOST_CLIPS:
+            return self._many.runner(state)
         size = self._size(len(state.history))
         if size not in self._loaded:
             try:

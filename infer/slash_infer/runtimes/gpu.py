@@ -137,6 +137,16 @@ class Gpu(Arrays[GpuArray]):
             self.stream.sync()
         return values
 
+    def capture(self, work: Sequence[Launch]) -> Launch:
+        """Join work that always runs in this order into one launch, without running it."""
+        with self.turn(), _no_garbage_collection():
+            self.free_dropped()
+            builder = self.stream.create_graph_builder()
+            builder.begin_building()
+            in_order(work)()
+            graph = builder.end_building().complete()
+        return _Replay(self, graph, work)
+
     def free_dropped(self) -> None:
         """Free the memory of arrays that are not used any more."""
         while self._dropped:
@@ -191,14 +201,9 @@ class GpuGraphs(Gpu, GraphRuntime[GpuArray]):
     @override
     def capture(self, work: Sequence[Launch]) -> Launch:
         with self.turn(), _no_garbage_collection():
-            self.free_dropped()
             in_order(work)()  # once outside the graph: first runs compile and allocate
             self.stream.sync()
-            builder = self.stream.create_graph_builder()
-            builder.begin_building()
-            in_order(work)()
-            graph = builder.end_building().complete()
-        return _Replay(self, graph, work)
+            return super().capture(work)
 
 
 class _Replay:

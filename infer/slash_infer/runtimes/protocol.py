@@ -15,6 +15,7 @@ import numpy.typing as npt
 from slash_infer.bundle import Bundle, Precision
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, GenerationState, Int32
+from slash_infer.runtimes.uniform_block import Uniform
 
 Launch = Callable[[], None]
 """Starts prepared work."""
@@ -70,7 +71,7 @@ class Runner(Protocol):
     def set_state(self, state: GenerationState) -> None:
         """Put all clips into `state`."""
 
-    def generate(self, uniform: Float32, temperature: Float32, floor: float) -> Generated:
+    def generate(self, uniform: Uniform, temperature: Float32, floor: float) -> Generated:
         """Take steps of the top tier, each of `hop` samples.
 
         Args:

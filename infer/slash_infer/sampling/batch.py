@@ -11,6 +11,7 @@ import numpy.typing as npt
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, GenerationState, Int32
 from slash_infer.runtimes.protocol import Runner
+from slash_infer.runtimes.uniform_block import Uniform
 from slash_infer.sampling.engine import Engine
 
 PREFILL_STEPS = 1024  # of the top tier on the device at once: a prime may be long
@@ -58,7 +59,7 @@ class Batch:
         self._release()
         self._runners = []
 
-    def generate(self, uniform: Float32, temperature: Float32, floor: float) -> Generated:
+    def generate(self, uniform: Uniform, temperature: Float32, floor: float) -> Generated:
         """Take steps of the top tier.
 
         Args:
@@ -73,8 +74,11 @@ class Batch:
         def share(runner: Runner, clip_index: npt.NDArray[np.intp]) -> Generated:
             return runner.generate(uniform[clip_index], temperature[clip_index], floor)
 
+        runners = self._open_runners()
+        if len(runners) > 1:
+            uniform = np.asarray(uniform)  # rows of several runners may come from one generator, which takes no turns
         run = map if self._pool is None else self._pool.map
-        parts = list(run(share, self._open_runners(), self._clip_index))
+        parts = list(run(share, runners, self._clip_index))
         return (parts[0] if len(parts) == 1 else Generated.concatenate(parts, axis=0)).select(slice(self.clips))
 
     def prefill(

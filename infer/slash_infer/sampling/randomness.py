@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slash_infer.arguments import as_integer
+from slash_infer.runtimes.uniform_block import UniformBlock
 
 UNIFORM_BITS = 22  # with these and the half step, u * total < total and u > 2**-24 hold in float32
 MAX_KEY = 2**64 - 1
@@ -34,13 +35,17 @@ class Uniforms:
 
     def __init__(self, seed: int, clips: Sequence[int], start: int = 0, candidates: int = 1) -> None:
         check_keys(seed, *clips)
-        self._streams = []
-        for clip in clips:
-            for candidate in range(candidates):
-                stream = np.random.Philox(key=np.array([seed, clip], dtype=np.uint64))
-                stream.advance((start + candidate * WORDS_APART) // WORDS_PER_COUNTER)
-                stream.random_raw(start % WORDS_PER_COUNTER)
-                self._streams.append(stream)
+        self._seed, self._position = seed, start
+        self._clips = np.repeat(np.array(clips, np.uint64), candidates)
+        self._candidates = np.tile(np.arange(candidates, dtype=np.uint64), len(clips))
+        self._streams: list[tuple[np.random.Philox | None, int]] = [(None, 0)] * len(self._clips)
+
+    def block(self, count: int) -> UniformBlock:
+        """Return the next `count` uniforms of every clip, which are made when they are needed."""
+        rows = np.arange(len(self._clips))
+        block = UniformBlock(self._seed, self._clips, self._candidates, self._position, count, self._make, rows)
+        self._position += count
+        return block
 
     def next(self, count: int) -> npt.NDArray[np.float32]:
         """Return the next `count` uniforms of every clip, float32 [clips * K, count], each inside (0, 1).
@@ -48,9 +53,26 @@ class Uniforms:
         A uniform is (k + 1/2) / 2**22 for the word's top 22 bits k: exact in float32 and never 0 or 1. So inverse-CDF
         sampling never picks a first or last code whose probability is below half a step of this grid.
         """
-        words = np.stack([stream.random_raw(count) for stream in self._streams])
-        top_bits = words >> np.uint64(64 - UNIFORM_BITS)
-        return np.asarray((top_bits + 0.5) / 2**UNIFORM_BITS, np.float32)
+        return np.asarray(self.block(count))
+
+    def _make(self, rows: npt.NDArray[np.intp], start: int, count: int) -> npt.NDArray[np.float32]:
+        distinct, where = np.unique(rows, return_inverse=True)
+        uniforms = np.empty((len(distinct), count), np.float32)
+        for to, row in zip(uniforms, distinct, strict=True):
+            to[:] = self._stream(row, start, count).random_raw(count) >> np.uint64(64 - UNIFORM_BITS)
+        uniforms += np.float32(0.5)
+        uniforms *= np.float32(2**-UNIFORM_BITS)
+        return uniforms if np.array_equal(distinct, rows) else uniforms[where]
+
+    def _stream(self, row: int, start: int, count: int) -> np.random.Philox:
+        """Return a row's generator at a word, of which the next `count` will be read."""
+        stream, position = self._streams[row]
+        if stream is None or position != start:
+            stream = np.random.Philox(key=np.array([self._seed, self._clips[row]], np.uint64))
+            stream.advance((start + int(self._candidates[row]) * WORDS_APART) // WORDS_PER_COUNTER)
+            stream.random_raw(start % WORDS_PER_COUNTER)
+        self._streams[row] = stream, start + count
+        return stream
 
 
 def check_keys(seed: int, *clips: int) -> None:

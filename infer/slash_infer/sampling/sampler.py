@@ -340,9 +340,10 @@ class Sampler:
         """Take some steps of the top tier."""
         hop = self._manifest.top_hop
         times = (self._generated + hop * np.arange(steps)) / self.sample_rate
-        temperatures = np.stack([schedule.at(times) for schedule in self._schedules for _ in range(self.candidates)])
+        at = {schedule: schedule.at(times) for schedule in set(self._schedules)}
+        temperatures = np.repeat([at[schedule] for schedule in self._schedules], self.candidates, axis=0)
         self._generated += steps * hop
-        drawn = self._batch.generate(self._uniforms.next(steps * hop), temperatures, self.floor)
+        drawn = self._batch.generate(self._uniforms.block(steps * hop), temperatures, self.floor)
         fault = drawn.fault(self._manifest.codec.levels)
         if fault is not None:
             graph = self._bundle.variant(self.engine.precision).sample_tier.file

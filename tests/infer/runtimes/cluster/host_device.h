@@ -1,4 +1,4 @@
-// What cluster.cu needs of a device, on the host: every thread of the grid is a fiber on one core, barriers and lanes switch.
+// What the kernels need of a device, on the host: every thread of the grid is a fiber on one core, barriers and lanes switch.
 // Threads take turns, and what is sent arrives at once; or, after disorder(seed), in a random order that the seed decides.
 #include <cmath>
 #include <cstdlib>
@@ -9,7 +9,10 @@
 
 #define HOST
 #define DEVICE inline
-#define KERNEL static
+#define KERNEL(BLOCKS) static
+#ifndef CLUSTER
+#define CLUSTER 1
+#endif
 #define GRID_CONSTANT
 
 typedef unsigned char u8;
@@ -136,6 +139,8 @@ static inline float from_half(u16 bits) { _Float16 half; memcpy(&half, &bits, 2)
 static inline u32 pair_of(float low, float high) { return half_of(low) | (u32)half_of(high) << 16; }
 static inline float low_of(u32 both) { return from_half((u16)both); }
 static inline float high_of(u32 both) { return from_half((u16)(both >> 16)); }
+static inline float fused(float a, float b, float c) { return fmaf(a, b, c); }
+static inline u64 high_product(u64 a, u64 b) { return (u64)((unsigned __int128)a * b >> 64); }
 static inline float larger(float a, float b) { return a > b ? a : b; }
 static inline float reciprocal(float x) { return 1.0f / x; }
 static inline float exp2_(float x) { return exp2f(x); }
@@ -159,6 +164,7 @@ static inline void multiply(float (&sums)[4], const uint4 &a, u32 b0, u32 b1) {
 }
 
 static inline uint4 stream(const uint4 *from) { return *from; }
+static inline uint4 read_operand(const uint4 *from) { return *from; }
 static inline uint4 read_shared(const uint4 *from) { return *from; }
 static inline u64 read_word(const u64 *from) { return *from; }
 struct Words { u64 first, second; };
@@ -270,10 +276,14 @@ extern "C" int run(const Call *call, int count) {
     switch_fiber(&main_stack, fibers[0].stack_pointer);
     munmap(stacks, n * stack);
     for (u8 *memory : memories) free(memory);
-    return alive == 0 && *call->fault == 0;
+#ifdef PATIENCE
+    if (*call->fault) return 0;
+#endif
+    return alive == 0;
 }
 // From now on, threads take turns at random, and sends and copies arrive late. 0 brings back the order.
 extern "C" void disorder(unsigned long long seed) { disordered = seed * 0x9e3779b97f4a7c15ull; }
 extern "C" int call_size() { return sizeof(Call); }
+#ifdef PATIENCE
 extern "C" int op_size() { return OP; }
-extern "C" int frame_shared_size() { return sizeof(FrameShared); }
+#endif

@@ -1,6 +1,6 @@
-// What cluster.cu needs of the device, in PTX: no header of CUDA is at hand where only NVRTC is installed.
+// What the kernels need of the device, in PTX: no header of CUDA is at hand where only NVRTC is installed.
 
-#define KERNEL extern "C" __global__ __launch_bounds__(THREADS, 1)
+#define KERNEL(BLOCKS) extern "C" __global__ __launch_bounds__(THREADS, BLOCKS)  // that a processor should hold
 #define GRID_CONSTANT __grid_constant__
 
 extern __shared__ uint4 dynamic_shared[];
@@ -34,6 +34,8 @@ DEVICE u16 half_of(float value) { u16 half; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(
 DEVICE float from_half(u16 half) { float value; asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half)); return value; }
 DEVICE float low_of(u32 both) { return from_half((u16)both); }
 DEVICE float high_of(u32 both) { return from_half((u16)(both >> 16)); }
+DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }  // a b + c, rounded once
+DEVICE u64 high_product(u64 a, u64 b) { return __umul64hi(a, b); }
 DEVICE float larger(float a, float b) { return fmaxf(a, b); }
 DEVICE float exp2_(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 DEVICE float reciprocal(float x) { float y; asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
@@ -60,6 +62,12 @@ DEVICE uint4 stream(const uint4 *from) {
 DEVICE uint2 read_table(const u32 *from) {
     uint2 value;
     asm volatile("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(value.x), "=r"(value.y) : "l"(from));
+    return value;
+}
+DEVICE uint4 read_operand(const uint4 *from) {
+    uint4 value;
+    asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w) : "l"(from));
     return value;
 }
 DEVICE uint4 read_shared(const uint4 *from) {

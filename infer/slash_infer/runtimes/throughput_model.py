@@ -1,0 +1,54 @@
+"""A model on the kernels for many clips: its weights are loaded once, kernels are compiled as batches need them."""
+
+from typing import Generic
+
+from slash_infer.runtimes.cluster_kernel import KernelDevice, StageKernel
+from slash_infer.runtimes.generation_state import GenerationState
+from slash_infer.runtimes.kernel_weights import GATES, TILE, KernelWeights
+from slash_infer.runtimes.protocol import A
+from slash_infer.runtimes.throughput_plan import CLIP_TILE, MOST_CLIPS, ROW_TILES, Shape
+from slash_infer.runtimes.throughput_runner import LoadedWeights, ThroughputRunner
+
+
+class ThroughputModel(Generic[A]):
+    """A model on the kernels of `throughput.cu`.
+
+    Args:
+        device: runs the kernels.
+        weights: of the model.
+    """
+
+    def __init__(self, device: KernelDevice[A], weights: KernelWeights) -> None:
+        self._device, self._weights = device, weights
+        self._loaded: LoadedWeights[A] | None = None
+        self._kernels: dict[tuple[int, int], StageKernel] = {}
+
+    @property
+    def fits(self) -> bool:
+        """Whether the smallest block has enough shared memory."""
+        return self._shape(CLIP_TILE, CLIP_TILE).sample_bytes <= self._device.shared_bytes
+
+    def runner(self, state: GenerationState) -> ThroughputRunner[A]:
+        """Return a runner for as many clips as `state` has, in that state."""
+        shape = self._shape_for(len(state.history))
+        if self._loaded is None:
+            self._loaded = LoadedWeights(self._device, self._weights)
+        key = shape.clips, shape.product_clips
+        if key not in self._kernels:
+            self._kernels[key] = self._device.stage_kernel(shape)
+        return ThroughputRunner(self._device, shape, self._kernels[key], self._loaded, state)
+
+    def _shape_for(self, clips: int) -> Shape:
+        """Return blocks of the sample tier that run at the same time, and products for all processors' warps."""
+        processors, rows = self._device.processors, GATES * self._weights.width // (TILE * ROW_TILES)
+        of_block = of_warp = CLIP_TILE
+        while of_block < MOST_CLIPS and clips > of_block * processors:
+            if self._shape(2 * of_block, CLIP_TILE).sample_bytes > self._device.shared_bytes:
+                break
+            of_block *= 2
+        while of_warp < MOST_CLIPS and rows * clips // (2 * of_warp) >= processors * self._device.threads // 32:
+            of_warp *= 2
+        return self._shape(of_block, of_warp)
+
+    def _shape(self, clips: int, product_clips: int) -> Shape:
+        return Shape(self._weights, clips, product_clips, self._device.threads)
