@@ -1,6 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
-"""Checks and times the cluster kernel on a GPU: needs numpy, cuda-bindings, and NVRTC through cuda-core, or nvcc.
+"""Checks and times the cluster kernel on a GPU: needs what slash_infer needs, and cuda-bindings, with NVRTC through cuda-core, or nvcc.
 
 Every job is a process of its own with a time limit: a kernel that gives up takes its context with it. Results are
 printed as they come, and a table last.
@@ -21,21 +21,19 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 HERE = Path(__file__).resolve().parent
 RUNTIMES = HERE.parent / "infer" / "slash_infer" / "runtimes"
-sys.path[:0] = [str(HERE), str(RUNTIMES)]
+sys.path[:0] = [str(HERE), str(HERE.parent / "infer")]
 
 import cluster_model as models  # noqa: E402
 
-if TYPE_CHECKING:
-    from slash_infer.runtimes import cluster_plan as planning
-else:  # alone: the package needs more than numpy
-    import cluster_plan as planning
+from slash_infer.runtimes import cluster_plan as planning  # noqa: E402
+from slash_infer.runtimes.cluster_kernel import kernel_source  # noqa: E402
 
 JOBS = [
     "slash:cluster=16,frames=96,profile",
@@ -73,12 +71,6 @@ STAGES = [  # of a sample, as the kernel marks them
 KINDS = ["copy", "in", "out", "recur", "layer", "rows", "mix"]
 
 Array = npt.NDArray[Any]
-
-
-def kernel_source() -> str:
-    """Return the kernel with its header in place."""
-    source = (RUNTIMES / "cluster.cu").read_text()
-    return source.replace('#include "cluster_device.cuh"', (RUNTIMES / "cluster_device.cuh").read_text())
 
 
 def compile_cubin(source: str, macros: dict[str, str], arch: str) -> tuple[bytes, str]:
@@ -359,7 +351,7 @@ class Job:
 
     def _compile(self, *, profile: bool = False) -> tuple[Any, dict[str, int]]:
         macros = self.plan.macros(patience=PATIENCE, profile=profile)
-        cubin, self.result["compiler"] = compile_cubin(kernel_source(), macros, self.gpu.arch)
+        cubin, self.result["compiler"] = compile_cubin(kernel_source("cluster.cu"), macros, self.gpu.arch)
         return self.gpu.kernel(cubin, b"generate", self.plan.shared_bytes, self.cluster)
 
     def _launch(self, *, cooperative: bool) -> Any:
@@ -477,7 +469,7 @@ def run_micro() -> dict[str, Any]:
     source = (
         "typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32;"
         "typedef unsigned long long u64;\n#define DEVICE __device__ __forceinline__\n"
-        + (RUNTIMES / "cluster_device.cuh").read_text()
+        + (RUNTIMES / "device.cuh").read_text()
         + (HERE / "gpu_cluster_micro.cu").read_text()
     )
     cubin, compiler = compile_cubin(source, {"THREADS": "512"}, gpu.arch)

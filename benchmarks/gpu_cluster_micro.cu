@@ -1,4 +1,4 @@
-// What the cluster kernel's design rests on, each in a loop of its own. gpu_cluster.py compiles this after cluster_device.cuh.
+// What the cluster kernel's design rests on, each in a loop of its own. gpu_cluster.py compiles this after device.cuh.
 
 struct Args { u64 *out; u64 *words; uint4 *big; long long bytes; int which; int rounds; };
 struct S { u64 bar[2]; alignas(16) uint4 data[256]; u16 x[2048]; float f[1024]; };

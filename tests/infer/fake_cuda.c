@@ -35,13 +35,15 @@ enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201,
 enum { CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
 
 typedef struct Work {
-    enum { COPY, FILL, COPY_2D, CALL } kind;
+    enum { COPY, FILL, COPY_2D, CALL, KERNEL } kind;
     void *to;
     const void *from;
     size_t bytes;
     unsigned char value;
     Copy2D rows;
     HostFunction function;
+    int (*kernel)(const void *, int);
+    int blocks;
     struct Work *next;
 } Work;
 
@@ -88,6 +90,9 @@ static Result run(const Work *work) {
     case FILL:
         memset(work->to, work->value, work->bytes);
         break;
+    case KERNEL:
+        work->kernel(work->from, work->blocks); /* says by itself that it gave up */
+        break;
     case COPY_2D:
         if (!is_allocated(rows->to, rows->to_pitch * rows->height)) return ILLEGAL_ADDRESS;
         if (!is_allocated(rows->source, rows->source_pitch * rows->height)) return ILLEGAL_ADDRESS;
@@ -123,6 +128,7 @@ API cuDeviceGetUuid_v2(void *uuid, int device) { return memset(uuid, 1, 16), SUC
 API cuDeviceGetAttribute(int *value, int attribute, int device) {
     *value = attribute == 75 ? 9 : attribute == 76 ? 0 : 1; /* the compute capability is 9.0 */
     if (attribute == 97) *value = SHARED_BYTES;
+    if (attribute == 16) *value = BLOCKS;
     return SUCCESS;
 }
 API cuDevicePrimaryCtxRetain(void **context, int device) { return *context = &the_context, SUCCESS; }
@@ -256,14 +262,19 @@ typedef struct {
     LaunchAttribute *attributes;
     unsigned count;
 } Launch;
+typedef struct {
+    int (*run)(const void *, int);
+    int (*parameter_bytes)(void);
+} Function;
 API cuModuleLoadData(void **module, const void *code) {
     if (!current) return INVALID_CONTEXT;
     return *module = dlopen(code, RTLD_NOW), *module ? SUCCESS : 200;
 }
 API cuModuleGetFunction(void **function, void *module, const char *name) {
-    *function = dlsym(module, "run");
-    if (!*function) *function = &the_pool; /* a kernel that is never launched */
-    return SUCCESS;
+    Function *made = calloc(1, sizeof *made);
+    made->run = (int (*)(const void *, int))dlsym(module, "run"); /* null: a kernel that is never launched */
+    made->parameter_bytes = (int (*)(void))dlsym(module, "call_size");
+    return *function = made, SUCCESS;
 }
 API cuFuncSetAttribute(void *function, int attribute, int value) { return value > SHARED_BYTES ? INVALID_VALUE : SUCCESS; }
 API cuOccupancyMaxActiveClusters(int *clusters, void *function, const Launch *launch) {
@@ -273,13 +284,16 @@ API cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) { return *memory
 API cuMemHostGetDevicePointer_v2(Address *address, void *memory, unsigned flags) {
     return *address = (Address)memory, SUCCESS;
 }
-API cuLaunchKernelEx(const Launch *launch, void *function, void **parameters, void **extra) {
-    int cluster = launch->attributes[0].blocks[0];
-    if (!current) return INVALID_CONTEXT;
-    if (launch->count != 1 || launch->attributes[0].id != 4 || launch->grid[0] % cluster) return INVALID_VALUE;
-    if (launch->shared_bytes > SHARED_BYTES || launch->grid[0] > BLOCKS) return INVALID_VALUE;
-    ((int (*)(const void *, int))function)(parameters[0], launch->grid[0]);
-    return SUCCESS;
+API cuLaunchKernelEx(const Launch *launch, Function *function, void **parameters, void **extra) {
+    if (launch->shared_bytes > SHARED_BYTES || launch->count > 1) return INVALID_VALUE;
+    if (launch->count) { /* a cluster, whose blocks must all run at the same time */
+        int cluster = launch->attributes[0].blocks[0];
+        if (launch->attributes[0].id != 4 || launch->grid[0] % cluster || launch->grid[0] > BLOCKS) return INVALID_VALUE;
+    }
+    int bytes = function->parameter_bytes();
+    Work work = {.kind = KERNEL, .from = memcpy(malloc(bytes), parameters[0], bytes), .kernel = function->run};
+    work.blocks = launch->grid[0];
+    return enqueue(launch->stream, work);
 }
 
 /* What is wrong. */

@@ -95,10 +95,9 @@ class FakeClusterGpu(ClusterGpu):
     def compile(self, source: str, macros: Mapping[str, str]) -> bytes:
         if not macros:  # asked for how many clusters there may be, and never launched
             return b"libcuda.so.1\0"
-        return (
-            bytes(host_device.build(Path(sys.argv[3]), (host_device.SOURCES / "cluster.cu").read_text(), macros))
-            + b"\0"
-        )
+        name = "throughput.cu" if "PRODUCT_CLIPS" in macros else "cluster.cu"
+        source = (host_device.SOURCES / name).read_text()
+        return bytes(host_device.build(Path(sys.argv[3]), source, macros)) + b"\0"
 
 
 class ImpatientGpu(FakeClusterGpu):
@@ -124,6 +123,21 @@ def the_cluster_kernel_draws_the_codes_that_it_draws_without_a_driver() -> None:
     _in_threads(draw, 4)
     for clip, codes in drawn.items():
         assert np.array_equal(codes, expected[clip % 2]), clip
+
+
+def kernels_for_many_clips_draw_the_codes_of_those_for_few() -> None:
+    bundle = Bundle(Path(sys.argv[2]))
+    engine = Engine(bundle, Cluster(FakeClusterGpu()), "fp16")
+    expected = Sampler(bundle, 2, engine=engine).codes(64)
+    sampler = Sampler(bundle, 9, engine=engine)
+    assert sampler.rows == 9 * sampler.candidates
+    drawn = np.concatenate([sampler.codes(samples) for samples in (1, 15, 48)], axis=1)
+    assert np.array_equal(drawn[:2], expected)
+    riff = np.sin(np.arange(50, dtype=np.float32) / 3)
+    few, many = (Sampler(bundle, clips, engine=engine) for clips in (2, 9))
+    for sampler in (few, many):
+        sampler.prime(riff)
+    assert np.array_equal(many.codes(32)[:2], few.codes(32))
 
 
 def the_whole_player_draws_the_codes_of_the_cpu() -> None:
@@ -289,6 +303,7 @@ def _in_threads(work: Callable[[int], None], count: int) -> None:
 
 CHECKS = [
     the_cluster_kernel_draws_the_codes_that_it_draws_without_a_driver,
+    kernels_for_many_clips_draw_the_codes_of_those_for_few,
     the_whole_player_draws_the_codes_of_the_cpu,
     a_captured_graph_keeps_alive_what_it_was_captured_from,
     any_thread_may_use_it,

@@ -44,7 +44,7 @@ class H100(HostDevice):
         options = core.ProgramOptions(
             arch="sm_90a", std="c++17", define_macro=list(plan.macros().items()), ptxas_options="-v"
         )
-        core.Program(kernel_source(), "c++", options).compile("cubin", logs=log)
+        core.Program(kernel_source("cluster.cu"), "c++", options).compile("cubin", logs=log)
         self.plans.append(plan)
         self.said.append(log.getvalue())
         return Compiled()
