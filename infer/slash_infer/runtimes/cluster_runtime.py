@@ -76,20 +76,20 @@ class ClusterModel(Model, Generic[A]):
             self._plan(1)
         except DoesNotFit as reason:
             raise self._refusal(reason) from None
-        self._many = ThroughputModel(
+        self.many = ThroughputModel(
             device, KernelWeights(self._tiers, self._sample_tier, self._levels, self._cluster)
         )
 
     @override
     def most_clips(self, clips: int) -> int:
-        if clips > MOST_CLIPS and self._many.fits:
+        if clips > MOST_CLIPS and self.many.fits:
             return min(clips, MOST_TOGETHER)
         return min(clips, self._size(clips))
 
     @override
     def runner(self, state: GenerationState) -> Runner:
         if len(state.history) > MOST_CLIPS:
-            return self._many.runner(state)
+            return self.many.runner(state)
         size = self._size(len(state.history))
         if size not in self._loaded:
             try:

@@ -6,7 +6,7 @@ from slash_infer.runtimes.cluster_kernel import KernelDevice, StageKernel
 from slash_infer.runtimes.generation_state import GenerationState
 from slash_infer.runtimes.kernel_weights import GATES, TILE, KernelWeights
 from slash_infer.runtimes.protocol import A
-from slash_infer.runtimes.throughput_plan import CLIP_TILE, MOST_CLIPS, ROW_TILES, Shape
+from slash_infer.runtimes.throughput_plan import CLIP_TILE, MOST_OF_A_BLOCK, MOST_OF_A_WARP, ROW_TILES, Shape
 from slash_infer.runtimes.throughput_runner import LoadedWeights, ThroughputRunner
 
 
@@ -19,7 +19,7 @@ class ThroughputModel(Generic[A]):
     """
 
     def __init__(self, device: KernelDevice[A], weights: KernelWeights) -> None:
-        self._device, self._weights = device, weights
+        self._device, self.weights = device, weights
         self._loaded: LoadedWeights[A] | None = None
         self._kernels: dict[tuple[int, int], StageKernel] = {}
 
@@ -32,7 +32,7 @@ class ThroughputModel(Generic[A]):
         """Return a runner for as many clips as `state` has, in that state."""
         shape = self._shape_for(len(state.history))
         if self._loaded is None:
-            self._loaded = LoadedWeights(self._device, self._weights)
+            self._loaded = LoadedWeights(self._device, self.weights)
         key = shape.clips, shape.product_clips
         if key not in self._kernels:
             self._kernels[key] = self._device.stage_kernel(shape)
@@ -40,15 +40,15 @@ class ThroughputModel(Generic[A]):
 
     def _shape_for(self, clips: int) -> Shape:
         """Return blocks of the sample tier that run at the same time, and products for all processors' warps."""
-        processors, rows = self._device.processors, GATES * self._weights.width // (TILE * ROW_TILES)
+        processors, rows = self._device.processors, GATES * self.weights.width // (TILE * ROW_TILES)
         of_block = of_warp = CLIP_TILE
-        while of_block < MOST_CLIPS and clips > of_block * processors:
+        while of_block < MOST_OF_A_BLOCK and clips > of_block * processors:
             if self._shape(2 * of_block, CLIP_TILE).sample_bytes > self._device.shared_bytes:
                 break
             of_block *= 2
-        while of_warp < MOST_CLIPS and rows * clips // (2 * of_warp) >= processors * self._device.threads // 32:
+        while of_warp < MOST_OF_A_WARP and rows * clips // (2 * of_warp) >= processors * self._device.threads // 32:
             of_warp *= 2
         return self._shape(of_block, of_warp)
 
     def _shape(self, clips: int, product_clips: int) -> Shape:
-        return Shape(self._weights, clips, product_clips, self._device.threads)
+        return Shape(self.weights, clips, product_clips, self._device.threads)

@@ -13,7 +13,8 @@ from slash_infer.runtimes.kernel_weights import TILE, Float32, Half, KernelWeigh
 GATHER, LAYER, SKIP, ROWS, SAMPLES, ADVANCE, UNIFORMS = range(7)  # kinds of launches
 ROW_TILES = 2  # of a warp, in a product
 CLIP_TILE = 8  # columns of an operand of the matrix units
-MOST_CLIPS = 32  # of a block of the sample tier, and of a warp in products
+MOST_OF_A_BLOCK = 16  # clips, in the sample tier: more are slower, though weights are read less often
+MOST_OF_A_WARP = 32  # clips, in products
 PADDING = 16  # of a vector in shared memory
 
 

@@ -101,12 +101,12 @@ class ThroughputRunner(Runner, Generic[A]):
         self._device, self._shape, self._kernel, self._loaded = device, shape, kernel, loaded
         self._weights = weights = shape.weights
         self.clips, self.hop = len(state.history), weights.tiers[-1].hop
-        self._rows = up(self.clips, shape.rows)
+        self.rows = up(self.clips, shape.rows)
         self._ring = 1 << (weights.context + max(self.hop, PREFILLED)).bit_length()
         self._period = math.lcm(2 * self.hop, self._ring)  # samples after which everything is where it was
         self._now = device.array([ctypes.sizeof(Now)], np.uint8)
-        self._tape = device.array([self._rows, self._ring], np.int32)
-        rows, width, array = self._rows, weights.width, device.array
+        self._tape = device.array([self.rows, self._ring], np.int32)
+        rows, width, array = self.rows, weights.width, device.array
         self._places = [Vectors.of(weights, k) for k in range(len(weights.tiers))]
         self._vectors, self._h, self._c, self._upsampled = [], [], [], []
         for k, (tier, places) in enumerate(zip(weights.tiers, self._places, strict=True)):
@@ -137,11 +137,11 @@ class ThroughputRunner(Runner, Generic[A]):
         for k, tier_state in enumerate(state.rnn_states):
             layers = len(tier_state["h"])
             for name, to in (("h", self._h[k]), ("c", self._c[k])):
-                values = np.zeros((layers, self._rows, width), np.float32)
+                values = np.zeros((layers, self.rows, width), np.float32)
                 if name in tier_state:
                     values[:, : self.clips, : self._weights.real_width] = tier_state[name]
                 device.put(to, values)
-            vectors = np.zeros((self._rows, self._places[k].stride), np.float16)
+            vectors = np.zeros((self.rows, self._places[k].stride), np.float16)
             last = vectors[: self.clips, self._places[k].output(0, side=1) :].reshape(self.clips, layers + 1, width)
             last[:, :layers, : self._weights.real_width] = tier_state["h"].swapaxes(0, 1)
             device.put(self._vectors[k], vectors)
@@ -151,11 +151,11 @@ class ThroughputRunner(Runner, Generic[A]):
         device, steps = self._device, temperature.shape[1]
         arrays = {
             "temperature": _put(self._device, self._padded(temperature)),
-            "codes": device.array([self._rows, steps * self.hop], np.int32),
-            "nll": device.array([self._rows, steps * self.hop], np.float32),
+            "codes": device.array([self.rows, steps * self.hop], np.int32),
+            "nll": device.array([self.rows, steps * self.hop], np.float32),
         }
         if isinstance(uniform, UniformBlock):
-            arrays["uniform"] = device.array([self._rows, steps * self.hop], np.float32)
+            arrays["uniform"] = device.array([self.rows, steps * self.hop], np.float32)
             self._make_uniforms(uniform, arrays["uniform"])
         else:
             arrays["uniform"] = _put(self._device, self._padded(uniform))
@@ -191,7 +191,7 @@ class ThroughputRunner(Runner, Generic[A]):
         """Return the launch of a stage."""
         weights, address, k = self._weights, self._device.address, stage.tier
         tier, places = weights.tiers[k], self._places[k]
-        call = Call(kind=stage.kind, clips=self._rows, at=stage.at, hop=tier.hop, is_gru=tier.cell == "gru")
+        call = Call(kind=stage.kind, clips=self.rows, at=stage.at, hop=tier.hop, is_gru=tier.cell == "gru")
         call.now, call.tape, call.ring = address(self._now), address(self._tape), self._ring - 1
         call.vectors, call.stride = address(self._vectors[k]), places.stride
         call.out_stride = tier.upsampling * weights.out_width(k)
@@ -211,7 +211,7 @@ class ThroughputRunner(Runner, Generic[A]):
                 call.table = address(loaded.table)
         elif stage.kind in PRODUCTS:
             self._set_product(call, stage)
-        return self._kernel.bind(call, self._shape.blocks(stage.kind, self._rows, call.rows))
+        return self._kernel.bind(call, self._shape.blocks(stage.kind, self.rows, call.rows))
 
     def _set_product(self, call: Call, stage: Stage) -> None:
         k, layer, address = stage.tier, stage.layer, self._device.address
@@ -227,14 +227,14 @@ class ThroughputRunner(Runner, Generic[A]):
         call.rows = (GATES if is_layer else 1) * places.width // TILE
         call.to = places.output(layer if is_layer else len(self._weights.tiers[k].layers))
         call.to_side = places.side
-        of_layer = 4 * layer * self._rows * places.width
+        of_layer = 4 * layer * self.rows * places.width
         call.h, call.c = address(self._h[k]) + of_layer, address(self._c[k]) + of_layer
 
     def _make_uniforms(self, uniform: UniformBlock, to: A) -> None:
         keys = _put(self._device, self._padded(uniform.keys()))
-        call = Call(kind=UNIFORMS, clips=self._rows, count=uniform.count, start=uniform.start)
+        call = Call(kind=UNIFORMS, clips=self.rows, count=uniform.count, start=uniform.start)
         call.keys, call.uniform = self._device.address(keys), self._device.address(to)
-        self._kernel.bind(call, self._rows)()
+        self._kernel.bind(call, self.rows)()
 
     def _on_tape(self, first: int, end: int) -> npt.NDArray[np.intp]:
         """Return where the tape has some codes, counted from now."""
@@ -243,13 +243,13 @@ class ThroughputRunner(Runner, Generic[A]):
 
     def _put_codes(self, codes: Int32, first: int) -> None:
         """Put codes onto the tape, counted from now, and nothing else."""
-        tape = np.zeros((self._rows, self._ring), np.int32)
+        tape = np.zeros((self.rows, self._ring), np.int32)
         tape[: self.clips, self._on_tape(first, first + codes.shape[1])] = codes
         self._device.put(self._tape, tape)
 
     def _padded(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return values of as many clips as the kernels compute, the further ones those of the last clip."""
-        return np.pad(values, ((0, self._rows - self.clips), (0, 0)), mode="edge")
+        return np.pad(values, ((0, self.rows - self.clips), (0, 0)), mode="edge")
 
 
 def _put(device: KernelDevice[A], values: npt.NDArray[Any]) -> A:
