@@ -3,8 +3,8 @@
     python benchmarks/gpu_throughput.py --preset live -n 64,256,1024,4096 --json FILE
 
 The model is untrained. Each stage of a step of the top tier is launched many times in a row, in a captured graph, and
-timed; so is the whole step, `steps`. `runner` adds uniforms and codes on their way between host and GPU, `sampler` all
-else: x realtime over the batch, medians of --rounds.
+timed; so is the whole step, `steps`. `runner` adds uniforms and codes on their way between host and GPU, `sampler`
+everything else: x realtime over the batch, medians of --rounds.
 """
 
 import statistics

@@ -59,7 +59,7 @@ def bench(
     if json_file is not None:
         check_file_output(json_file, force=force, argument="json_file")
     opened = open_bundle(bundle)
-    chosen = choose_engine(opened, engine, precision)
+    chosen = choose_engine(opened, engine, precision, rows=(1 if live else max(batches)) * candidates)
     measured: dict[str, object]
     if live:
         measured = {"live": asdict(_measure_live(opened, chosen, seconds, candidates))}

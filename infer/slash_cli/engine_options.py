@@ -9,6 +9,7 @@ from slash_cli.console import stderr
 from slash_cli.lazy import load_command, option_of
 from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import rename_arguments
+from slash_infer.sampling.defaults import DEFAULT_CANDIDATES
 
 if TYPE_CHECKING:
     from slash_infer.bundle import Bundle
@@ -23,7 +24,7 @@ BundleArgument = Annotated[
     ),
 ]
 EngineOption = Annotated[
-    EngineName, typer.Option(help="What runs the model. For hundreds of clips, cuda is faster than cluster.")
+    EngineName, typer.Option(help="What runs the model. auto takes cluster, or else times what there is.")
 ]
 PrecisionOption = Annotated[PrecisionName, typer.Option(help="What it computes in, of those in the bundle.")]
 
@@ -35,11 +36,17 @@ def open_bundle(bundle: Path | None) -> "Bundle":
     return Bundle.in_the_box() if bundle is None else Bundle(bundle)
 
 
-def choose_engine(bundle: "Bundle", engine: EngineName = "auto", precision: PrecisionName = "auto") -> "Engine":
+def choose_engine(
+    bundle: "Bundle",
+    engine: EngineName = "auto",
+    precision: PrecisionName = "auto",
+    *,
+    rows: int = DEFAULT_CANDIDATES,
+) -> "Engine":
     """Open a bundle on the engine asked for, and print on stderr what `auto` chose and why."""
     from slash_infer.sampling.choice import open_engine
 
-    chosen = open_engine(bundle, engine, precision)
+    chosen = open_engine(bundle, engine, precision, rows=rows)
     if "auto" in (engine, precision):
         print_choice(chosen)
     return chosen

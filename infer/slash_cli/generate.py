@@ -124,7 +124,7 @@ def generate(
     request = Request(
         bundle=opened,
         bundle_name=None if bundle is None else str(bundle),
-        engine=open_engine(opened, engine, precision),
+        engine=open_engine(opened, engine, precision, rows=len(numbers) * candidates),
         engine_is_automatic="auto" in (engine, precision),
         specs=[
             ClipSpec(file, number, temperatures[number % len(temperatures)], primes[number % len(primes)])

@@ -1,21 +1,25 @@
 """What runs a bundle: how it is chosen, and that it does not show in the audio."""
 
+import re
+import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 import torch
+from typing_extensions import override
 
 from slash_export.bundle_writer import write_unchecked
 from slash_infer.bundle import Bundle
 from slash_infer.codec import Codec
 from slash_infer.errors import UserError
-from slash_infer.runtimes import protocol
+from slash_infer.runtimes import protocol, registry
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.onnx_cpu import CLIPS_PER_THREAD, OnnxCpu
@@ -39,6 +43,40 @@ def test_auto_takes_the_first_that_works_and_says_why(bundle: Bundle) -> None:
     assert chosen.runtime.name == HERE[0]
     assert chosen.precision == chosen.runtime.precisions[0]
     assert bool(chosen.why) == (HERE[0] != "cluster")
+
+
+class _Slow(OnnxCpu):
+    """A GPU that is slower than the CPU."""
+
+    name = "cuda"
+    pause = 0.02
+
+    @override
+    def copy_row(self, *arguments: Any) -> None:
+        time.sleep(self.pause)
+        super().copy_row(*arguments)
+
+
+class _Broken(OnnxCpu):
+    """A GPU that fails when it is used."""
+
+    name = "tensorrt"
+
+    @override
+    def copy_row(self, *arguments: Any) -> None:
+        raise UserError("the GPU", "failed")
+
+
+def test_auto_times_engines_whose_order_depends(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "RUNTIMES", {"tensorrt": _Broken, "cuda": _Slow, "cpu": OnnxCpu})
+    chosen = open_engine(bundle)
+    assert chosen.runtime.name == "cpu"
+    assert re.fullmatch(r"the GPU: failed; cuda runs at \S+ x realtime here, and cpu \S+ x", chosen.why), chosen.why
+    monkeypatch.setattr(_Slow, "pause", 0)
+    assert open_engine(bundle, rows=2).runtime.name == "cuda", "as fast, and first"
+    monkeypatch.setattr(registry, "RUNTIMES", {"tensorrt": _Broken, "cuda": _Broken})
+    with pytest.raises(UserError, match=r"no engine works: the GPU: failed$"):
+        open_engine(bundle)
 
 
 @pytest.mark.skipif(HERE != ["cpu"], reason="there is more than a CPU here")

@@ -18,18 +18,18 @@ class Engine:
         bundle: whose model to run.
         runtime: where to run it.
         precision: what to compute in.
-        why: what keeps `auto` from the engines that it tries first; empty if nothing does, or if one was asked for.
 
     Raises:
         UserError: `bundle` is none, the bundle has no such precision, or the runtime cannot run its model.
     """
 
-    def __init__(self, bundle: Bundle, runtime: Runtime, precision: Precision = "fp32", why: str = "") -> None:
+    def __init__(self, bundle: Bundle, runtime: Runtime, precision: Precision = "fp32") -> None:
         check_bundle(bundle)
         self.manifest = bundle.manifest
         self.runtime = runtime
         self.precision = precision
-        self.why = why
+        self.why = ""
+        """What kept `auto` from other engines; empty if nothing did, or if this one was asked for."""
         self.model = runtime.open(bundle, precision)
         self._initial = [bundle.initial_state(tier) for tier in self.manifest.frame_tiers]
         self._idle: dict[int, Runner] = {}  # by identity, in the order of their release

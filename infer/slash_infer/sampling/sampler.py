@@ -103,7 +103,9 @@ class Sampler:
         check_bool("batch_invariant", batch_invariant)
         check_choice("precision", precision, get_args(PrecisionName))
         self.batch_invariant = batch_invariant
-        self.engine = engine if isinstance(engine, Engine) else open_engine(bundle, engine, precision)
+        if not isinstance(engine, Engine):
+            engine = open_engine(bundle, engine, precision, rows=len(self.clips) * candidates)
+        self.engine = engine
         if self.engine.manifest != bundle.manifest:
             raise UserError(Argument("engine"), f"runs another bundle than {bundle.path}", "open one for this bundle")
         self.candidates, self.restart = allowed(self._manifest.recorded, candidates, restart)
