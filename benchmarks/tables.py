@@ -14,7 +14,7 @@ from typing import Any
 
 HOME = Path(__file__).resolve().parents[1]
 RESULTS = HOME / "benchmarks" / "results"
-PAGES = [HOME / "docs" / "performance.md", HOME / "docs" / "box.md"]
+PAGES = [HOME / "README.md", HOME / "docs" / "performance.md", HOME / "docs" / "box.md"]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w ]+) -->\n)(?:(?!<!-- table).)*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -52,6 +52,75 @@ def _generation(preset: str) -> str:
         for name in rates["1"]
     ]
     return _table([f"`{preset}`", *(clips_in_words(int(clips)) for clips in rates)], rows)
+
+
+def _generation_in_short() -> str:
+    """What Slash makes of each preset beside the better of the eager loops."""
+    rows, batches = [], list[str]()
+    for preset in ("live", "slash"):
+        content = _result(f"generate_speed_{preset}")
+        rates, rate = content["samples_per_second"], content["sample_rate"]
+        batches = [*rates]
+        eager = {clips: max(batch["eager, 1 thread"], batch["eager, 2 threads"]) for clips, batch in rates.items()}
+        rows.append([f"`{preset}`, eager PyTorch, better of 1 and 2 threads", *(f"{eager[n]:,.0f}" for n in batches)])
+        made = {one: {n: rates[n][f"cpu {one}, as slash runs it"] for n in batches} for one in ("fp32", "int8")}
+        rows.append([f"`{preset}`, fp32", *(f"{made['fp32'][n]:,.0f}" for n in batches)])
+        int8 = [
+            f"**{made['int8'][n]:,.0f}**: {made['int8'][n] / rate:.1f} x realtime, "
+            f"{made['int8'][n] / eager[n]:.1f} x eager"
+            for n in batches
+        ]
+        rows.append([f"`{preset}`, int8", *int8])
+    return _table(["samples/s, total over the batch", *(clips_in_words(int(n)) for n in batches)], rows)
+
+
+def _generation_on_a_gpu(names: Sequence[str]) -> str:
+    """How many times realtime some contenders make on a GPU, over the batch."""
+    contents = {preset: _result(f"generate_speed_{preset}_h100") for preset in ("live", "slash")}
+    rates = {
+        (preset, name): {
+            clips: batch[name] / content["sample_rate"] for clips, batch in content["samples_per_second"].items()
+        }
+        for preset, content in contents.items()
+        for name in names
+    }
+    batches = sorted({int(clips) for of in rates.values() for clips in of})
+
+    def cell(preset: str, name: str, clips: str) -> str:
+        if clips not in rates[preset, name]:
+            return ""
+        value = rates[preset, name][clips]
+        text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        return f"**{text}**" if value == max(rates[preset, other][clips] for other in names) else text
+
+    rows = [[f"{clips:,}", *(cell(*key, str(clips)) for key in rates)] for clips in batches]
+    return _table(["clips", *(f"`{preset}`: {name}" for preset, name in rates)], rows)
+
+
+def _stages_on_a_gpu() -> str:
+    """Microseconds of a step of the top tier, by stage."""
+    results = _result("gpu_throughput_live_h100")["results"]
+    rows = []
+    for clips, one in results.items():
+        stages = [
+            f"{stage['microseconds']:.0f}" + (f" x {stage['times']}" if stage["times"] > 1 else "")
+            for stage in one["stages"].values()
+        ]
+        realtime = [f"{one['realtime'][name]:,.0f}" for name in ("steps", "runner", "sampler")]
+        rows.append([f"{int(clips):,}", f"{one['step_microseconds']:,.0f}", *stages, *realtime])
+    names = [name.replace("samples 1", "draws") for name in next(iter(results.values()))["stages"]]
+    header = ["clips", "a step, us", *names, "x realtime, GPU alone", "with copies", "`Sampler`"]
+    return _table(header, rows)
+
+
+def _training_in_short() -> str:
+    rates = _result("train_speed_slash")["samples_per_second"]
+    rows = [
+        [name, f"{rates[key]:,.0f}", f"{rates[key] / rates['baseline']:.2f} x"]
+        for name, key in (("baseline", "baseline"), ("Slash", "slash"))
+    ]
+    header = "`slash`, 45 million parameters (as it was: Adam, frames of 16)"
+    return _table([header, "training samples/s", ""], rows)
 
 
 def _training() -> str:
@@ -160,7 +229,12 @@ def clips_in_words(count: int) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "generation of live": lambda: _generation("live"),
     "generation of slash": lambda: _generation("slash"),
+    "generation in short": _generation_in_short,
+    "generation on a GPU": lambda: _generation_on_a_gpu(("eager", "cuda fp32", "cuda fp16", "cluster fp16")),
+    "generation on a GPU in short": lambda: _generation_on_a_gpu(("eager", "cuda fp16", "cluster fp16")),
+    "stages on a GPU": _stages_on_a_gpu,
     "training": _training,
+    "training in short": _training_in_short,
     "roofline": _roofline,
     "roofline of training": _roofline_of_training,
     "scaling": _scaling,

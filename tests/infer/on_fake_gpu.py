@@ -35,6 +35,7 @@ from slash_infer.runtimes.gpu import GpuArray, GpuGraphs
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.onnx_session import OnnxGraph, open_session
 from slash_infer.runtimes.protocol import Graph, Launch
+from slash_infer.runtimes.throughput_runner import ThroughputRunner
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.sampler import Sampler
 
@@ -129,12 +130,12 @@ def kernels_for_many_clips_draw_the_codes_of_those_for_few() -> None:
     bundle = Bundle(Path(sys.argv[2]))
     engine = Engine(bundle, Cluster(FakeClusterGpu()), "fp16")
     expected = Sampler(bundle, 2, engine=engine).codes(64)
-    sampler = Sampler(bundle, 9, engine=engine)
-    assert sampler.rows == 9 * sampler.candidates
+    sampler = Sampler(bundle, 17, engine=engine)
+    assert all(isinstance(runner, ThroughputRunner) for runner in sampler._batch._runners)
     drawn = np.concatenate([sampler.codes(samples) for samples in (1, 15, 48)], axis=1)
     assert np.array_equal(drawn[:2], expected)
     riff = np.sin(np.arange(50, dtype=np.float32) / 3)
-    few, many = (Sampler(bundle, clips, engine=engine) for clips in (2, 9))
+    few, many = (Sampler(bundle, clips, engine=engine) for clips in (2, 17))
     for sampler in (few, many):
         sampler.prime(riff)
     assert np.array_equal(many.codes(32)[:2], few.codes(32))

@@ -1,7 +1,8 @@
-"""The cluster kernel compiled by NVRTC for an H100, in the shapes of the presets. No GPU is needed."""
+"""The kernels compiled by NVRTC for an H100, in the shapes of the presets. No GPU is needed."""
 
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ from host_device import HostDevice
 from odd_models import write_odd
 from typing_extensions import override
 
-from slash_infer.runtimes.cluster_kernel import Kernel, kernel_source
+from slash_infer.runtimes.cluster_kernel import Kernel, SourceName, kernel_source
 from slash_infer.runtimes.cluster_plan import MOST_IN_REGISTERS, Call, Plan
-from slash_infer.runtimes.cluster_runtime import Cluster
+from slash_infer.runtimes.cluster_runtime import Cluster, ClusterModel
 from slash_infer.sampling.engine import Engine
 from slash_train.config import preset_names
 
@@ -39,15 +40,18 @@ class H100(HostDevice):
 
     @override
     def kernel(self, plan: Plan) -> Kernel:
-        core = pytest.importorskip("cuda.core", reason="cuda-core is not installed")
-        log = io.StringIO()
-        options = core.ProgramOptions(
-            arch="sm_90a", std="c++17", define_macro=list(plan.macros().items()), ptxas_options="-v"
-        )
-        core.Program(kernel_source("cluster.cu"), "c++", options).compile("cubin", logs=log)
         self.plans.append(plan)
-        self.said.append(log.getvalue())
+        self.said.append(_compiled("cluster.cu", plan.macros()))
         return Compiled()
+
+
+def _compiled(source: SourceName, macros: Mapping[str, str]) -> str:
+    """Return what the compiler says."""
+    core = pytest.importorskip("cuda.core", reason="cuda-core is not installed")
+    log = io.StringIO()
+    options = core.ProgramOptions(arch="sm_90a", std="c++17", define_macro=list(macros.items()), ptxas_options="-v")
+    core.Program(kernel_source(source), "c++", options).compile("cubin", logs=log)
+    return log.getvalue()
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +80,17 @@ HISTORIES = {
 @pytest.mark.parametrize("history", HISTORIES)
 def test_histories_fit_registers_and_shared_memory(preset: str, history: str, tmp_path: Path) -> None:
     _assert_fits(preset, HISTORIES[history], tmp_path)
+
+
+@pytest.mark.parametrize("preset", ALL)
+def test_the_kernels_for_many_clips_fit_two_blocks_a_processor(preset: str, tmp_path: Path) -> None:
+    engine = Engine(write_odd(tmp_path, [], ["fp32", "fp16"], preset), Cluster(H100(tmp_path)), "fp16")
+    assert isinstance(engine.model, ClusterModel) and engine.model.many.fits
+    shapes = {engine.model.many.shape_for(clips) for clips in (9, 16_384)}
+    for shape in shapes:
+        said = _compiled("throughput.cu", shape.macros())
+        assert int(re.findall(r"Used (\d+) registers", said)[-1]) * THREADS * 2 <= REGISTERS, said
+        assert max(map(int, re.findall(r"(\d+) bytes spill", said))) == 0, said
 
 
 def _assert_fits(preset: str, overrides: list[str], tmp_path: Path) -> None:

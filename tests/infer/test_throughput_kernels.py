@@ -1,5 +1,6 @@
 """The engine `cluster` for many clips, without a GPU: its kernels draw what the cluster kernel draws, bit by bit."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from host_device import COMPILER, HostDevice
 from odd_models import ODD, SEEN, write_odd
 
 from slash_infer.bundle import Bundle
+from slash_infer.runtimes import cluster_runtime, throughput_runner
 from slash_infer.runtimes.cluster_runner import ClusterRunner
 from slash_infer.runtimes.cluster_runtime import MOST_CLIPS, Cluster
 from slash_infer.runtimes.generated import Generated
@@ -22,6 +24,14 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ for x86-64 to c
 MANY, FEW = MOST_CLIPS + 1, 2
 SHAPES = ODD | SEEN
 TELLING = {*ODD, "a history longer than every frame", "every sample is a step"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_turns() -> Iterator[None]:
+    """Take the kernels for many clips as soon as the cluster kernel takes no more at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster_runtime, "NARROW_TURNS", 1)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -77,19 +87,15 @@ def test_a_clip_is_the_same_to_the_last_bit_among_many(shape: str, kernels: Path
     _assert_same(_drawn(engine, MANY), _drawn(engine, FEW))
 
 
-def test_a_batch_may_be_larger_than_a_block(bundle: Bundle, kernels: Path) -> None:
-    """Of 8 clips or, where these are more blocks than run at the same time, of 16. The last one is not full."""
-    for clips in (15, 50):
-        engine = Engine(bundle, Cluster(HostDevice(kernels, blocks=2)), "fp16")
-        uniform, temperature = (
-            Uniforms(1, range(clips)).block(2 * bundle.manifest.top_hop),
-            np.ones((clips, 2), np.float32),
-        )
-        drawn = Batch(engine, clips).generate(uniform, temperature, 0.0)
-        for some in (slice(2), slice(clips - 2, clips)):
-            expected = Batch(engine, 2).generate(uniform[some], temperature[some], 0.0)
-            assert np.array_equal(drawn.codes[some], expected.codes)
-            assert np.array_equal(drawn.nll[some], expected.nll)
+def test_a_batch_may_be_larger_than_the_device(bundle: Bundle, kernels: Path) -> None:
+    """More blocks of 8 clips than run at the same time: they take 16 then. The last one is not full."""
+    engine, clips = Engine(bundle, Cluster(HostDevice(kernels, blocks=2)), "fp16"), 20
+    uniform, temperature = Uniforms(1, range(clips)).block(bundle.manifest.top_hop), np.ones((clips, 1), np.float32)
+    drawn = Batch(engine, clips).generate(uniform, temperature, 0.0)
+    for some in (slice(2), slice(clips - 2, clips)):
+        expected = Batch(engine, 2).generate(uniform[some], temperature[some], 0.0)
+        assert np.array_equal(drawn.codes[some], expected.codes)
+        assert np.array_equal(drawn.nll[some], expected.nll)
 
 
 def test_the_order_in_which_threads_take_turns_does_not_matter(bundle: Bundle, engine: Engine, kernels: Path) -> None:
@@ -107,15 +113,20 @@ def test_uniforms_made_on_the_device_are_those_of_the_host(bundle: Bundle, engin
     assert len(np.unique(on_device.codes, axis=0)) == 12
 
 
-def test_a_long_clip_does_not_lose_its_place(bundle: Bundle, engine: Engine) -> None:
-    """Codes are kept in a ring: generating goes around it several times."""
-    hop, steps = bundle.manifest.top_hop, 300
+def test_a_long_clip_does_not_lose_its_place(bundle: Bundle, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes are kept in a ring: generating goes around the smallest one several times, and a prime longer than it."""
+    monkeypatch.setattr(throughput_runner, "PREFILLED", 1)
+    hop, steps = bundle.manifest.top_hop, 8
     many, few = Batch(engine, MANY), Batch(engine, 1)
-    uniforms = np.asarray(Uniforms(0, [0]).block(steps * hop))
-    for first in range(0, steps, 100):
-        some = uniforms[:, first * hop : (first + 100) * hop]
-        expected = few.generate(some, np.ones((1, 100), np.float32), 0.0)
-        drawn = many.generate(np.repeat(some, MANY, axis=0), np.ones((MANY, 100), np.float32), 0.0)
+    prime = np.random.default_rng(0).integers(0, 256, 12 * hop, np.int32)
+    for batch in (many, few):
+        batch.prefill([prime] * batch.clips)
+    (runner,) = many._runners
+    assert isinstance(runner, ThroughputRunner) and runner.ring < min(len(prime), 2 * steps * hop)
+    uniforms = np.asarray(Uniforms(0, [0]).block(2 * steps * hop))
+    for some in np.split(uniforms, 2, axis=1):
+        expected = few.generate(some, np.ones((1, steps), np.float32), 0.0)
+        drawn = many.generate(np.repeat(some, MANY, axis=0), np.ones((MANY, steps), np.float32), 0.0)
         assert np.array_equal(drawn.codes, np.repeat(expected.codes, MANY, axis=0))
 
 

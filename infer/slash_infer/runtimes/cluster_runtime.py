@@ -16,7 +16,9 @@ from slash_infer.runtimes.protocol import A, Model, Runner, Runtime
 from slash_infer.runtimes.throughput_model import ThroughputModel
 
 MOST_CLIPS = 8  # that share a cluster's weights: the columns of an operand of the matrix units
-MOST_TOGETHER = 16_384  # of the kernels for many clips
+MOST_TOGETHER = 16_384  # clips of the kernels for many
+NARROW = 512  # width
+NARROW_TURNS, WIDE_TURNS = 2, 7  # of MOST_CLIPS at the cluster kernel; more clips are faster in the kernels for many
 LARGEST_CLUSTER = 16
 UNITS = 32  # of a layer in each block of the sample tier: fewer take longer to exchange than to compute
 ON_DEVICE = ("fragments", "biases", "table", "samples", "weights", "programs")  # what a plan has for the device
@@ -79,10 +81,12 @@ class ClusterModel(Model, Generic[A]):
         self.many = ThroughputModel(
             device, KernelWeights(self._tiers, self._sample_tier, self._levels, self._cluster)
         )
+        """The kernels for many clips."""
+        self._most_in_turns = MOST_CLIPS * (NARROW_TURNS if bundle.manifest.width <= NARROW else WIDE_TURNS)
 
     @override
     def most_clips(self, clips: int) -> int:
-        if clips > MOST_CLIPS and self.many.fits:
+        if clips > self._most_in_turns and self.many.fits:
             return min(clips, MOST_TOGETHER)
         return min(clips, self._size(clips))
 

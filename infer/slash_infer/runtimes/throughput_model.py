@@ -30,7 +30,7 @@ class ThroughputModel(Generic[A]):
 
     def runner(self, state: GenerationState) -> ThroughputRunner[A]:
         """Return a runner for as many clips as `state` has, in that state."""
-        shape = self._shape_for(len(state.history))
+        shape = self.shape_for(len(state.history))
         if self._loaded is None:
             self._loaded = LoadedWeights(self._device, self.weights)
         key = shape.clips, shape.product_clips
@@ -38,7 +38,7 @@ class ThroughputModel(Generic[A]):
             self._kernels[key] = self._device.stage_kernel(shape)
         return ThroughputRunner(self._device, shape, self._kernels[key], self._loaded, state)
 
-    def _shape_for(self, clips: int) -> Shape:
+    def shape_for(self, clips: int) -> Shape:
         """Return blocks of the sample tier that run at the same time, and products for all processors' warps."""
         processors, rows = self._device.processors, GATES * self.weights.width // (TILE * ROW_TILES)
         of_block = of_warp = CLIP_TILE

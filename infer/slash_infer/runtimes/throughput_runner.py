@@ -102,10 +102,10 @@ class ThroughputRunner(Runner, Generic[A]):
         self._weights = weights = shape.weights
         self.clips, self.hop = len(state.history), weights.tiers[-1].hop
         self.rows = up(self.clips, shape.rows)
-        self._ring = 1 << (weights.context + max(self.hop, PREFILLED)).bit_length()
-        self._period = math.lcm(2 * self.hop, self._ring)  # samples after which everything is where it was
+        self.ring = 1 << (weights.context + max(self.hop, PREFILLED)).bit_length()
+        self._period = math.lcm(2 * self.hop, self.ring)  # samples after which everything is where it was
         self._now = device.array([ctypes.sizeof(Now)], np.uint8)
-        self._tape = device.array([self.rows, self._ring], np.int32)
+        self._tape = device.array([self.rows, self.ring], np.int32)
         rows, width, array = self.rows, weights.width, device.array
         self._places = [Vectors.of(weights, k) for k in range(len(weights.tiers))]
         self._vectors, self._h, self._c, self._upsampled = [], [], [], []
@@ -164,7 +164,7 @@ class ThroughputRunner(Runner, Generic[A]):
 
     @override
     def prefill(self, codes: Int32) -> None:
-        at_once = (self._ring - self._weights.context) // self.hop * self.hop
+        at_once = (self.ring - self._weights.context) // self.hop * self.hop
         for first in range(0, codes.shape[1], at_once):
             some = codes[:, first : first + at_once]
             history = self._device.get(self._tape)[: self.clips, self._on_tape(-self._weights.context, 0)]
@@ -192,7 +192,7 @@ class ThroughputRunner(Runner, Generic[A]):
         weights, address, k = self._weights, self._device.address, stage.tier
         tier, places = weights.tiers[k], self._places[k]
         call = Call(kind=stage.kind, clips=self.rows, at=stage.at, hop=tier.hop, is_gru=tier.cell == "gru")
-        call.now, call.tape, call.ring = address(self._now), address(self._tape), self._ring - 1
+        call.now, call.tape, call.ring = address(self._now), address(self._tape), self.ring - 1
         call.vectors, call.stride = address(self._vectors[k]), places.stride
         call.out_stride = tier.upsampling * weights.out_width(k)
         if stage.kind == GATHER:
@@ -238,12 +238,12 @@ class ThroughputRunner(Runner, Generic[A]):
 
     def _on_tape(self, first: int, end: int) -> npt.NDArray[np.intp]:
         """Return where the tape has some codes, counted from now."""
-        places: npt.NDArray[np.intp] = (self._position + np.arange(first, end)) % self._ring
+        places: npt.NDArray[np.intp] = (self._position + np.arange(first, end)) % self.ring
         return places
 
     def _put_codes(self, codes: Int32, first: int) -> None:
         """Put codes onto the tape, counted from now, and nothing else."""
-        tape = np.zeros((self.rows, self._ring), np.int32)
+        tape = np.zeros((self.rows, self.ring), np.int32)
         tape[: self.clips, self._on_tape(first, first + codes.shape[1])] = codes
         self._device.put(self._tape, tape)
 
