@@ -20,7 +20,6 @@ import torch
 import typer
 from baseline import BaselineTrainer
 from device import describe_device
-from plain_layers import use_plain_layers
 
 from slash_infer.files import write_json
 from slash_infer.machine import describe_machine
@@ -90,7 +89,8 @@ def main(
 def _contenders(preset: Preset, device: torch.device, *, compile_model: bool) -> dict[str, Callable[[Batch], None]]:
     codec, recipe = preset.audio.codec, preset.training
     plain = Trainer(preset, device, Workers())
-    use_plain_layers(plain.model)
+    if plain.model.sample_tier is not None:
+        plain.model.sample_tier.multiplies = True
     contenders: dict[str, Callable[[Batch], None]] = {
         "slash": Trainer(preset, device, Workers()).advance,
         "plain layers": plain.advance,
@@ -100,8 +100,7 @@ def _contenders(preset: Preset, device: torch.device, *, compile_model: bool) ->
     }
     if compile_model:
         compiled = Trainer(preset, device, Workers())
-        if compiled.model.sample_tier is not None:
-            compiled.model.sample_tier.compile()
+        compiled.compile()
         contenders["slash, compiled"] = compiled.advance
     return contenders
 

@@ -5,11 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from plain_layers import use_plain_layers
 
 from slash_infer.codec import Codec
 from slash_train.config import ModelConfig, load_preset
 from slash_train.model import SampleRNN
+from slash_train.trainer import products_pay
 
 CONFIGS = {
     "two tiers": ModelConfig(hops=(8,), rnn_layers=2, width=12, embedding=5),
@@ -112,8 +112,8 @@ def test_gather_and_sum_equals_the_plain_layers(model: SampleRNN, folded: bool) 
     """Forward and gradient of the whole model against embed, flatten, multiply (paper, eq. 5), L2 folded or not."""
     codes = _codes(model, 3, 32)
     plain = copy.deepcopy(model)
-    use_plain_layers(plain)
-    assert model.sample_tier is not None
+    assert model.sample_tier is not None and plain.sample_tier is not None
+    plain.sample_tier.multiplies = True
     model.sample_tier.folding_pays = lambda samples: folded  # type: ignore[method-assign]  # noqa: ARG005
     expected, _ = plain(codes, plain.initial_state(3))
     actual, _ = model(codes, model.initial_state(3))
@@ -133,6 +133,16 @@ def test_l2_is_folded_where_it_is_cheaper() -> None:
     model = SampleRNN(load_preset("slash", ["model.rnn_layers=1"]).model, Codec())
     assert model.sample_tier is not None
     assert model.sample_tier.folding_pays(64 * 1024) and not model.sample_tier.folding_pays(8 * 1024)
+
+
+def test_products_are_taken_where_they_pay() -> None:
+    """By wide models in bf16 on a GPU."""
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert products_pay(gpu, 1024, is_bf16=True)
+    assert not any(
+        products_pay(device, width, is_bf16=is_bf16)
+        for device, width, is_bf16 in ((cpu, 1024, True), (gpu, 256, True), (gpu, 1024, False))
+    )
 
 
 def test_bf16_is_near_fp32() -> None:

@@ -142,8 +142,8 @@ def _prepare(
         )
     trainer = Trainer(preset, context.device, context.workers, origin)
     stream = TrainingStream(corpus, preset, position, trainer.lanes)
-    if context.compile_model and trainer.model.sample_tier is not None:
-        trainer.model.sample_tier.compile()
+    if context.compile_model:
+        trainer.compile()
     return trainer, stream
 
 

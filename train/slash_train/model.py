@@ -160,6 +160,8 @@ class SampleTier(nn.Module):
             parametrizations.weight_norm(self, "first", dim=2)
         self.hidden = nn.ModuleList(_linear(config, width, width) for _ in range(config.mlp_layers - 1))
         self.output = _linear(config, width, levels, initialise=_initialise_output)
+        self.multiplies = False
+        """Whether L1 is a product of the embeddings, rather than a sum of table rows."""
 
     def second(self) -> nn.Linear:
         """Return L2. No nonlinearity precedes it: it can be applied to the table and the conditioning separately."""
@@ -167,30 +169,38 @@ class SampleTier(nn.Module):
 
     def folding_pays(self, samples: int) -> bool:
         """Return whether L2 costs less on the table and the upsampling than on each of `samples` samples."""
-        return samples > self.history * (self.levels + self.output.in_features)
+        return not self.multiplies and samples > self.history * (self.levels + self.output.in_features)
 
     def forward(self, codes: Tensor, conditioning: Tensor, *, folded: bool) -> Tensor:
         """Return the logits [B, T, Q] of T consecutive samples.
 
         Logits t depend on codes [:, t : t + H] alone. L1 of the concatenated embeddings is computed as a sum of rows
         of the table `embedding @ first`, [H, Q, D]. The result is the same, since both are linear, and costs H row
-        reads per sample instead of H * E * D multiplications.
+        reads per sample instead of H * E * D multiplications. Where these are cheap, `multiplies` makes them.
 
         Args:
             codes: int64 [B, H + T - 1].
             conditioning: [B, T, D].
             folded: whether L2 has been applied to `conditioning` already; it is then applied to the table, too.
         """
+        first = self._multiplied(codes) if self.multiplies else self._looked_up(codes, folded=folded)
+        x = first.view_as(conditioning) + conditioning
+        x = functional.relu(x if folded else self.second()(x))
+        for linear in self.hidden[1:]:
+            x = functional.relu(linear(x))
+        return cast("Tensor", self.output(x))
+
+    def _looked_up(self, codes: Tensor, *, folded: bool) -> Tensor:
         table = self.embedding.weight @ self.first
         if folded:
             table = table @ self.second().weight.T
         offsets = torch.arange(self.history, device=codes.device) * self.levels
         rows = codes.unfold(1, self.history, 1) + offsets  # [B, T, H] indices into the flattened table
-        x = _sum_of_rows(table.flatten(0, 1), rows.flatten(0, 1)).view_as(conditioning) + conditioning
-        x = functional.relu(x if folded else self.second()(x))
-        for linear in self.hidden[1:]:
-            x = functional.relu(linear(x))
-        return cast("Tensor", self.output(x))
+        return _sum_of_rows(table.flatten(0, 1), rows.flatten(0, 1))
+
+    def _multiplied(self, codes: Tensor) -> Tensor:
+        embedded = self.embedding(codes.unfold(1, self.history, 1)).flatten(2)  # [B, T, H * E]
+        return cast("Tensor", embedded @ self.first.flatten(0, 1))
 
 
 def _sum_of_rows(table: Tensor, rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The engine `cluster`: a model in one resident kernel, on GPUs with clusters of thread blocks."""
+"""The engine `cluster`: a model in kernels of our own, on GPUs with clusters of thread blocks."""
 
 from typing import Any, Generic
 
