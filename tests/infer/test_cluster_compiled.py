@@ -20,7 +20,7 @@ QUICK = ("tiny", "demo")
 ALL = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in preset_names()]
 BLOCKS, THREADS = 112, 256  # of an H100, in clusters of 16
 REGISTERS = 65_536  # of a block
-SPILLED = 1_024  # bytes of a thread, of kernels for several clips; those for one clip spill nothing
+SPILLED = 1_024  # bytes of a thread, of kernels for several clips or other GPUs; those for one clip spill nothing
 
 
 class Compiled(Kernel):
@@ -45,11 +45,11 @@ class H100(HostDevice):
         return Compiled()
 
 
-def _compiled(source: SourceName, macros: Mapping[str, str]) -> str:
+def _compiled(source: SourceName, macros: Mapping[str, str], arch: str = "sm_90a") -> str:
     """Return what the compiler says."""
     core = pytest.importorskip("cuda.core", reason="cuda-core is not installed")
     log = io.StringIO()
-    options = core.ProgramOptions(arch="sm_90a", std="c++17", define_macro=list(macros.items()), ptxas_options="-v")
+    options = core.ProgramOptions(arch=arch, std="c++17", define_macro=list(macros.items()), ptxas_options="-v")
     core.Program(kernel_source(source), "c++", options).compile("cubin", logs=log)
     return log.getvalue()
 
@@ -91,6 +91,26 @@ def test_the_kernels_for_many_clips_fit_two_blocks_a_processor(preset: str, tmp_
         said = _compiled("throughput.cu", shape.macros())
         assert int(re.findall(r"Used (\d+) registers", said)[-1]) * THREADS * 2 <= REGISTERS, said
         assert max(map(int, re.findall(r"(\d+) bytes spill", said))) == 0, said
+
+
+def test_kernels_compile_for_the_newest_gpu(tmp_path: Path) -> None:
+    """And fit it, as they do an H100."""
+    nvrtc = pytest.importorskip("cuda.bindings.nvrtc", reason="cuda-bindings is not installed")
+    _, known = nvrtc.nvrtcGetNumSupportedArchs()
+    _, archs = nvrtc.nvrtcGetSupportedArchs()
+    newest = max(archs[:known])
+    assert newest > 90
+    device = H100(tmp_path)
+    model = Engine(write_odd(tmp_path, []), Cluster(device), "fp16").model
+    assert isinstance(model, ClusterModel)
+    sources: dict[SourceName, Mapping[str, str]] = {
+        "cluster.cu": model.plan(1).macros(),
+        "throughput.cu": model.many.shape_for(64).macros(),
+    }
+    for source, macros in sources.items():
+        said = _compiled(source, macros, f"sm_{newest}")
+        assert int(re.findall(r"Used (\d+) registers", said)[-1]) * THREADS <= REGISTERS, said
+        assert max(map(int, re.findall(r"(\d+) bytes spill", said))) <= SPILLED, said
 
 
 def _assert_fits(preset: str, overrides: list[str], tmp_path: Path) -> None:

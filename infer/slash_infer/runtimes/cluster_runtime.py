@@ -75,7 +75,7 @@ class ClusterModel(Model, Generic[A]):
         self._loaded: dict[int, Loaded[A]] = {}
         try:
             self._cluster, self._frame_blocks = self._layout(bundle.manifest.width)
-            self._plan(1)
+            self.plan(1)
         except DoesNotFit as reason:
             raise self._refusal(reason) from None
         self.many = ThroughputModel(
@@ -97,7 +97,7 @@ class ClusterModel(Model, Generic[A]):
         size = self._size(len(state.history))
         if size not in self._loaded:
             try:
-                self._loaded[size] = self._load(self._plan(size))
+                self._loaded[size] = self._load(self.plan(size))
             except DoesNotFit as reason:
                 raise self._refusal(reason) from None
         return ClusterRunner(self._device, self._loaded[size], state)
@@ -107,7 +107,7 @@ class ClusterModel(Model, Generic[A]):
         size = 1
         while size < min(clips, MOST_CLIPS):
             try:
-                self._plan(2 * size)
+                self.plan(2 * size)
             except DoesNotFit:
                 break
             size *= 2
@@ -125,7 +125,12 @@ class ClusterModel(Model, Generic[A]):
         clusters = -(-width * GATES // TILE // cluster)  # with a tile for every block
         return cluster, min(most - 1, clusters) * cluster
 
-    def _plan(self, clips: int) -> Plan:
+    def plan(self, clips: int) -> Plan:
+        """Return the plan of the cluster kernel for so many clips.
+
+        Raises:
+            DoesNotFit: the device cannot run it.
+        """
         if clips not in self._plans:
             self._plans[clips] = make_plan(
                 self._tiers,
