@@ -53,11 +53,7 @@ class Codec(BaseModel):
             raise ValueError("codes must be integers")
         if q.size and (q.min() < 0 or q.max() >= self.levels):
             raise ValueError(f"codes must be in [0, {self.levels})")
-        mu = self.levels - 1
-        y = 2.0 * q.astype(np.float64) / mu - 1.0
-        if self.kind == "mu-law":
-            y = np.sign(y) * np.expm1(np.abs(y) * np.log1p(mu)) / mu
-        return y.astype(np.float32)
+        return np.asarray(_decoded(self)[q.astype(np.intp, copy=False)])
 
     def encode_pcm16(self, pcm: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
         """Return `encode(pcm / 32768)`, by table look-up."""
@@ -72,6 +68,16 @@ class Codec(BaseModel):
 def to_pcm16(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
     """Return real samples as int16 PCM, in their shape: rounded to the nearest v / 32768 and clipped to the range."""
     return np.asarray(np.clip(np.rint(samples * PCM16_SCALE), -32768, 32767), np.int16)
+
+
+@cache
+def _decoded(codec: Codec) -> npt.NDArray[np.float32]:
+    """Return the sample of each code."""
+    mu = codec.levels - 1
+    y = 2.0 * np.arange(codec.levels) / mu - 1.0
+    if codec.kind == "mu-law":
+        y = np.sign(y) * np.expm1(np.abs(y) * np.log1p(mu)) / mu
+    return y.astype(np.float32)
 
 
 @cache
