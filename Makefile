@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test bench check format install help
+.PHONY: demo test bench soak check format install help
 
 demo: install  ## hear something in minutes: record, train, export, generate; open demo/page/index.html
 	$(BIN)/slash demo --out demo --force
@@ -22,6 +22,9 @@ bench: install  ## measure speeds on this machine, alone on it, and rewrite the 
 	$(BIN)/python benchmarks/roofline.py --json $(RESULTS)/roofline.json
 	$(BIN)/python benchmarks/scaling.py --json $(RESULTS)/scaling.json
 	$(BIN)/python benchmarks/tables.py
+
+soak: install  ## train and generate for an hour: memory, handles and threads must stay flat
+	$(BIN)/python benchmarks/soak.py --json $(RESULTS)/soak.json
 
 check: install  ## check style, types and import directions
 	$(BIN)/ruff check

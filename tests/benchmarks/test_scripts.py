@@ -358,6 +358,21 @@ def test_how_near_to_the_machine(tmp_path: Path) -> None:
     assert 0 < content["training"]["tiny"]["share"] < 2
 
 
+def test_what_grows_is_said() -> None:
+    watched = _load("soak").Watched([])
+    watched.megabytes = [50.0] * 10 + [100.0] * 10 + [101.0] * 20
+    watched.handles, watched.threads = [7] * 39 + [9], [4] * 30 + [5] * 10
+    assert watched.verdict() == (["threads"], "100 to 101 MB, 7 to 7 handles, 4 to 5 threads")
+
+
+@pytest.mark.slow
+def test_training_and_generating_are_watched(tmp_path: Path) -> None:
+    result = tmp_path / "soak.json"
+    said = _run("soak.py", "--minutes", "0.5", "--json", result)
+    assert "training: " in said and "generating: " in said
+    assert all(len(one["handles"]) > 200 for one in json.loads(result.read_text())["results"].values())
+
+
 def test_how_cost_grows(tmp_path: Path) -> None:
     out = tmp_path / "scaling.json"
     small = ("--most-clips", "2", "--widest", "64", "--rounds", "1", "--run-seconds", "0.01")
