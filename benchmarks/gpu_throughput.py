@@ -99,10 +99,10 @@ def _profile(
 ) -> tuple[float, dict[str, dict[str, float]]]:
     """Return the seconds of a step; and of each stage, how often a step launches it and the microseconds it takes."""
     values = {
-        "uniform": np.random.default_rng(0).random((runner.rows, runner.hop), np.float32),
-        "temperature": np.ones((runner.rows, 1), np.float32),
-        "codes": np.zeros((runner.rows, runner.hop), np.int32),
-        "nll": np.zeros((runner.rows, runner.hop), np.float32),
+        "uniform": np.random.default_rng(0).random((runner.padded_clips, runner.hop), np.float32),
+        "temperature": np.ones((runner.padded_clips, 1), np.float32),
+        "codes": np.zeros((runner.padded_clips, runner.hop), np.int32),
+        "nll": np.zeros((runner.padded_clips, runner.hop), np.float32),
     }
     arrays = {name: gpu.array(value.shape, value.dtype) for name, value in values.items()}
     for name, value in values.items():

@@ -88,7 +88,7 @@ def _generation_on_a_gpu(names: Sequence[str]) -> str:
 
     def cell(preset: str, name: str, clips: str) -> str:
         if clips not in rates[preset, name]:
-            return ""
+            return "not measured"
         value = rates[preset, name][clips]
         text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
         return f"**{text}**" if value == max(rates[preset, other][clips] for other in names) else text

@@ -88,12 +88,13 @@ def main(
 
 def _contenders(preset: Preset, device: torch.device, *, compile_model: bool) -> dict[str, Callable[[Batch], None]]:
     codec, recipe = preset.audio.codec, preset.training
-    plain = Trainer(preset, device, Workers())
-    if plain.model.sample_tier is not None:
-        plain.model.sample_tier.multiplies = True
+    looks_up, multiplies = (Trainer(preset, device, Workers()) for _ in range(2))
+    for trainer in (looks_up, multiplies):  # whichever training would take here
+        if trainer.model.sample_tier is not None:
+            trainer.model.sample_tier.multiplies = trainer is multiplies
     contenders: dict[str, Callable[[Batch], None]] = {
-        "slash": Trainer(preset, device, Workers()).advance,
-        "plain layers": plain.advance,
+        "slash": looks_up.advance,
+        "plain layers": multiplies.advance,
         "baseline": BaselineTrainer(
             preset.model, codec.levels, recipe.batch_size, recipe.learning_rate, device
         ).advance,

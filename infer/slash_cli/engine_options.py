@@ -53,6 +53,6 @@ def choose_engine(
 
 
 def print_choice(chosen: "Engine") -> None:
-    """Print on stderr what runs a bundle, and what kept `auto` from the engines that it tries first."""
+    """Print on stderr what runs a bundle, and what kept `auto` from others."""
     why = rename_arguments(chosen.why, lambda argument: option_of(load_command("generate"), argument))
     stderr().print(f"{chosen.description}{f' ({why})' if why else ''}")

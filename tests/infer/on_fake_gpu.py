@@ -96,6 +96,7 @@ class FakeClusterGpu(ClusterGpu):
     def compile(self, source: str, macros: Mapping[str, str]) -> bytes:
         if not macros:  # asked for how many clusters there may be, and never launched
             return b"libcuda.so.1\0"
+        time.sleep(0.05)  # other threads may come meanwhile
         name = "throughput.cu" if "PRODUCT_CLIPS" in macros else "cluster.cu"
         source = (host_device.SOURCES / name).read_text()
         return bytes(host_device.build(Path(sys.argv[3]), source, macros)) + b"\0"
@@ -139,6 +140,22 @@ def kernels_for_many_clips_draw_the_codes_of_those_for_few() -> None:
     for sampler in (few, many):
         sampler.prime(riff)
     assert np.array_equal(many.codes(32)[:2], few.codes(32))
+
+
+def samplers_on_several_threads_may_begin_at_once_on_the_cluster_kernels() -> None:
+    bundle = Bundle(Path(sys.argv[2]))
+    expected = Sampler(bundle, 2, engine=Engine(bundle, Cluster(FakeClusterGpu()), "fp16")).codes(32)
+    for clips in (2, 17):
+        engine, drawn = Engine(bundle, Cluster(FakeClusterGpu()), "fp16"), dict[int, Any]()
+        begun = threading.Barrier(4)
+
+        def draw(number: int, engine: Engine = engine, clips: int = clips, begun: threading.Barrier = begun) -> None:
+            begun.wait()
+            drawn[number] = Sampler(bundle, clips, engine=engine).codes(32)
+
+        _in_threads(draw, 4)
+        for number, codes in drawn.items():
+            assert np.array_equal(codes[:2], expected), (clips, number)
 
 
 def the_whole_player_draws_the_codes_of_the_cpu() -> None:
@@ -305,6 +322,7 @@ def _in_threads(work: Callable[[int], None], count: int) -> None:
 CHECKS = [
     the_cluster_kernel_draws_the_codes_that_it_draws_without_a_driver,
     kernels_for_many_clips_draw_the_codes_of_those_for_few,
+    samplers_on_several_threads_may_begin_at_once_on_the_cluster_kernels,
     the_whole_player_draws_the_codes_of_the_cpu,
     a_captured_graph_keeps_alive_what_it_was_captured_from,
     any_thread_may_use_it,

@@ -26,6 +26,7 @@ from slash_infer.runtimes.onnx_cpu import CLIPS_PER_THREAD, OnnxCpu
 from slash_infer.runtimes.onnx_session import OnnxGraph
 from slash_infer.runtimes.protocol import Unavailable, cuda_packages
 from slash_infer.runtimes.registry import find_runtimes
+from slash_infer.sampling import choice
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.choice import open_engine
 from slash_infer.sampling.engine import IDLE_RUNNERS, Engine
@@ -45,22 +46,25 @@ def test_auto_takes_the_first_that_works_and_says_why(bundle: Bundle) -> None:
     assert bool(chosen.why) == (HERE[0] != "cluster")
 
 
-class _Slow(OnnxCpu):
-    """A GPU that is slower than the CPU."""
-
+class _Cuda(OnnxCpu):
     name = "cuda"
-    pause = 0.02
+
+
+class _TensorRt(OnnxCpu):
+    name = "tensorrt"
+
+
+class _Slow(_Cuda):
+    """A GPU that is slower than the CPU."""
 
     @override
     def copy_row(self, *arguments: Any) -> None:
-        time.sleep(self.pause)
+        time.sleep(0.02)
         super().copy_row(*arguments)
 
 
-class _Broken(OnnxCpu):
+class _Broken(_TensorRt):
     """A GPU that fails when it is used."""
-
-    name = "tensorrt"
 
     @override
     def copy_row(self, *arguments: Any) -> None:
@@ -71,12 +75,40 @@ def test_auto_times_engines_whose_order_depends(bundle: Bundle, monkeypatch: pyt
     monkeypatch.setattr(registry, "RUNTIMES", {"tensorrt": _Broken, "cuda": _Slow, "cpu": OnnxCpu})
     chosen = open_engine(bundle)
     assert chosen.runtime.name == "cpu"
-    assert re.fullmatch(r"the GPU: failed; cuda runs at \S+ x realtime here, and cpu \S+ x", chosen.why), chosen.why
-    monkeypatch.setattr(_Slow, "pause", 0)
-    assert open_engine(bundle, rows=2).runtime.name == "cuda", "as fast, and first"
+    expected = r"the GPU: failed; cuda is slower here: \S+ x realtime, and cpu \S+ x"
+    assert re.fullmatch(expected, chosen.why), chosen.why
     monkeypatch.setattr(registry, "RUNTIMES", {"tensorrt": _Broken, "cuda": _Broken})
     with pytest.raises(UserError, match=r"no engine works: the GPU: failed$"):
         open_engine(bundle)
+
+
+@pytest.mark.parametrize(
+    ("rates", "taken", "why"),
+    [
+        ({"tensorrt": 8.0, "cuda": 9.9, "cpu": 1.0}, "tensorrt", "cuda is not a quarter faster here: 9.9 x realtime"),
+        ({"tensorrt": 8.0, "cuda": 10.1, "cpu": 12.0}, "cuda", "cpu is not a quarter faster here: 12 x realtime"),
+        ({"tensorrt": 2.0, "cuda": 1.3, "cpu": 5.2}, "cpu", "cuda is slower here: 1.3 x realtime, and cpu 5.2 x"),
+    ],
+)
+def test_a_later_engine_must_be_faster_by_a_quarter(
+    rates: dict[str, float], taken: str, why: str, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is timed with as many rows as are asked for, up to a limit."""
+    asked = set[int]()
+
+    def realtime(engine: Engine, rows: int) -> float:
+        asked.add(rows)
+        return rates[engine.runtime.name]
+
+    monkeypatch.setattr(choice, "_realtime", realtime)
+    monkeypatch.setattr(registry, "RUNTIMES", {"tensorrt": _TensorRt, "cuda": _Cuda, "cpu": OnnxCpu})
+    chosen = open_engine(bundle, rows=3)
+    assert chosen.runtime.name == taken and why in chosen.why
+    open_engine(bundle, rows=10_000)
+    assert asked == {3, 256}
+    for wrong in (0, "8", 1.5):
+        with pytest.raises(UserError, match="`rows`"):
+            open_engine(bundle, rows=wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(HERE != ["cpu"], reason="there is more than a CPU here")

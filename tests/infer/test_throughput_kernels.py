@@ -30,7 +30,7 @@ TELLING = {*ODD, "a history longer than every frame", "every sample is a step"}
 def no_turns() -> Iterator[None]:
     """Take the kernels for many clips as soon as the cluster kernel takes no more at once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster_runtime, "NARROW_TURNS", 1)
+        patch.setattr(cluster_runtime, "MOST_IN_TURNS", MOST_CLIPS)
         yield
 
 

@@ -182,7 +182,12 @@ class SampleTier(nn.Module):
             codes: int64 [B, H + T - 1].
             conditioning: [B, T, D].
             folded: whether L2 has been applied to `conditioning` already; it is then applied to the table, too.
+
+        Raises:
+            ValueError: it has been, and the tier multiplies.
         """
+        if folded and self.multiplies:
+            raise ValueError("products take the conditioning before L2")
         first = self._multiplied(codes) if self.multiplies else self._looked_up(codes, folded=folded)
         x = first.view_as(conditioning) + conditioning
         x = functional.relu(x if folded else self.second()(x))

@@ -70,7 +70,7 @@ class Trainer:
         self._norm = self._broken = torch.zeros((), device=device)
 
     def compile(self) -> None:
-        """Compile the sample tier, in which looking up is faster then."""
+        """Compile the sample tier, and look up rather than multiply: compiled, that is faster."""
         if self.model.sample_tier is not None:
             self.model.sample_tier.multiplies = False
             self.model.sample_tier.compile()

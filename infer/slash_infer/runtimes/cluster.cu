@@ -23,7 +23,7 @@
 // (LEVELS, padded), HISTORY (of the sample tier; 0 without one), RING (codes that it keeps, a power of two), STAGED (whether
 // table rows pass through shared memory: registers are too few), HIDDEN, CONTEXT (codes before a launch that a step may
 // need), TOP_HOP, LOW_HOP, MAX_TIERS, PATIENCE, COPIES (of words between frame tiers), NEAR (whether the newest code's table
-// rows are kept in the cluster's shared memory).
+// rows are kept in the cluster's shared memory), UNLIKELY (logit of codes that there are not).
 
 #include "common.cuh"
 
@@ -445,8 +445,8 @@ DEVICE void run_sample_tier(const Call &call) {
             const int i = k * 64 + 2 * lane;
             if (i >= LOGITS) continue;
             settle(call, found[k], from + k * 64, frame + 1, AT_LOGITS_ROW);
-            logits[i] = i < LEVELS ? float_of((u32)found[k].first) : -1e30f;
-            logits[i + 1] = i + 1 < LEVELS ? float_of((u32)found[k].second) : -1e30f;
+            logits[i] = i < LEVELS ? float_of((u32)found[k].first) : UNLIKELY;
+            logits[i + 1] = i + 1 < LEVELS ? float_of((u32)found[k].second) : UNLIKELY;
         }
         warp_sync();
         drawn = draw(logits, scale, call.floor, uniform);

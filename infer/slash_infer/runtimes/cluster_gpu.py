@@ -1,4 +1,4 @@
-"""An NVIDIA GPU as a device of the cluster kernel: compiles it with NVRTC, and launches it."""
+"""An NVIDIA GPU as a device of Slash's kernels: compiles them with NVRTC, and launches them."""
 
 import ctypes
 from collections.abc import Mapping

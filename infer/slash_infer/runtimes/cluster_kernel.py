@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from importlib import resources
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from slash_infer.runtimes import cluster_plan, throughput_plan
 from slash_infer.runtimes.cluster_plan import Plan
@@ -65,6 +68,18 @@ class KernelDevice(Arrays[A], Protocol[A]):
 
     def capture(self, work: Sequence[Launch]) -> Launch:
         """Join work that always runs in this order into one launch, without running it."""
+
+
+def put(device: KernelDevice[A], values: npt.NDArray[Any]) -> A:
+    """Return a new array on a device, with values."""
+    array = device.array(values.shape, values.dtype)
+    device.put(array, values)
+    return array
+
+
+def filled_up(values: npt.NDArray[Any], clips: int) -> npt.NDArray[Any]:
+    """Return values of as many clips as a kernel computes, [clips, ...], the further ones those of the last clip."""
+    return np.pad(values, ((0, clips - len(values)), *[(0, 0)] * (values.ndim - 1)), mode="edge")
 
 
 def kernel_source(name: SourceName) -> str:

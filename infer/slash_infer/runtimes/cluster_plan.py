@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from slash_infer.runtimes.kernel_weights import GATES, TILE, Float32, Half, KernelWeights, pack, up
+from slash_infer.runtimes.kernel_weights import GATES, TILE, UNLIKELY, Float32, Half, KernelWeights, pack, up
 
 MAX_TILES = 4  # that a block multiplies at once
 ROW_TILES = 2  # of those that make conditioning: fewer, so that the first row is done early
@@ -219,6 +219,7 @@ class Plan:
             "SHARED_FLOATS": self.shared_bytes // 4,
             "COPIES": self.copies,
             "NEAR": int(self.near),
+            "UNLIKELY": f"{UNLIKELY:g}f",
         }
         named = {name: str(value) for name, value in values.items()}
         named["PATIENCE"] = f"{patience}LL"
@@ -494,7 +495,7 @@ class _Planner:
         if kind == MIX:
             return self.weights.skip(k)
         if kind == ROWS:
-            return self.weights.rows(k)
+            return self.weights.upsampling(k)
         if kind == RECUR:
             return self.weights.recurrent(k, layer)
         return self.weights.below(k, layer) if part == "below" else self.weights.inputs(k, layer)
@@ -509,7 +510,7 @@ class _Planner:
     def _bias(self, kind: int, k: int, layer: int) -> Float32:
         if kind == MIX:
             return self.weights.skip_bias(k)
-        return self.weights.rows_bias(k) if kind == ROWS else self.weights.layer_bias(k, layer)
+        return self.weights.upsampling_bias(k) if kind == ROWS else self.weights.layer_bias(k, layer)
 
     def _pack_sample_tier(self) -> dict[str, Any]:
         if self.sample is None:

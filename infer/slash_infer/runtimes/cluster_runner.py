@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Generic
 
 import numpy as np
-import numpy.typing as npt
 from typing_extensions import override
 
-from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice
+from slash_infer.runtimes.cluster_kernel import Kernel, KernelDevice, filled_up, put
 from slash_infer.runtimes.cluster_plan import GIVEN, MAX_TIERS, Call, Plan, Tier
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, GenerationState, Int32
@@ -86,11 +85,9 @@ class ClusterRunner(Runner, Generic[A]):
 
     def _launch(self, uniform: Float32, temperature: Float32, floor: float) -> Generated:
         device = self._device
-        given = {"uniform": self._padded(uniform), "temperature": self._padded(temperature)}
-        arrays = {name: device.array(values.shape, np.float32) for name, values in given.items()}
-        for name, values in given.items():
-            device.put(arrays[name], values)
-        arrays["nll"] = device.array(given["uniform"].shape, np.float32)
+        given = {"uniform": uniform, "temperature": temperature}
+        arrays = {name: put(device, filled_up(values, self._plan.clips)) for name, values in given.items()}
+        arrays["nll"] = device.array([self._plan.clips, uniform.shape[1]], np.float32)
         unknown = np.full(uniform.shape, -1, np.int32)
         codes = self._run(unknown, 0, arrays, floor)
         return Generated(codes, device.get(arrays["nll"])[: self.clips])
@@ -99,8 +96,7 @@ class ClusterRunner(Runner, Generic[A]):
         """Launch the kernel over codes that are given, or -1; return those that are there when it ends."""
         device, plan = self._device, self._plan
         words = np.concatenate([self._history, codes], axis=1)
-        tape = device.array([plan.clips, words.shape[1]], np.uint64)
-        device.put(tape, self._padded(np.where(words < 0, 0, words.astype(np.uint64) | KNOWN)))
+        tape = put(device, filled_up(np.where(words < 0, 0, words.astype(np.uint64) | KNOWN), plan.clips))
         device.clear(self._mail)
         held = {**self._weights, **arrays, "mail": self._mail, "states": self._states, "tape": tape}
         self._kernel.launch(
@@ -116,10 +112,6 @@ class ClusterRunner(Runner, Generic[A]):
         known = (device.get(tape)[: self.clips] & CODE).astype(np.int32)
         self._history = known[:, known.shape[1] - plan.context :]
         return known[:, plan.context :]
-
-    def _padded(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return values of as many clips as the kernel computes, the further ones those of the last clip."""
-        return np.pad(values, ((0, self._plan.clips - self.clips), (0, 0)), mode="edge")
 
     def _parts(self, flat: Float32, k: int) -> dict[str, Float32]:
         """Return views of a tier's states, by name, [L, clips of the kernel, padded D]."""

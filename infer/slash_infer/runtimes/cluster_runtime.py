@@ -1,12 +1,13 @@
 """The engine `cluster`: a model in kernels of our own, on GPUs with clusters of thread blocks."""
 
+from threading import RLock
 from typing import Any, Generic
 
 from typing_extensions import override
 
 from slash_infer.bundle import Bundle, Precision
 from slash_infer.errors import UserError
-from slash_infer.runtimes.cluster_kernel import KernelDevice
+from slash_infer.runtimes.cluster_kernel import KernelDevice, put
 from slash_infer.runtimes.cluster_plan import DoesNotFit, Plan, make_plan
 from slash_infer.runtimes.cluster_runner import ClusterRunner, Loaded
 from slash_infer.runtimes.generation_state import GenerationState
@@ -17,18 +18,18 @@ from slash_infer.runtimes.throughput_model import ThroughputModel
 
 MOST_CLIPS = 8  # that share a cluster's weights: the columns of an operand of the matrix units
 MOST_TOGETHER = 16_384  # clips of the kernels for many
-NARROW = 512  # width
-NARROW_TURNS, WIDE_TURNS = 2, 7  # of MOST_CLIPS at the cluster kernel; more clips are faster in the kernels for many
+NARROW = 512  # width of models to which the first of the next two applies
+MOST_IN_TURNS, MOST_IN_TURNS_IF_WIDE = 16, 56  # clips; more are faster in the kernels for many
 LARGEST_CLUSTER = 16
 UNITS = 32  # of a layer in each block of the sample tier: fewer take longer to exchange than to compute
 ON_DEVICE = ("fragments", "biases", "table", "samples", "weights", "programs")  # what a plan has for the device
 
 
 class Cluster(Runtime):
-    """The cluster kernel on a device.
+    """Slash's kernels on a device: the cluster kernel for few clips, and those of `throughput.cu` for many.
 
     Args:
-        device: runs the kernel.
+        device: runs the kernels.
     """
 
     name = "cluster"
@@ -41,7 +42,7 @@ class Cluster(Runtime):
     @property
     @override
     def description(self) -> str:
-        return f"cluster kernel on {self._device.name}"
+        return f"cluster kernels on {self._device.name}"
 
     @override
     def threads(self, clips: int, width: int) -> int:
@@ -57,12 +58,12 @@ class Cluster(Runtime):
 
 
 class ClusterModel(Model, Generic[A]):
-    """A model that fits the kernel. It is planned, compiled and loaded for 1, 2, 4 and 8 clips as they are needed.
+    """A model that fits the cluster kernel, which is planned, compiled and loaded for 1, 2, 4 and 8 clips as needed.
 
     Args:
         bundle: whose model to run.
         precision: of the weights; products are always of fp16.
-        device: runs the kernel.
+        device: runs the kernels.
 
     Raises:
         UserError: the bundle has no such precision, or the model does not fit.
@@ -71,6 +72,7 @@ class ClusterModel(Model, Generic[A]):
     def __init__(self, bundle: Bundle, precision: Precision, device: KernelDevice[A]) -> None:
         self._path, self._levels, self._device = bundle.path, bundle.manifest.codec.levels, device
         self._tiers, self._sample_tier = read_model_weights(bundle, precision)
+        self._lock = RLock()  # runners are asked for on several threads
         self._plans: dict[int, Plan] = {}
         self._loaded: dict[int, Loaded[A]] = {}
         try:
@@ -82,24 +84,26 @@ class ClusterModel(Model, Generic[A]):
             device, KernelWeights(self._tiers, self._sample_tier, self._levels, self._cluster)
         )
         """The kernels for many clips."""
-        self._most_in_turns = MOST_CLIPS * (NARROW_TURNS if bundle.manifest.width <= NARROW else WIDE_TURNS)
+        self._most_in_turns = MOST_IN_TURNS if bundle.manifest.width <= NARROW else MOST_IN_TURNS_IF_WIDE
 
     @override
     def most_clips(self, clips: int) -> int:
         if clips > self._most_in_turns and self.many.fits:
             return min(clips, MOST_TOGETHER)
-        return min(clips, self._size(clips))
+        with self._lock:
+            return min(clips, self._size(clips))
 
     @override
     def runner(self, state: GenerationState) -> Runner:
         if len(state.history) > MOST_CLIPS:
             return self.many.runner(state)
-        size = self._size(len(state.history))
-        if size not in self._loaded:
-            try:
-                self._loaded[size] = self._load(self.plan(size))
-            except DoesNotFit as reason:
-                raise self._refusal(reason) from None
+        with self._lock:
+            size = self._size(len(state.history))
+            if size not in self._loaded:
+                try:
+                    self._loaded[size] = self._load(self.plan(size))
+                except DoesNotFit as reason:
+                    raise self._refusal(reason) from None
         return ClusterRunner(self._device, self._loaded[size], state)
 
     def _size(self, clips: int) -> int:
@@ -148,8 +152,7 @@ class ClusterModel(Model, Generic[A]):
         kernel, on_device = self._device.kernel(plan), {}
         for name in ON_DEVICE:
             values = getattr(plan, name)
-            on_device[name] = self._device.array(values.shape, values.dtype)
-            self._device.put(on_device[name], values)
+            on_device[name] = put(self._device, values)
             setattr(plan, name, values[:0])  # the host needs them no more
         return Loaded(plan, kernel, on_device)
 

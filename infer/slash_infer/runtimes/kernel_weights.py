@@ -89,13 +89,13 @@ class KernelWeights:
         """Return the skip connections' bias, [D]."""
         return padded32(self.tiers[k].skip[1], (self.width,))
 
-    def rows(self, k: int) -> Half:
+    def upsampling(self, k: int) -> Half:
         """Return the upsampling's weight, [r out_width, D]."""
         tier = self.tiers[k]
         weight = tier.upsample[0].T.reshape(tier.upsampling, tier.out_features, self.real_width)
         return padded(weight, (tier.upsampling, self.out_width(k), self.width)).reshape(-1, self.width)
 
-    def rows_bias(self, k: int) -> Float32:
+    def upsampling_bias(self, k: int) -> Float32:
         """Return the upsampling's bias, [r out_width]."""
         tier = self.tiers[k]
         bias = tier.upsample[1].reshape(tier.upsampling, -1)

@@ -11,16 +11,17 @@
 // The host defines the shape of the model, see throughput_plan.py: THREADS, CLIPS (of a block of the sample tier, a multiple of
 // 8), PRODUCT_CLIPS (of a warp, in products), WIDTH (padded), LEVELS, LOGITS (LEVELS, padded), HISTORY (of the sample tier; 0
 // without one), RING (codes of a clip that a block keeps, a power of two), HIDDEN, TOP_HOP, LOW_HOP, CHAINS (sums that a
-// product of the sample tier is the sum of, in cluster.cu one for each warp), SHARED_FLOATS.
+// product of the sample tier is the sum of, in cluster.cu one for each warp), ROW_TILES (of a warp, in products), PADDING (of a
+// vector in shared memory, so that no banks conflict), UNLIKELY (logit of codes that there are not), SHARED_FLOATS.
 
 #include "common.cuh"
 
-constexpr int COLUMNS = WIDTH / 16, ROW_TILES = 2, PADDED = WIDTH + 16;  // so that no banks conflict
+constexpr int COLUMNS = WIDTH / 16, PADDED = WIDTH + PADDING;
 
 enum Kind { GATHER, LAYER, SKIP, ROWS, SAMPLES, ADVANCE, UNIFORMS };
 
 struct Now {                 // what changes from step to step, and from one request to the next
-    u32 position, begun;     // samples of each clip so far, and since the request
+    u32 position, begun;     // samples of each clip so far, less whole periods of what alternates; and since the request
     int count;               // samples of each clip that are asked for
     float floor;             // subtracted from all probabilities before a draw
     const float *uniform;    // [clips][count]
@@ -32,14 +33,14 @@ struct Now {                 // what changes from step to step, and from one req
 struct Call {
     int kind, clips;
     int at, hop;             // samples since the begin of the top tier's step; of the tier
-    int rows;                // of the weights, in tiles
+    int row_tiles;           // of the weights
     int is_gru;
     int recurrent, columns;  // steps of the products: those of a layer's last output, and the others
     int frame, frame_columns;  // of the tier; padded
     int ring;                // codes of a clip that are kept, less 1: all ones
     int stride;              // of `vectors`, in halves
     int to, to_side;         // where in `vectors` outputs go; halves from one side to the other, which steps alternate between
-    int out_stride;          // of `conditioning` or `upsampled`, for each clip
+    int out_stride;          // of `above`, `upsampled` or `conditioning`, for each clip
     int count;               // of uniforms, for each clip
     u64 start;               // of these, the number of the first
     Now *now;
@@ -138,25 +139,25 @@ DEVICE void add_products(Sums<TILES> &sums, const uint4 *weights, int rows, int 
 DEVICE void run_product(const Call &call) {
     constexpr int TILES = PRODUCT_CLIPS / 8;
     const int lane = thread_index() % 32, groups = call.clips / PRODUCT_CLIPS, across = groups > 1 ? 2 : 1, down = WARPS / across;
-    const int blocks_down = (call.rows + ROW_TILES * down - 1) / (ROW_TILES * down), warp = thread_index() / 32;
+    const int blocks_down = (call.row_tiles + ROW_TILES * down - 1) / (ROW_TILES * down), warp = thread_index() / 32;
     const int tile = (block_index() % blocks_down * down + warp / across) * ROW_TILES;
     const int group = block_index() / blocks_down * across + warp % across, first_clip = group * PRODUCT_CLIPS;
-    if (tile >= call.rows || group >= groups) return;
+    if (tile >= call.row_tiles || group >= groups) return;
     const int side = (call.now->position + call.at) / call.hop & 1;
     const int *order = call.order + side * (call.recurrent + call.columns);
     const u16 *vector = call.vectors + (size_t)first_clip * call.stride;
     Sums<TILES> sums = {};
     float *recurrent = (float *)shared() + thread_index();  // of each of this thread's sums, THREADS apart: registers are too few
     if (call.recurrent) {
-        add_products(sums, call.weights, call.rows, tile, vector, call.stride, call.recurrent, [&](int step) { return order[step]; });
+        add_products(sums, call.weights, call.row_tiles, tile, vector, call.stride, call.recurrent, [&](int step) { return order[step]; });
         sums.each([&](float &sum, int i, int j, int k) { recurrent[((i * TILES + j) * 4 + k) * THREADS] = sum; });
         sums = {};
     }
     order += call.recurrent;
-    add_products(sums, call.weights + (size_t)call.recurrent * call.rows * 32, call.rows, tile, vector, call.stride, call.columns,
+    add_products(sums, call.weights + (size_t)call.recurrent * call.row_tiles * 32, call.row_tiles, tile, vector, call.stride, call.columns,
                  [&](int step) { return order[step]; });
     sums.each([&](float &sum, int i, int j, int k) {
-        if (tile + i >= call.rows) return;
+        if (tile + i >= call.row_tiles) return;
         const int row = row_of(tile + i, k), clip = first_clip + clip_of(j, k);
         u16 *to = call.vectors + (size_t)clip * call.stride + call.to + side * call.to_side;
         sum += call.bias[row];
@@ -208,9 +209,11 @@ DEVICE void make_uniforms(const Call &call) {
 // ---- Sample tier ----
 
 struct SampleShared {
-    u16 x[2][CLIPS][PADDED];  // inputs and outputs of the hidden layers
     float logits[CLIPS][LOGITS];
+#if HISTORY > 0
     int codes[CLIPS][RING];
+    u16 x[2][CLIPS][PADDED];  // inputs and outputs of the hidden layers
+#endif
 };
 
 static_assert(sizeof(SampleShared) <= SHARED_FLOATS * 4, "shared memory");
@@ -299,7 +302,7 @@ DEVICE void make_logits(const Call &call, SampleShared &s, int first_clip, int t
 DEVICE void make_logits(const Call &call, SampleShared &s, int first_clip, int t) {
     for (int i = thread_index(); i < CLIPS * LOGITS; i += THREADS) {
         const int clip = i / LOGITS, row = i % LOGITS;
-        s.logits[clip][row] = row < LEVELS ? call.conditioning[(size_t)(first_clip + clip) * call.out_stride + t * LOGITS + row] : -1e30f;
+        s.logits[clip][row] = row < LEVELS ? call.conditioning[(size_t)(first_clip + clip) * call.out_stride + t * LOGITS + row] : UNLIKELY;
     }
     block_sync();
 }
@@ -312,11 +315,13 @@ DEVICE void draw_samples(const Call &call) {
     const int first_clip = block_index() * CLIPS, lane = thread_index() % 32;
     const Now now = *call.now;
     const u32 position = now.position + call.at, begun = now.begun + call.at;
+#if HISTORY > 0
     for (int i = thread_index(); i < CLIPS * HISTORY; i += THREADS) {
-        const int clip = i / (HISTORY ? HISTORY : 1), j = i % (HISTORY ? HISTORY : 1);
+        const int clip = i / HISTORY, j = i % HISTORY;
         s.codes[clip][j] = call.tape[(size_t)(first_clip + clip) * (call.ring + 1) + (position - HISTORY + j & call.ring)];
     }
     block_sync();
+#endif
     #pragma unroll 1
     for (int t = 0; t < LOW_HOP; t++) {
         make_logits(call, s, first_clip, t);
@@ -326,7 +331,9 @@ DEVICE void draw_samples(const Call &call) {
             const float scale = LOG2_E / now.temperature[row * (now.count / TOP_HOP) + begun / TOP_HOP];
             const Drawn drawn = draw(s.logits[clip], scale, now.floor, now.uniform[at]);
             if (lane) continue;
+#if HISTORY > 0
             s.codes[clip][(t + HISTORY) % RING] = drawn.code;
+#endif
             call.tape[row * (call.ring + 1) + (position + t & call.ring)] = drawn.code;
             now.codes[at] = drawn.code, now.nll[at] = drawn.nll(scale);
         }

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from slash_infer.runtimes.kernel_weights import TILE, Float32, Half, KernelWeights, pack, up
+from slash_infer.runtimes.kernel_weights import TILE, UNLIKELY, Float32, Half, KernelWeights, pack, up
 
 GATHER, LAYER, SKIP, ROWS, SAMPLES, ADVANCE, UNIFORMS = range(7)  # kinds of launches
 ROW_TILES = 2  # of a warp, in a product
 CLIP_TILE = 8  # columns of an operand of the matrix units
 MOST_OF_A_BLOCK = 16  # clips, in the sample tier: more are slower, though weights are read less often
 MOST_OF_A_WARP = 32  # clips, in products
-PADDING = 16  # of a vector in shared memory
+PADDING = 16  # of a vector in shared memory, so that no banks conflict
 
 
 class Now(ctypes.Structure):
@@ -41,7 +41,7 @@ class Call(ctypes.Structure):
                 "clips",
                 "at",
                 "hop",
-                "rows",
+                "row_tiles",
                 "is_gru",
                 "recurrent",
                 "columns",
@@ -96,7 +96,7 @@ class Shape:
     threads: int
 
     @property
-    def rows(self) -> int:
+    def clip_multiple(self) -> int:
         """That the number of clips must be padded to a multiple of."""
         return max(self.clips, self.product_clips)
 
@@ -109,7 +109,7 @@ class Shape:
     def sample_bytes(self) -> int:
         """Of shared memory that a block of the sample tier uses."""
         weights = self.weights
-        each = 2 * 2 * (weights.width + PADDING) + 4 * weights.logits + 4 * self.ring
+        each = 4 * weights.logits + (4 * self.ring + 2 * 2 * (weights.width + PADDING) if weights.history else 0)
         return up(self.clips * each, TILE)
 
     @property
@@ -137,17 +137,20 @@ class Shape:
             "TOP_HOP": weights.tiers[-1].hop,
             "LOW_HOP": weights.tiers[0].hop,
             "CHAINS": math.gcd(weights.width // TILE, warps),
+            "ROW_TILES": ROW_TILES,
+            "PADDING": PADDING,
+            "UNLIKELY": f"{UNLIKELY:g}f",
             "SHARED_FLOATS": max(self.sample_bytes, self.layer_bytes) // 4,
         }
         return {name: str(value) for name, value in values.items()}
 
-    def blocks(self, kind: int, clips: int, rows: int) -> int:
+    def blocks(self, kind: int, clips: int, row_tiles: int) -> int:
         """Return the blocks of a launch.
 
         Args:
             kind: of the launch.
-            clips: all, a multiple of `rows`.
-            rows: of a product, in tiles.
+            clips: all, a multiple of `clip_multiple`.
+            row_tiles: tiles of rows of a product.
         """
         if kind in (GATHER, UNIFORMS):
             return clips
@@ -157,7 +160,7 @@ class Shape:
             return 1
         groups, warps = clips // self.product_clips, self.threads // 32
         across = 2 if groups > 1 else 1  # warps with the same rows
-        return -(-rows // (ROW_TILES * warps // across)) * -(-groups // across)
+        return -(-row_tiles // (ROW_TILES * warps // across)) * -(-groups // across)
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ class Product:
             others, bias = [(weights.skip(k), output(0, new))], weights.skip_bias(k)
         elif kind == ROWS:
             of = layers - (tier.skip is None)
-            others, bias = [(weights.rows(k), output(of, new))], weights.rows_bias(k)
+            others, bias = [(weights.upsampling(k), output(of, new))], weights.upsampling_bias(k)
         else:
             others = [(weights.below(k, layer), output(layer - 1, new))] if layer else []
             if not layer or tier.skip is not None:
@@ -284,11 +287,13 @@ def _step(weights: KernelWeights, k: int, at: int, given: bool) -> Iterator[Stag
     yield Stage(GATHER, k, 0, at)
     for layer in range(len(tier.layers)):
         yield Stage(LAYER, k, layer, at)
+    if given and k == 0:
+        return  # nothing reads what follows
     if tier.skip is not None:
         yield Stage(SKIP, k, 0, at)
     yield Stage(ROWS, k, 0, at)
     if k:
         for i in range(tier.upsampling):
             yield from _step(weights, k - 1, at + i * weights.tiers[k - 1].hop, given)
-    elif not given:
+    else:
         yield Stage(SAMPLES, 0, 0, at)

@@ -4,13 +4,12 @@ import ctypes
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Generic
 
 import numpy as np
-import numpy.typing as npt
 from typing_extensions import override
 
-from slash_infer.runtimes.cluster_kernel import KernelDevice, StageKernel
+from slash_infer.runtimes.cluster_kernel import KernelDevice, StageKernel, filled_up, put
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, GenerationState, Int32
 from slash_infer.runtimes.kernel_weights import GATES, TILE, KernelWeights, pack, up
@@ -56,24 +55,24 @@ class LoadedWeights(Generic[A]):
 
     def __init__(self, device: KernelDevice[A], weights: KernelWeights) -> None:
         self._device, self._weights = device, weights
-        self.samples = [_put(device, tier.samples) for tier in weights.tiers]
+        self.samples = [put(device, tier.samples) for tier in weights.tiers]
         """What frame tiers read for each code."""
         products = {
-            (stage.kind, stage.tier, stage.layer) for stage in stages(weights, given=True) if stage.kind in PRODUCTS
+            (stage.kind, stage.tier, stage.layer) for stage in stages(weights, given=False) if stage.kind in PRODUCTS
         }
         self.products = {key: self._product(*key) for key in products}
         if weights.history:
             layers = np.concatenate([pack(each).reshape(-1) for each in weights.sample_matrices()])
             self.sample_layers, self.sample_biases, self.table = (
-                _put(device, values) for values in (layers, weights.sample_biases(), weights.table())
+                put(device, values) for values in (layers, weights.sample_biases(), weights.table())
             )
 
     def _product(self, kind: int, k: int, layer: int) -> LoadedProduct[A]:
         product = Product.of(self._weights, kind, k, layer, self._device.threads // 32)
         return LoadedProduct(
-            _put(self._device, product.weights),
-            _put(self._device, product.order),
-            _put(self._device, product.bias),
+            put(self._device, product.weights),
+            put(self._device, product.order),
+            put(self._device, product.bias),
             len(product.weights),
             product.recurrent,
         )
@@ -101,12 +100,12 @@ class ThroughputRunner(Runner, Generic[A]):
         self._device, self._shape, self._kernel, self._loaded = device, shape, kernel, loaded
         self._weights = weights = shape.weights
         self.clips, self.hop = len(state.history), weights.tiers[-1].hop
-        self.rows = up(self.clips, shape.rows)
+        self.padded_clips = up(self.clips, shape.clip_multiple)
         self.ring = 1 << (weights.context + max(self.hop, PREFILLED)).bit_length()
         self._period = math.lcm(2 * self.hop, self.ring)  # samples after which everything is where it was
         self._now = device.array([ctypes.sizeof(Now)], np.uint8)
-        self._tape = device.array([self.rows, self.ring], np.int32)
-        rows, width, array = self.rows, weights.width, device.array
+        self._tape = device.array([self.padded_clips, self.ring], np.int32)
+        rows, width, array = self.padded_clips, weights.width, device.array
         self._places = [Vectors.of(weights, k) for k in range(len(weights.tiers))]
         self._vectors, self._h, self._c, self._upsampled = [], [], [], []
         for k, (tier, places) in enumerate(zip(weights.tiers, self._places, strict=True)):
@@ -116,7 +115,7 @@ class ThroughputRunner(Runner, Generic[A]):
             kind = np.float16 if k else np.float32
             self._upsampled.append(array([rows, tier.upsampling, weights.out_width(k)], kind))
         self._steps = dict[bool, Launch]()
-        self._position = 0
+        self._position, self._history = 0, state.history
         self.set_state(state)
 
     @override
@@ -126,22 +125,21 @@ class ThroughputRunner(Runner, Generic[A]):
             names = ("h",) if tier.cell == "gru" else ("h", "c")
             values = (self._device.get(array)[:, : self.clips, :real].copy() for array in both[: len(names)])
             rnn_states.append(dict(zip(names, values, strict=True)))
-        history = self._device.get(self._tape)[: self.clips, self._on_tape(-self._weights.context, 0)]
-        return GenerationState(history, rnn_states)
+        return GenerationState(self._history.copy(), rnn_states)
 
     @override
     def set_state(self, state: GenerationState) -> None:
         device, width = self._device, self._weights.width
         self._position = 0
-        self._put_codes(state.history, -self._weights.context)
+        self._put_codes(state.history)
         for k, tier_state in enumerate(state.rnn_states):
             layers = len(tier_state["h"])
             for name, to in (("h", self._h[k]), ("c", self._c[k])):
-                values = np.zeros((layers, self.rows, width), np.float32)
+                values = np.zeros((layers, self.padded_clips, width), np.float32)
                 if name in tier_state:
                     values[:, : self.clips, : self._weights.real_width] = tier_state[name]
                 device.put(to, values)
-            vectors = np.zeros((self.rows, self._places[k].stride), np.float16)
+            vectors = np.zeros((self.padded_clips, self._places[k].stride), np.float16)
             last = vectors[: self.clips, self._places[k].output(0, side=1) :].reshape(self.clips, layers + 1, width)
             last[:, :layers, : self._weights.real_width] = tier_state["h"].swapaxes(0, 1)
             device.put(self._vectors[k], vectors)
@@ -150,25 +148,26 @@ class ThroughputRunner(Runner, Generic[A]):
     def generate(self, uniform: Uniform, temperature: Float32, floor: float) -> Generated:
         device, steps = self._device, temperature.shape[1]
         arrays = {
-            "temperature": _put(self._device, self._padded(temperature)),
-            "codes": device.array([self.rows, steps * self.hop], np.int32),
-            "nll": device.array([self.rows, steps * self.hop], np.float32),
+            "temperature": put(self._device, filled_up(temperature, self.padded_clips)),
+            "codes": device.array([self.padded_clips, steps * self.hop], np.int32),
+            "nll": device.array([self.padded_clips, steps * self.hop], np.float32),
         }
         if isinstance(uniform, UniformBlock):
-            arrays["uniform"] = device.array([self.rows, steps * self.hop], np.float32)
+            arrays["uniform"] = device.array([self.padded_clips, steps * self.hop], np.float32)
             self._make_uniforms(uniform, arrays["uniform"])
         else:
-            arrays["uniform"] = _put(self._device, self._padded(uniform))
+            arrays["uniform"] = put(self._device, filled_up(uniform, self.padded_clips))
         self._run(steps, arrays, given=False, floor=floor)
-        return Generated(*(device.get(arrays[name])[: self.clips] for name in ("codes", "nll")))
+        codes, nll = (device.get(arrays[name])[: self.clips] for name in ("codes", "nll"))
+        self._history = np.concatenate([self._history, codes], axis=1)[:, codes.shape[1] :]
+        return Generated(codes, nll)
 
     @override
     def prefill(self, codes: Int32) -> None:
         at_once = (self.ring - self._weights.context) // self.hop * self.hop
         for first in range(0, codes.shape[1], at_once):
             some = codes[:, first : first + at_once]
-            history = self._device.get(self._tape)[: self.clips, self._on_tape(-self._weights.context, 0)]
-            self._put_codes(np.concatenate([history, some], axis=1), -self._weights.context)
+            self._put_codes(np.concatenate([self._history, some], axis=1))
             self._run(some.shape[1] // self.hop, {}, given=True)
 
     def _run(self, steps: int, arrays: Mapping[str, A], *, given: bool, floor: float = 0.0) -> None:
@@ -191,7 +190,7 @@ class ThroughputRunner(Runner, Generic[A]):
         """Return the launch of a stage."""
         weights, address, k = self._weights, self._device.address, stage.tier
         tier, places = weights.tiers[k], self._places[k]
-        call = Call(kind=stage.kind, clips=self.rows, at=stage.at, hop=tier.hop, is_gru=tier.cell == "gru")
+        call = Call(kind=stage.kind, clips=self.padded_clips, at=stage.at, hop=tier.hop, is_gru=tier.cell == "gru")
         call.now, call.tape, call.ring = address(self._now), address(self._tape), self.ring - 1
         call.vectors, call.stride = address(self._vectors[k]), places.stride
         call.out_stride = tier.upsampling * weights.out_width(k)
@@ -211,7 +210,7 @@ class ThroughputRunner(Runner, Generic[A]):
                 call.table = address(loaded.table)
         elif stage.kind in PRODUCTS:
             self._set_product(call, stage)
-        return self._kernel.bind(call, self._shape.blocks(stage.kind, self.rows, call.rows))
+        return self._kernel.bind(call, self._shape.blocks(stage.kind, self.padded_clips, call.row_tiles))
 
     def _set_product(self, call: Call, stage: Stage) -> None:
         k, layer, address = stage.tier, stage.layer, self._device.address
@@ -220,39 +219,26 @@ class ThroughputRunner(Runner, Generic[A]):
         call.weights, call.order, call.bias = map(address, (product.weights, product.order, product.bias))
         call.recurrent, call.columns = product.recurrent, product.steps - product.recurrent
         if stage.kind == ROWS:
-            call.rows = call.out_stride // TILE
+            call.row_tiles = call.out_stride // TILE
             setattr(call, "upsampled" if k else "conditioning", address(self._upsampled[k]))
             return
         is_layer = stage.kind == LAYER
-        call.rows = (GATES if is_layer else 1) * places.width // TILE
+        call.row_tiles = (GATES if is_layer else 1) * places.width // TILE
         call.to = places.output(layer if is_layer else len(self._weights.tiers[k].layers))
         call.to_side = places.side
-        of_layer = 4 * layer * self.rows * places.width
+        of_layer = 4 * layer * self.padded_clips * places.width
         call.h, call.c = address(self._h[k]) + of_layer, address(self._c[k]) + of_layer
 
     def _make_uniforms(self, uniform: UniformBlock, to: A) -> None:
-        keys = _put(self._device, self._padded(uniform.keys()))
-        call = Call(kind=UNIFORMS, clips=self.rows, count=uniform.count, start=uniform.start)
+        keys = put(self._device, filled_up(uniform.keys(), self.padded_clips))
+        call = Call(kind=UNIFORMS, clips=self.padded_clips, count=uniform.count, start=uniform.start)
         call.keys, call.uniform = self._device.address(keys), self._device.address(to)
-        self._kernel.bind(call, self.rows)()
+        self._kernel.bind(call, self.padded_clips)()
 
-    def _on_tape(self, first: int, end: int) -> npt.NDArray[np.intp]:
-        """Return where the tape has some codes, counted from now."""
-        places: npt.NDArray[np.intp] = (self._position + np.arange(first, end)) % self.ring
-        return places
-
-    def _put_codes(self, codes: Int32, first: int) -> None:
-        """Put codes onto the tape, counted from now, and nothing else."""
-        tape = np.zeros((self.rows, self.ring), np.int32)
-        tape[: self.clips, self._on_tape(first, first + codes.shape[1])] = codes
+    def _put_codes(self, codes: Int32) -> None:
+        """Put codes onto the tape: the context, and what is given to hear next."""
+        context = self._weights.context
+        tape = np.zeros((self.padded_clips, self.ring), np.int32)
+        tape[: self.clips, (self._position + np.arange(codes.shape[1]) - context) % self.ring] = codes
         self._device.put(self._tape, tape)
-
-    def _padded(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return values of as many clips as the kernels compute, the further ones those of the last clip."""
-        return np.pad(values, ((0, self.rows - self.clips), (0, 0)), mode="edge")
-
-
-def _put(device: KernelDevice[A], values: npt.NDArray[Any]) -> A:
-    array = device.array(values.shape, values.dtype)
-    device.put(array, values)
-    return array
+        self._history = codes[:, codes.shape[1] - context :].copy()

@@ -76,7 +76,7 @@ class Batch:
 
         runners = self._open_runners()
         if len(runners) > 1:
-            uniform = np.asarray(uniform)  # rows of several runners may come from one generator, which takes no turns
+            uniform = np.asarray(uniform)  # before rows are shared out: several may come from one generator
         run = map if self._pool is None else self._pool.map
         parts = list(run(share, runners, self._clip_index))
         return (parts[0] if len(parts) == 1 else Generated.concatenate(parts, axis=0)).select(slice(self.clips))

@@ -9,10 +9,11 @@ from slash_infer.runtimes.generation_state import GenerationState
 from slash_infer.runtimes.protocol import Runner, Runtime
 
 IDLE_RUNNERS = 16  # kept for reuse, since preparing one takes time; the least recently released is dropped first
+IDLE_CLIPS = 16_384  # of all of these together: a runner of so many takes a gigabyte
 
 
 class Engine:
-    """A bundle opened on a runtime in one precision. On the CPU, samplers on several threads may share it.
+    """A bundle opened on a runtime in one precision. Samplers on several threads may share it.
 
     Args:
         bundle: whose model to run.
@@ -67,5 +68,8 @@ class Engine:
     def release(self, runners: Iterable[Runner]) -> None:
         """Take back runners that are no longer used, for `runner` to hand out again."""
         self._idle |= {id(runner): runner for runner in runners}
-        for key in list(self._idle)[:-IDLE_RUNNERS]:
-            self._idle.pop(key, None)
+        clips = 0
+        for count, (key, runner) in enumerate(reversed(list(self._idle.items())), 1):
+            clips += runner.clips
+            if count > IDLE_RUNNERS or clips > IDLE_CLIPS:
+                self._idle.pop(key, None)
