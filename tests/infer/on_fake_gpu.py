@@ -15,7 +15,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -149,13 +149,14 @@ def samplers_on_several_threads_may_begin_at_once_on_the_cluster_kernels() -> No
         engine, drawn = Engine(bundle, Cluster(FakeClusterGpu()), "fp16"), dict[int, Any]()
         begun = threading.Barrier(4)
 
-        def draw(number: int, engine: Engine = engine, clips: int = clips, begun: threading.Barrier = begun) -> None:
-            begun.wait()
-            drawn[number] = Sampler(bundle, clips, engine=engine).codes(32)
-
-        _in_threads(draw, 4)
+        _in_threads(partial(_draw_at_once, engine, clips, begun, drawn), 4)
         for number, codes in drawn.items():
             assert np.array_equal(codes[:2], expected), (clips, number)
+
+
+def _draw_at_once(engine: Engine, clips: int, begun: threading.Barrier, drawn: dict[int, Any], number: int) -> None:
+    begun.wait()
+    drawn[number] = Sampler(Bundle(Path(sys.argv[2])), clips, engine=engine).codes(32)
 
 
 def the_whole_player_draws_the_codes_of_the_cpu() -> None:

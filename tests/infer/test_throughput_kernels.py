@@ -113,10 +113,11 @@ def test_uniforms_made_on_the_device_are_those_of_the_host(bundle: Bundle, engin
     assert len(np.unique(on_device.codes, axis=0)) == 12
 
 
-def test_a_long_clip_does_not_lose_its_place(bundle: Bundle, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_clip_does_not_lose_its_place(bundle: Bundle, kernels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes are kept in a ring: generating goes around the smallest one several times, and a prime longer than it."""
     monkeypatch.setattr(throughput_runner, "PREFILLED", 1)
     hop, steps = bundle.manifest.top_hop, 8
+    engine = Engine(bundle, Cluster(HostDevice(kernels)), "fp16")  # without idle runners
     many, few = Batch(engine, MANY), Batch(engine, 1)
     prime = np.random.default_rng(0).integers(0, 256, 12 * hop, np.int32)
     for batch in (many, few):
