@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from soak import Watched
+
 HOME = Path(__file__).resolve().parents[1]
 COUNTS = HOME / "benchmarks" / "results" / "faults.json"
+SOAK = HOME / "benchmarks" / "results" / "soak.json"
 PAGE = HOME / "docs" / "reliability.md"
 
 
@@ -59,8 +62,8 @@ PROMISES = {
 }
 
 
-def page(counted: dict[str, Any]) -> str:
-    """Return the document, from the content of faults.json."""
+def page(counted: dict[str, Any], soaked: dict[str, Any]) -> str:
+    """Return the document, from the contents of faults.json and soak.json."""
     failures, totals = counted["failures"], counted["totals"]
     if set(totals) != set(PROMISES):
         raise SystemExit("there is a family of faults without a promise, or the other way round")
@@ -96,6 +99,10 @@ def page(counted: dict[str, Any]) -> str:
             "",
             *details,
             "",
+            "## Over time",
+            "",
+            *_over_time(soaked),
+            "",
             "## Not tried",
             "",
             "Power cuts (files are flushed to the disk before they are moved into place, but no power was cut),",
@@ -105,5 +112,23 @@ def page(counted: dict[str, Any]) -> str:
     )
 
 
+def _over_time(soaked: dict[str, Any]) -> list[str]:
+    lines = [
+        f"`make soak` trains and generates side by side. In {soaked['minutes']:g} minutes",
+        "([result](../benchmarks/results/soak.json)), medians of the second quarter and of the last:",
+        "",
+    ]
+    for what, one in soaked["results"].items():
+        grew, said = Watched(**one).verdict()
+        lines.append(f"- **{what}**: {said}; {'grew: ' + ', '.join(grew) if grew else 'flat'}")
+    return lines
+
+
+def main() -> None:
+    """Write the document."""
+    counted, soaked = (json.loads(path.read_text(encoding="utf-8")) for path in (COUNTS, SOAK))
+    PAGE.write_text(page(counted, soaked), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(json.loads(COUNTS.read_text(encoding="utf-8"))), encoding="utf-8")
+    main()

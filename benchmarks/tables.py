@@ -141,6 +141,32 @@ def _training() -> str:
     return _table(["", *columns], rows)
 
 
+def _architectures() -> str:
+    """What each architecture learns in equal CPU time, and how fast it generates."""
+    content = _result("architectures")
+    speeds = content["speeds"]
+    rows = []
+    for one in content["results"]:
+        speed = speeds[one["name"]]
+        rows.append(
+            [
+                one["name"],
+                f"{one['parameters']:,}",
+                f"{speed['products']:,.0f}",
+                f"{one['samples_per_second']:,.0f}",
+                f"{one['ema_bits']['valid']:.3f}",
+                f"{one['ema_bits']['test']:.3f}",
+                f"{speed['realtime']:.2f}",
+            ]
+        )
+    (untrained,) = speeds.keys() - {one["name"] for one in content["results"]}
+    bits, speed = _result("nlms")["bits"], speeds[untrained]
+    products, realtime = f"{speed['products']:,.0f}", f"{speed['realtime']:.2f}"
+    rows.append([untrained, "", products, "", *(f"{bits[split]:.3f}" for split in ("valid", "test")), realtime])
+    header = ["model", "parameters", "products a sample", "training samples/s", "validation", "test", "x realtime"]
+    return _table(header, rows)
+
+
 def _roofline() -> str:
     rows = [
         [
@@ -235,6 +261,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "stages on a GPU": _stages_on_a_gpu,
     "training": _training,
     "training in short": _training_in_short,
+    "architectures": _architectures,
     "roofline": _roofline,
     "roofline of training": _roofline_of_training,
     "scaling": _scaling,

@@ -55,7 +55,8 @@ def test_held_out_bits_and_learning_curve(run: Run, corpus: Corpus, tmp_path: Pa
 
 def test_the_page_on_reliability_has_what_was_counted() -> None:
     written = _load("reliability")
-    assert written.PAGE.read_text(encoding="utf-8") == written.page(json.loads(written.COUNTS.read_text()))
+    counted, soaked = (json.loads(path.read_text()) for path in (written.COUNTS, written.SOAK))
+    assert written.PAGE.read_text(encoding="utf-8") == written.page(counted, soaked)
 
 
 def test_a_clip_is_drawn_above_a_recording(recordings: Path, tmp_path: Path) -> None:
