@@ -94,7 +94,7 @@ def _run(folder: Path, minutes: float) -> dict[str, Watched]:
     shutil.rmtree(first)
     watched = {
         "training": Watched(
-            slash("train", folder / "corpus", "--out", folder / "run", "--preset", "tiny", "--minutes", str(minutes))
+            slash("train", folder / "corpus", "--out", folder / "run", "--preset", "tiny", "--steps", str(10**9))
         ),
         "generating": Watched(slash("generate", bundle, "--seconds", "inf", "--out", "-")),
     }
@@ -108,12 +108,10 @@ def _run(folder: Path, minutes: float) -> dict[str, Watched]:
             for what, process in processes.items():
                 if process.poll() is None:
                     watched[what].look(process.pid)
-        training, generating = processes.values()
-        if training.wait(ENDING_SECONDS + 6 * minutes):
-            raise SystemExit(f"training ended with {training.returncode}")
-        generating.send_signal(signal.SIGTERM)
-        if generating.wait(ENDING_SECONDS) != 128 + signal.SIGTERM:
-            raise SystemExit(f"generating ended with {generating.returncode}")
+        for what, process in processes.items():
+            process.send_signal(signal.SIGTERM)
+            if process.wait(ENDING_SECONDS) != 128 + signal.SIGTERM:
+                raise SystemExit(f"{what} ended with {process.returncode}")
     finally:
         for process in processes.values():
             process.kill()
