@@ -25,7 +25,7 @@ from slash_train.guitar import record
 from slash_train.prepare import prepare
 from slash_train.run import Run
 
-pytest_plugins = ["fault_tally", "fault_samples"]
+pytest_plugins = ["fault_tally", "fault_samples", "compiled_kernels"]
 
 SHARED_AUDIO = Path(__file__).resolve().parents[2] / "shared" / "audio"
 ON_CPU = loop.TrainContext(torch.device("cpu"))

@@ -110,12 +110,14 @@ def build(folder: Path, source: str, macros: Mapping[str, str]) -> Path:
     key = hashlib.sha256("\n".join([source, *included, *defined]).encode()).hexdigest()[:16]
     library = folder / f"{key}.so"
     if not library.exists():
-        path = folder / f"{key}.cu"
+        name = f"{key}.{os.getpid()}"  # another process may compile the same
+        path, made = folder / f"{name}.cu", folder / f"{name}.so"
         path.write_text(source)
         assert COMPILER is not None
         options = ["-O1", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-strict-aliasing", "-w"]
-        options += [*defined, f"-I{SOURCES}", f'-DKERNEL_SOURCE="{path}"', "-x", "c++", str(SHIM), "-o", str(library)]
+        options += [*defined, f"-I{SOURCES}", f'-DKERNEL_SOURCE="{path}"', "-x", "c++", str(SHIM), "-o", str(made)]
         subprocess.run([COMPILER, *options], check=True)
+        made.rename(library)
     return library
 
 

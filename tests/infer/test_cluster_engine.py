@@ -25,12 +25,6 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ for x86-64 to c
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compiled kernels, each made once."""
-    return tmp_path_factory.mktemp("kernels")
-
-
-@pytest.fixture(scope="module")
 def engine(bundle: Bundle, kernels: Path) -> Engine:
     return Engine(bundle, Cluster(HostDevice(kernels)), "fp16")
 

@@ -17,7 +17,7 @@ CHECKS = re.findall(r"\w+", SOURCE.partition("CHECKS = [")[2].partition("]")[0])
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def outcome(tmp_path_factory: pytest.TempPathFactory, kernels: Path) -> dict[str, str]:
     """What each check raised, from a process of its own, since a driver cannot be unloaded."""
     pytest.importorskip("cuda.core", reason="cuda-core is not installed")
     compiler = shutil.which("cc")
@@ -30,7 +30,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "fp16").mkdir()
     half = write_odd(folder / "fp16", []).path
     done = subprocess.run(
-        [sys.executable, HERE / "on_fake_gpu.py", example, half, folder],
+        [sys.executable, HERE / "on_fake_gpu.py", example, half, kernels],
         env={**os.environ, "LD_LIBRARY_PATH": str(folder), "XDG_CACHE_HOME": str(folder / "cache")},
         capture_output=True,
         text=True,

@@ -35,12 +35,6 @@ def no_turns() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compiled kernels, each made once."""
-    return tmp_path_factory.mktemp("kernels")
-
-
-@pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """An untrained model."""
     return write_odd(tmp_path_factory.mktemp("untrained"), [])
