@@ -7,7 +7,14 @@ import typer
 
 from slash_cli.console import optional_packages, progress_bar, stderr, stdout, table
 from slash_cli.drawing_options import CandidatesOption
-from slash_cli.engine_options import BundleArgument, EngineOption, PrecisionOption, choose_engine, open_bundle
+from slash_cli.engine_options import (
+    BundleArgument,
+    EngineOption,
+    PrecisionOption,
+    choose_engine,
+    open_bundle,
+    rows_side_by_side,
+)
 from slash_cli.next_step import say_generate
 from slash_infer.errors import UserError
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES
@@ -59,7 +66,7 @@ def bench(
     if json_file is not None:
         check_file_output(json_file, force=force, argument="json_file")
     opened = open_bundle(bundle)
-    chosen = choose_engine(opened, engine, precision, rows=(1 if live else max(batches)) * candidates)
+    chosen = choose_engine(opened, engine, precision, rows=rows_side_by_side(1 if live else max(batches), candidates))
     measured: dict[str, object]
     if live:
         measured = {"live": asdict(_measure_live(opened, chosen, seconds, candidates))}

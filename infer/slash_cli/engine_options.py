@@ -9,7 +9,7 @@ from slash_cli.console import stderr
 from slash_cli.lazy import load_command, option_of
 from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import rename_arguments
-from slash_infer.sampling.defaults import DEFAULT_CANDIDATES
+from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, MOST_CANDIDATES
 
 if TYPE_CHECKING:
     from slash_infer.bundle import Bundle
@@ -34,6 +34,13 @@ def open_bundle(bundle: Path | None) -> "Bundle":
     from slash_infer.bundle import Bundle
 
     return Bundle.in_the_box() if bundle is None else Bundle(bundle)
+
+
+def rows_side_by_side(clips: int, candidates: int) -> int:
+    """Return how many rows `auto` should time engines with. There may be no clip to make."""
+    from slash_infer.arguments import as_integer
+
+    return max(1, clips) * as_integer("candidates", candidates, 1, MOST_CANDIDATES)
 
 
 def choose_engine(

@@ -8,7 +8,7 @@ import typer
 
 from slash_cli.console import optional_packages
 from slash_cli.drawing_options import CandidatesOption, FloorOption, RestartOption
-from slash_cli.engine_options import BundleArgument, EngineOption, PrecisionOption, open_bundle
+from slash_cli.engine_options import BundleArgument, EngineOption, PrecisionOption, open_bundle, rows_side_by_side
 from slash_cli.next_step import say_gallery
 from slash_infer.choices import AudioFormat, Normalise
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES, DEFAULT_TEMPERATURE
@@ -124,7 +124,7 @@ def generate(
     request = Request(
         bundle=opened,
         bundle_name=None if bundle is None else str(bundle),
-        engine=open_engine(opened, engine, precision, rows=len(numbers) * candidates),
+        engine=open_engine(opened, engine, precision, rows=rows_side_by_side(len(numbers), candidates)),
         engine_is_automatic="auto" in (engine, precision),
         specs=[
             ClipSpec(file, number, temperatures[number % len(temperatures)], primes[number % len(primes)])

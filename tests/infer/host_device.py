@@ -90,17 +90,21 @@ class HostDevice(KernelDevice[Array]):
     @override
     def kernel(self, plan: Plan) -> Kernel:
         self.plans.append(plan)
-        source = self._change((SOURCES / "cluster.cu").read_text())
+        source = self._change(_source("cluster.cu"))
         return _HostKernel(build(self._folder, source, plan.macros(patience=PATIENCE)), plan, self._disorder)
 
     @override
     def stage_kernel(self, shape: Shape) -> StageKernel:
-        source = self._change((SOURCES / "throughput.cu").read_text())
+        source = self._change(_source("throughput.cu"))
         return _HostStageKernel(build(self._folder, source, shape.macros()), self._disorder)
 
     @override
     def capture(self, work: Sequence[Launch]) -> Launch:
         return in_order(work)
+
+
+def _source(name: str) -> str:
+    return (SOURCES / name).read_text().replace('#include "common.cuh"', (SOURCES / "common.cuh").read_text())
 
 
 def build(folder: Path, source: str, macros: Mapping[str, str]) -> Path:

@@ -197,7 +197,7 @@ class Vectors:
 class Product:
     """A product with weights of a frame tier, in the order in which the cluster kernel adds it up.
 
-    There each warp adds up some columns, every `chains`-th, and what they come to is added up last.
+    There each of as many warps as there are chains adds up some columns, and what these come to is added up last.
     """
 
     weights: npt.NDArray[np.uint8]
