@@ -77,6 +77,7 @@ def test_train_speed_compares_three_ways_of_one_step(tmp_path: Path) -> None:
     assert "1.00 x baseline" in printed
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_more_from_weights_than_from_nothing(run: Run, corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "fine_tuning.json"
     options = ("--init-from", run.path, "--preset", "tiny", "--minutes", "0.01", "--from-nothing", "0.005")
@@ -181,6 +182,7 @@ def test_what_clips_share_with_unseen_recordings(corpus: Corpus, tmp_path: Path)
     assert longest > content["unseen"]["longest"] and longest > 1 and "unseen: 1 x" in printed
 
 
+@pytest.mark.slow
 def test_levels_are_scored_by_the_same_codes(corpus: Corpus, tiny: Preset, tmp_path: Path) -> None:
     out = tmp_path / "levels.json"
     settings = ("--preset", "tiny", "--seconds", "0.2", "--seeds", "1", "--levels", "256", "--levels", "1024")
@@ -202,6 +204,7 @@ def test_levels_are_scored_by_the_same_codes(corpus: Corpus, tiny: Preset, tmp_p
     assert finer - 3 < merged < finer - 1  # two bits tell four codes apart
 
 
+@pytest.mark.slow
 def test_first_minutes_pits_the_preset_against_the_baseline(corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "first.json"
     arguments = ("--preset", "tiny", "--minutes", "0.02", "--out", tmp_path / "run", "--json", out)
@@ -346,6 +349,7 @@ def test_the_tables_in_the_documents_are_those_of_the_results() -> None:
         tables.with_tables("<!-- table: unknown -->\n\n<!-- end of table -->")
 
 
+@pytest.mark.slow
 def test_how_near_to_the_machine(tmp_path: Path) -> None:
     out = tmp_path / "roofline.json"
     _run("roofline.py", "--presets", "tiny", "--rounds", "1", "--run-seconds", "0.01", "--json", out)
@@ -374,6 +378,7 @@ def test_training_and_generating_are_watched(tmp_path: Path) -> None:
     assert all(len(one["handles"]) > 200 for one in json.loads(result.read_text())["results"].values())
 
 
+@pytest.mark.slow
 def test_how_cost_grows(tmp_path: Path) -> None:
     out = tmp_path / "scaling.json"
     small = ("--most-clips", "2", "--widest", "64", "--rounds", "1", "--run-seconds", "0.01")
