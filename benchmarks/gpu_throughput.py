@@ -23,6 +23,7 @@ from racing import untrained
 from slash_infer.files import write_json
 from slash_infer.machine import describe_machine
 from slash_infer.runtimes.cluster_gpu import ClusterGpu
+from slash_infer.runtimes.cluster_kernel import put
 from slash_infer.runtimes.cluster_runtime import Cluster, ClusterModel
 from slash_infer.runtimes.gpu import GpuArray
 from slash_infer.runtimes.kernel_weights import KernelWeights
@@ -104,9 +105,7 @@ def _profile(
         "codes": np.zeros((runner.padded_clips, runner.hop), np.int32),
         "nll": np.zeros((runner.padded_clips, runner.hop), np.float32),
     }
-    arrays = {name: gpu.array(value.shape, value.dtype) for name, value in values.items()}
-    for name, value in values.items():
-        gpu.put(arrays[name], value)
+    arrays = {name: put(gpu, value) for name, value in values.items()}
     runner.request(1, arrays, FLOOR)
     launches, found = list[Launch](), dict[str, dict[str, float]]()
     for stage in stages_of(weights, given=False):

@@ -32,9 +32,8 @@ ENDING_SECONDS = 60.0
 
 @dataclass
 class Watched:
-    """A process, and what it held whenever it was looked at."""
+    """What a process held whenever it was looked at."""
 
-    command: list[str]
     megabytes: list[float] = field(default_factory=list)
     handles: list[int] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
@@ -92,15 +91,15 @@ def _run(folder: Path, minutes: float) -> dict[str, Watched]:
     ):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603  our own
     shutil.rmtree(first)
-    watched = {
-        "training": Watched(
-            slash("train", folder / "corpus", "--out", folder / "run", "--preset", "tiny", "--steps", str(10**9))
-        ),
-        "generating": Watched(slash("generate", bundle, "--seconds", "inf", "--out", "-")),
+    endless = ("--preset", "tiny", "--steps", str(10**9))
+    commands = {
+        "training": slash("train", folder / "corpus", "--out", folder / "run", *endless),
+        "generating": slash("generate", bundle, "--seconds", "inf", "--out", "-"),
     }
+    watched = {what: Watched() for what in commands}
     processes = {
-        what: subprocess.Popen(one.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603  our own
-        for what, one in watched.items()
+        what: subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603  our own
+        for what, command in commands.items()
     }
     try:
         for _ in range(LOOKS):

@@ -364,7 +364,7 @@ def test_how_near_to_the_machine(tmp_path: Path) -> None:
 
 
 def test_what_grows_is_said() -> None:
-    watched = _load("soak").Watched([])
+    watched = _load("soak").Watched()
     watched.megabytes = [50.0] * 10 + [100.0] * 10 + [101.0] * 20
     watched.handles, watched.threads = [7] * 39 + [9], [4] * 30 + [5] * 10
     assert watched.verdict() == (["threads"], "100 to 101 MB, 7 to 7 handles, 4 to 5 threads")
