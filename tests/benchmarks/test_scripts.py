@@ -374,7 +374,7 @@ def test_what_grows_is_said() -> None:
 def test_training_and_generating_are_watched(tmp_path: Path) -> None:
     """What grows shows in the exit code."""
     result = tmp_path / "soak.json"
-    command = [sys.executable, SCRIPTS / "soak.py", "--minutes", "0.5", "--json", result]
+    command = [sys.executable, str(SCRIPTS / "soak.py"), "--minutes", "0.5", "--json", str(result)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert re.search(r"^training: .+\ngenerating: .+\n$", done.stdout), done.stderr
     assert done.returncode == ("grew" in done.stdout)  # training warms up for longer than this
