@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from slash_cli.console import BAR_WIDTH, duration, optional_packages, progress_bar, stderr, stdout
+from slash_cli.console import duration, optional_packages, progress_bar, stderr, stdout
 from slash_infer.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,16 +31,16 @@ def training_context(
         previews: whether clips are wanted at checkpoints.
         compile_model: whether to compile the sample tier.
     """
-    from rich.progress import BarColumn, TextColumn
+    from rich.progress import TextColumn
 
     from slash_train.devices import limits_explained
     from slash_train.loop import TrainContext
     from slash_train.workers import join_workers
 
     make_previews = _find_previews() if previews else None
-    description = TextColumn("{task.percentage:.0f}%  {task.description}", markup=False)
-    columns = (TextColumn("training"), BarColumn(BAR_WIDTH), description)
-    with limits_explained(), join_workers(device) as workers, progress_bar(*columns) as progress:
+    # At most 64 columns, and no bar for that: a terminal that is made narrower wraps longer lines, and keeps parts.
+    column = TextColumn("training {task.percentage:.0f}%  {task.description}", markup=False)
+    with limits_explained(), join_workers(device) as workers, progress_bar(column) as progress:
         report = _Report(progress, progress.add_task("", total=1.0)) if workers.is_main else _silent
 
         def warn(message: str) -> None:
@@ -73,7 +73,7 @@ def _find_previews() -> "MakePreviews | None":
     return make_previews
 
 
-def _silent(_metrics: "Metrics", _done: float, _epoch: int) -> None:
+def _silent(_metrics: "Metrics", _done: float) -> None:
     """Report nothing: of several workers, only the main one reports."""
 
 
@@ -85,8 +85,8 @@ class _Report:
         self._task = task
         self._first: tuple[float, float] | None = None  # fraction done and seconds at the first report, for the ETA
 
-    def __call__(self, metrics: "Metrics", done: float, epoch: int) -> None:
-        """Take one line of metrics; `done` is the fraction of the work, `epoch` counts from 0."""
+    def __call__(self, metrics: "Metrics", done: float) -> None:
+        """Take one line of metrics; `done` is the fraction of the work."""
         if self._first is None:
             self._first = done, metrics.seconds
             eta = ""
@@ -94,10 +94,7 @@ class _Report:
             first_done, first_seconds = self._first
             pace = (metrics.seconds - first_seconds) / max(done - first_done, 1e-9)
             eta = f"{duration(max(0.0, 1 - done) * pace)} left  "
-        facts = (
-            f"{eta}{metrics.train_bits:.3f} bits/sample  {metrics.samples_per_second:,.0f} samples/s  "
-            f"step {metrics.step}  epoch {epoch + 1}"
-        )  # a narrow terminal shows its beginning
+        facts = f"{eta}{metrics.train_bits:.3f} bits  {metrics.samples_per_second:,.0f} samples/s"
         self._progress.update(self._task, completed=min(done, 1.0), description=facts)
         if metrics.valid_bits is not None:
             self._progress.console.print(

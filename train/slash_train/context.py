@@ -26,8 +26,8 @@ class Limits:
         return max(step / self.steps, seconds / (self.minutes * 60))
 
 
-Report = Callable[[Metrics, float, int], None]
-"""Called with the newest metrics, the fraction of the work done, and the number of the epoch, from 0."""
+Report = Callable[[Metrics, float], None]
+"""Called with the newest metrics, and the fraction of the work done."""
 
 MakePreviews = Callable[[TrainedModel, Corpus, Path, EventFile], None]
 """Called at each checkpoint with the model, what it learns from, the folder to make, and TensorBoard."""

@@ -62,7 +62,7 @@ class Session:
             if validate or trainer.step % LOG_EVERY == 0:
                 metrics = trainer.measure(now - logged_at, trainer.step - logged_step)
                 metrics = self._checkpoint(metrics) if validate else self._log(metrics)
-                self._context.report(metrics, done, trainer.epoch)
+                self._context.report(metrics, done)
                 if validate:
                     self._preview()
                     trainer.seconds = seconds_before + time.perf_counter() - started

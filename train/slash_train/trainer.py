@@ -157,11 +157,6 @@ class Trainer:
         return total
 
     @property
-    def epoch(self) -> int:
-        """Number of the current pass over the clips, from 0."""
-        return self.position.epoch if self.position else 0
-
-    @property
     def scored_model(self) -> SampleRNN:
         """The model to score, preview and export: the EMA, if there is one."""
         return self.model if self.ema is None else self.ema.model
