@@ -6,7 +6,7 @@
 Two recordings of one instrument share notes, and even runs, without being copies of each other, so the length of the
 longest copy in a clip (docs/measures.md) says little by itself. Here the clips are compared with the held-out
 recordings, and with groups of as many training recordings. A model that has learned stretches by heart shares longer
-ones with the latter.
+ones with the latter. Passages, which go on from one note to the next, are copies that a held note does not explain.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ import numpy as np
 import typer
 
 from slash_cli.compared_audio import clip_sources, recordings_to_compare
-from slash_infer.audio.ear.copies import longest_copies
+from slash_infer.audio.ear.copies import Copied, longest_copies, seconds_of
 from slash_infer.audio.ear.source import RATE, Source
 from slash_infer.files import check_file_output, write_json
 from slash_infer.machine import describe_machine
@@ -40,6 +40,9 @@ class Shared:
     longest: float
     long_clips: int
     """Clips with a copy of LONG_SECONDS or more."""
+    longest_passage: float
+    long_passages: int
+    """Clips with a passage of LONG_SECONDS or more."""
 
 
 def main(
@@ -53,22 +56,39 @@ def main(
     heard = clip_sources(clips)
     order = np.random.default_rng(0).permutation(len(learned))
     groups = [order[first : first + len(held_out)] for first in range(0, len(learned), len(held_out))]
-    of_unseen = _shared(heard, held_out)
-    of_learned = [_shared(heard, [learned[i] for i in group]) for group in groups if len(group) == len(held_out)]
+    of_unseen = _shared(held_out, longest_copies(heard, held_out))
+    copied = [longest_copies(heard, [learned[i] for i in group]) for group in groups]
+    of_learned = [
+        _shared([learned[i] for i in group], found)
+        for group, found in zip(groups, copied, strict=True)
+        if len(group) == len(held_out)
+    ]
+    of_all = _shared(learned, [_longest(of_groups) for of_groups in zip(*copied, strict=True)])
     _print("unseen", [of_unseen])
     _print("learned", of_learned)
+    _print("all learned", [of_all])
     content = {
         "machine": asdict(describe_machine()),
         "corpus": str(corpus),
         "clips": len(heard),
         "unseen": asdict(of_unseen),
         "learned": [asdict(one) for one in of_learned],
+        "all_learned": asdict(of_all),
     }
     write_json(json_file, content, force=True)
 
 
-def _shared(clips: Sequence[Source], recordings: Sequence[Source]) -> Shared:
-    seconds = [0.0 if copy is None else copy.seconds for copy in longest_copies(clips, recordings)]
+def _longest(of_groups: Sequence[Copied]) -> Copied:
+    """Return the longest copies in a clip, of those of every group."""
+    return Copied(
+        longest=max((one.longest for one in of_groups), key=seconds_of),
+        passage=max((one.passage for one in of_groups), key=seconds_of),
+    )
+
+
+def _shared(recordings: Sequence[Source], copied: Sequence[Copied]) -> Shared:
+    seconds = [seconds_of(one.longest) for one in copied]
+    passages = [seconds_of(one.passage) for one in copied]
     return Shared(
         recordings=len(recordings),
         seconds=sum(len(block) for recording in recordings for block in recording.blocks()) / RATE,
@@ -76,6 +96,8 @@ def _shared(clips: Sequence[Source], recordings: Sequence[Source]) -> Shared:
         mean=mean(seconds),
         longest=max(seconds),
         long_clips=sum(one >= LONG_SECONDS for one in seconds),
+        longest_passage=max(passages),
+        long_passages=sum(one >= LONG_SECONDS for one in passages),
     )
 
 
@@ -85,7 +107,9 @@ def _print(name: str, groups: Sequence[Shared]) -> None:
         f"{mean(one.median for one in groups):.2f} s, mean {mean(one.mean for one in groups):.2f} s, longest "
         f"{mean(one.longest for one in groups):.2f} s ({min(one.longest for one in groups):.2f} to "
         f"{max(one.longest for one in groups):.2f}); {LONG_SECONDS:g} s or more in "
-        f"{mean(one.long_clips for one in groups):.1f} clips"
+        f"{mean(one.long_clips for one in groups):.1f} clips; longest passage "
+        f"{mean(one.longest_passage for one in groups):.2f} s, {LONG_SECONDS:g} s or more in "
+        f"{mean(one.long_passages for one in groups):.1f} clips"
     )
 
 

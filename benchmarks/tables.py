@@ -234,17 +234,16 @@ def _copies() -> str:
         groups = {
             f"seed {seed}, with {count} unseen solos": [content["unseen"]],
             f"seed {seed}, with {count} learned ones, mean of {len(learned)} such groups": learned,
+            f"seed {seed}, with all {content['all_learned']['recordings']} learned ones": [content["all_learned"]],
         }
         for name, group in groups.items():
-            median, longest, long = (mean(one[key] for one in group) for key in ("median", "longest", "long_clips"))
-            rows.append([name, f"{median:.2f} s", f"{longest:.2f} s", f"{long:.1f}"])
-    header = [
-        "longest shared stretch in each of 32 clips",
-        "median",
-        "longest, mean of the groups",
-        "clips with half a second or more",
-    ]
-    return _table([*header, "clips with half a second or more"], rows)
+            keys = ("median", "longest", "long_clips", "longest_passage", "long_passages")
+            median, longest, long, passage, passages = (mean(one[key] for one in group) for key in keys)
+            rows.append(
+                [name, f"{median:.2f} s", f"{longest:.2f} s", f"{long:.1f}", f"{passage:.2f} s", f"{passages:.1f}"]
+            )
+    header = ["what each of 32 clips shares", "median copy", "longest copy", "clips with half a second or more"]
+    return _table([*header, "longest passage", "clips with half a second or more"], rows)
 
 
 def clips_in_words(count: int) -> str:

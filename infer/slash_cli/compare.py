@@ -10,6 +10,7 @@ from slash_cli.console import duration, optional_packages, stderr, stdout, table
 
 if TYPE_CHECKING:
     from slash_infer.audio.ear.comparison import Comparison, Score
+    from slash_infer.audio.ear.copies import Copy
 
 MADE_BY = "slash compare"
 
@@ -63,6 +64,7 @@ ROWS = {
     "level, dB": "{.level_db:.1f}",
     "longest copy, s": "{.longest_copy:.2f}",
     "median copy, s": "{.median_copy:.2f}",
+    "longest passage, s": "{.longest_passage:.2f}",
 }
 
 
@@ -74,11 +76,17 @@ def _print(compared: "Comparison", to: Sequence[Path]) -> None:
     rows.add_row("audio", duration(compared.clips.seconds), duration(compared.recordings.seconds))
     stdout().print(rows)
     stdout().print(f"recordings: {_baseline(compared)}")
-    copied = [(clip.copy.seconds, clip.name, clip.copy) for clip in compared.each if clip.copy is not None]
+    _print_longest("copy", [(clip.name, clip.copy) for clip in compared.each])
+    _print_longest("passage", [(clip.name, clip.passage) for clip in compared.each])
+
+
+def _print_longest(what: str, found: "Sequence[tuple[str, Copy | None]]") -> None:
+    """Say where the longest of some clips' copies is, if any has one."""
+    copied = [(copy.seconds, name, copy) for name, copy in found if copy is not None]
     if copied:
         seconds, name, copy = max(copied, key=lambda one: one[0])
         stdout().print(
-            f"longest copy: {seconds:.2f} s of {name} at {copy.start:.2f} s, "
+            f"longest {what}: {seconds:.2f} s of {name} at {copy.start:.2f} s, "
             f"from {copy.recording} at {copy.recording_start:.2f} s"
         )
 

@@ -344,7 +344,7 @@ def test_the_tables_in_the_documents_are_those_of_the_results() -> None:
     assert found == tables.TABLES.keys()
     empty = "<!-- table: copies -->\n<!-- end of table -->\n"
     twice = tables.with_tables(f"{empty}between\n{empty}")
-    assert twice == tables.with_tables(twice) and twice.count("between\n") == 1 and twice.count("| seed 0") == 4
+    assert twice == tables.with_tables(twice) and twice.count("between\n") == 1 and twice.count("| seed 0") == 6
     with pytest.raises(KeyError, match="unknown"):
         tables.with_tables("<!-- table: unknown -->\n\n<!-- end of table -->")
 

@@ -58,7 +58,8 @@ def test_clips_are_compared_beside_what_recordings_score(place: Path) -> None:
     copy = each["copied.wav"]["copy"]
     assert copy["recording"] == "recordings/take-2.flac" and copy["seconds"] == pytest.approx(1.5, abs=0.1)
     assert (copy["start"], copy["recording_start"]) == pytest.approx((2, 3), abs=0.07)
-    assert found["clips"]["longest_copy"] == copy["seconds"]
+    assert found["clips"]["longest_copy"] == copy["seconds"] == found["clips"]["longest_passage"]
+    assert each["copied.wav"]["passage"] == copy
     place_of_the_copy = f"of clips/copied.wav at {copy['start']:.2f} s, from recordings/take-2.flac at"
     assert place_of_the_copy in found["printed"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from slash_infer.audio.ear.copies import Copy, longest_copies
+from slash_infer.audio.ear.copies import Copied, Copy, longest_copies
 from slash_infer.audio.ear.source import RATE, Source, source_of
 from slash_infer.codec import Codec
 
@@ -27,8 +27,12 @@ def phrase(seed: int, seconds: float) -> Float64:
 RECORDINGS = [source_of(f"take {seed}", phrase(seed, 20)) for seed in (1, 2, 3)]
 
 
-def copies(*clips: Float64, recordings: list[Source] | None = None) -> list[Copy | None]:
+def copied(*clips: Float64, recordings: list[Source] | None = None) -> list[Copied]:
     return longest_copies([source_of("clip", clip) for clip in clips], recordings or RECORDINGS)
+
+
+def copies(*clips: Float64, recordings: list[Source] | None = None) -> list[Copy | None]:
+    return [both.longest for both in copied(*clips, recordings=recordings)]
 
 
 def with_copy(seconds: float, *, start: float, recording: int, recording_start: float) -> Float64:
@@ -53,6 +57,28 @@ def test_a_copy_is_found_with_its_length_and_place(seconds: float, start: float,
         assert copy.recording_start - copy.start == pytest.approx(7.123 - start, abs=0.02)
 
 
+@pytest.mark.parametrize("start", [7.123, 3.3, 15.0])
+def test_a_passage_is_found_where_another_note_begins(start: float) -> None:
+    """Half a second of notes of 0.1 to 0.4 s has two or three; through mu-law, too."""
+    clip = with_copy(0.5, start=2.0, recording=1, recording_start=start)
+    codec = Codec()
+    for heard in (clip, codec.decode(codec.encode(clip)).astype(np.float64)):
+        (both,) = copied(heard)
+        assert both.passage is not None and both.passage == both.longest
+        assert both.passage.seconds == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_held_note_is_no_passage() -> None:
+    """However long: it is a copy, but a clip that plays on has nothing else of it."""
+    time = np.arange(2 * RATE) / RATE
+    partials = [np.sin(2 * np.pi * 220 * k * time) / k for k in range(1, 12)]
+    held = 0.1 * np.exp(-time) * np.sum(partials, axis=0)
+    recording = source_of("take", np.concatenate([phrase(4, 2), held, phrase(5, 2)]))
+    (both,) = copied(np.concatenate([phrase(6, 1), held, phrase(7, 1)]), recordings=[recording])
+    assert both.longest is not None and both.longest.seconds == pytest.approx(2, abs=0.15)
+    assert both.passage is None or both.passage.seconds < 0.4
+
+
 def test_each_clip_has_its_own_longest_copy() -> None:
     clips = [
         with_copy(1.0, start=1, recording=0, recording_start=3),
@@ -71,6 +97,7 @@ def test_other_takes_noise_and_silence_copy_nothing() -> None:
     found = copies(phrase(11, 6), noise, np.zeros(5 * RATE), np.zeros(0), np.zeros(10), recordings=recordings)
     assert all(copy is None or copy.seconds < 0.4 for copy in found)
     assert found[2:] == [None, None, None]
+    assert all(both.passage is None for both in copied(noise, np.zeros(5 * RATE), recordings=recordings))
 
 
 def test_a_run_does_not_go_on_from_one_recording_or_clip_to_the_next() -> None:
@@ -85,4 +112,4 @@ def test_a_run_does_not_go_on_from_one_recording_or_clip_to_the_next() -> None:
 
 def test_nothing_is_copied_from_nothing_and_nothing_has_no_copies() -> None:
     assert longest_copies([], RECORDINGS) == []
-    assert longest_copies([source_of("clip", phrase(1, 2))], []) == [None]
+    assert longest_copies([source_of("clip", phrase(1, 2))], []) == [Copied(None, None)]

@@ -8,7 +8,7 @@ from operator import itemgetter
 import numpy as np
 
 from slash_infer.audio.ear.bands import SILENT
-from slash_infer.audio.ear.copies import Copy, longest_copies
+from slash_infer.audio.ear.copies import Copied, Copy, longest_copies, seconds_of
 from slash_infer.audio.ear.folds import Folds
 from slash_infer.audio.ear.heard_set import HeardSet
 from slash_infer.audio.ear.hearing import Heard, hear
@@ -43,6 +43,8 @@ class Score:
     """Seconds of the longest copy in any member; of recordings, in any of the stretches that were searched."""
     median_copy: float
     """Of the longest copies in each."""
+    longest_passage: float
+    """As `longest_copy`, but of copies that go on from one note to the next."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class ClipScore:
     level_db: float
     copy: Copy | None
     """The longest; None where nothing is like any recording."""
+    passage: Copy | None
+    """The longest that goes on from one note to the next."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,10 @@ def compare(clips: Sequence[Source], learned: Sequence[Source], held_out: Sequen
                 onsets=one.onsets,
                 centroid=one.centroid,
                 level_db=one.level_db,
-                copy=copy,
+                copy=copied.longest,
+                passage=copied.passage,
             )
-            for clip, one, copy in zip(clips, heard, copies, strict=True)
+            for clip, one, copied in zip(clips, heard, copies, strict=True)
         ],
     )
 
@@ -151,8 +156,8 @@ def _check_recordings(recordings: Sequence[Source], together: HeardSet) -> None:
         raise UserError(name, "has only silent recordings", "there is nothing to compare with")
 
 
-def _score(together: HeardSet, distance: float, copies: Sequence[Copy | None]) -> Score:
-    seconds = [0.0 if copy is None else copy.seconds for copy in copies]
+def _score(together: HeardSet, distance: float, copies: Sequence[Copied]) -> Score:
+    seconds = [seconds_of(copied.longest) for copied in copies]
     return Score(
         count=together.count,
         seconds=together.seconds,
@@ -160,6 +165,7 @@ def _score(together: HeardSet, distance: float, copies: Sequence[Copy | None]) -
         **together.means(),
         longest_copy=max(seconds, default=0.0),
         median_copy=float(np.median(seconds)) if seconds else 0.0,
+        longest_passage=max((seconds_of(copied.passage) for copied in copies), default=0.0),
     )
 
 
@@ -185,8 +191,8 @@ def _score_folds(learned: Sequence[Source], folds: Folds) -> Score:
     return _score(folds.all, distance, list(_copies_between(learned, folds)))
 
 
-def _copies_between(learned: Sequence[Source], folds: Folds) -> Iterator[Copy | None]:
-    """Yield the longest copy of recordings of other folds in each of some stretches."""
+def _copies_between(learned: Sequence[Source], folds: Folds) -> Iterator[Copied]:
+    """Yield the longest copies of recordings of other folds in each of some stretches."""
     stretches = [
         (folds.fold_of(i), stretch) for i, _, stretch in spread_stretches(learned, folds.seconds, COPY_STRETCHES)
     ]
