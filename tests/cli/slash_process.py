@@ -1,10 +1,11 @@
-"""Runs the command line in a process of its own, as the tests of it do."""
+"""Runs the command line in a process of its own, as the tests of it do. `start` starts Python anew."""
 
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -12,18 +13,26 @@ from pathlib import Path
 from typing import Any
 
 SLASH = [sys.executable, "-m", "slash_cli"]
-PRELOADED = ["slash_cli.generate_jobs", "slash_export.audition", "slash_train.loop", "slash_infer.gallery.page"]
+PRELOADED = [
+    "slash_cli.generate_jobs",
+    "slash_export.audition",
+    "slash_export.previews",
+    "slash_infer.gallery.page",
+    "slash_train.loop",
+    "torch._dynamo",  # which every optimiser imports
+]
 
 
-def slash(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run it to its end."""
-    return subprocess.run([*SLASH, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+def slash(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run it to its end; in the current folder, if no other is given."""
+    with tempfile.TemporaryDirectory() as log:
+        return slash_preloaded(*arguments, cwd=cwd or Path.cwd(), log=Path(log))
 
 
 def slash_preloaded(
     *arguments: object, cwd: Path, log: Path, broken: Mapping[int, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Do the same by forking a process that has imported everything, which takes a second, already.
+    """Do the same, with more to choose. A process that has imported everything, which takes seconds, is forked.
 
     Args:
         arguments: of the command line.
@@ -34,7 +43,7 @@ def slash_preloaded(
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOADED)
     words, printed = ["slash", *map(str, arguments)], [log / "stdout", log / "stderr"]
-    process = server.Process(target=_main, args=(words, cwd, printed, dict(broken or {})))
+    process = server.Process(target=_main, args=(words, cwd, dict(os.environ), printed, dict(broken or {})))
     process.start()
     process.join()
     assert process.exitcode is not None
@@ -42,7 +51,9 @@ def slash_preloaded(
     return subprocess.CompletedProcess(words, process.exitcode, *read)
 
 
-def _main(words: list[str], cwd: Path, printed: list[Path], broken: Mapping[int, str]) -> None:
+def _main(
+    words: list[str], cwd: Path, environment: Mapping[str, str], printed: list[Path], broken: Mapping[int, str]
+) -> None:
     """Be the command line, in a process just forked."""
     for number, path in enumerate(printed, 1):
         match broken.get(number):
@@ -58,6 +69,8 @@ def _main(words: list[str], cwd: Path, printed: list[Path], broken: Mapping[int,
             case _:
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
     sys.argv = words
     for number, how in broken.items():
         if how == "closed":

@@ -42,7 +42,12 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("name", preset_names())
+LARGE = {"studio", "paper-2tier"}  # and made of the same graphs as `slash` and `paper-3tier`
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in preset_names()]
+)
 def test_every_preset_builds(name: str, tmp_path: Path) -> None:
     """TensorRT parses and supports its graphs; plans do not copy weights, and CUDA graphs can capture them."""
     preset = load_preset(name)
