@@ -12,13 +12,18 @@ import numpy.typing as npt
 
 from slash_export.teacher_forcing import TeacherForced, distance_outside, log_softmax
 from slash_export.tolerances import ROUGH_TIE
+from slash_infer.bundle import Precision
 from slash_infer.runtimes.generation_state import GenerationState
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.randomness import Uniforms
 
 STEPS = 8  # of the top tier in a stretch
-MOST_STATE_DIFFERENCE = 0.05  # after a stretch; of numbers over 1, relative to them
+# After a stretch; of numbers over 1, relative to them. In int8, weights are rounded, and steps add that up: a state
+# of a model that was trained for hours was 0.45 away.
+MOST_STATE_DIFFERENCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.05, "int8": 1.0}
+# Share of the codes that may be further than ROUGH_TIE from what fp32 draws; 0.0014 were in that model.
+MOST_STRAY: dict[Precision, float] = {"fp32": 0.0, "fp16": 0.0, "int8": 0.01}
 
 Float64 = npt.NDArray[np.float64]
 
@@ -50,7 +55,7 @@ def compare_whole_model(
         samples: of each clip.
     """
     batch, uniforms, hop = Batch(engine, len(clips)), Uniforms(seed, clips), engine.manifest.top_hop
-    codes, divergences, largest, farthest, prefilled = [], [], 0.0, 0.0, 0.0
+    codes, divergences, outside, largest, prefilled = [], [], [], 0.0, 0.0
     for first in range(0, samples, STEPS * hop):
         count = min(STEPS * hop, samples - first)
         before, uniform = batch.state(), uniforms.next(count)
@@ -60,7 +65,7 @@ def compare_whole_model(
         logits = forced.logits(np.concatenate([before.history, drawn.codes], axis=1))
         codes.append(drawn.codes)
         divergences.append(_divergences(logits, drawn.codes, drawn.nll))
-        farthest = float(np.maximum(farthest, distance_outside(logits, drawn.codes, uniform).max()))
+        outside.append(distance_outside(logits, drawn.codes, np.asarray(uniform)))
         largest = float(np.maximum(largest, _difference(after, GenerationState(after.history, forced.rnn_states))))
         if first == 0:
             batch.set_state(before)
@@ -72,16 +77,17 @@ def compare_whole_model(
         np.concatenate(codes, axis=1),
         largest,
         float(np.concatenate(divergences, axis=1).mean()),
-        _fault(farthest, largest, prefilled),
+        _fault(engine.precision, np.concatenate(outside, axis=1), largest, prefilled),
     )
 
 
-def _fault(farthest: float, largest: float, prefilled: float) -> str | None:
-    if not farthest <= ROUGH_TIE:
+def _fault(precision: Precision, outside: npt.NDArray[np.floating], largest: float, prefilled: float) -> str | None:
+    if not np.mean(~(outside <= ROUGH_TIE)) <= MOST_STRAY[precision]:
         return "draws codes that the logits of fp32 do not give"
-    if not largest <= MOST_STATE_DIFFERENCE:
-        return f"states differ by {largest:.1e}, more than {MOST_STATE_DIFFERENCE}"
-    if not prefilled <= MOST_STATE_DIFFERENCE:
+    if not largest <= MOST_STATE_DIFFERENCE[precision]:
+        return f"states differ by {largest:.1e}, more than {MOST_STATE_DIFFERENCE[precision]}"
+    most = min(MOST_STATE_DIFFERENCE[precision], MOST_STATE_DIFFERENCE["fp16"])  # of the same arithmetic
+    if not prefilled <= most:
         return f"codes that are given lead to a state that differs by {prefilled:.1e} from that of codes drawn"
     return None
 

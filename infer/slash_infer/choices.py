@@ -8,7 +8,7 @@ Precision = Literal["fp32", "int8", "fp16"]
 PrecisionName = Literal["auto", "fp32", "int8", "fp16"]
 """A precision, or the fastest one that the engine and the bundle have."""
 
-EngineName = Literal["auto", "cluster", "tensorrt", "cuda", "cpu"]
+EngineName = Literal["auto", "cluster", "tensorrt", "cuda", "compiled", "cpu"]
 """What runs the model, or the first that works."""
 
 Normalise = Literal["peak", "loudness"]

@@ -36,7 +36,12 @@ MOST_FIELDS = 1 << 22  # of all messages in a file: more would take long to sear
 CHECKED = 1 << 20  # numbers checked at a time, which bounds the memory
 
 WEIGHT_SHAPE, WEIGHT_TYPE, WEIGHT_NAME, WEIGHT_RAW = 1, 2, 8, 9
-WEIGHT_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 6: np.dtype("<i4"), 10: np.dtype("<f2")}
+WEIGHT_TYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype("<f4"),
+    2: np.dtype("u1"),
+    6: np.dtype("<i4"),
+    10: np.dtype("<f2"),
+}
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 
@@ -178,7 +183,7 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
 
 
 def read_weights(content: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Return the weights of a graph by name, those in float32, float16 or int32, as views of `content`.
+    """Return the weights of a graph by name, those in float32, float16, int32 or uint8, as views of `content`.
 
     Args:
         content: of an ONNX file that `check_self_contained` has passed.

@@ -80,13 +80,21 @@ def read_model_weights(
         UserError: the bundle has no such precision, or a graph has other weights than those the manifest implies.
     """
     manifest, variant = bundle.manifest, bundle.variant(precision)
-    tiers = [_frame_tier(manifest, k, _Weights(bundle, entry)) for k, entry in enumerate(variant.frame_tiers)]
-    weights = _Weights(bundle, variant.sample_tier)
+    tiers = [_frame_tier(manifest, k, GraphWeights(bundle, entry)) for k, entry in enumerate(variant.frame_tiers)]
+    weights = GraphWeights(bundle, variant.sample_tier)
     return tiers, _sample_tier(manifest, weights) if manifest.sample_tier.history else None
 
 
-class _Weights:
-    """The weights of one graph, of which every one must be taken."""
+class GraphWeights:
+    """The weights of one graph, of which every one must be taken.
+
+    Args:
+        bundle: holds the graph.
+        entry: the graph.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
 
     def __init__(self, bundle: Bundle, entry: FileEntry) -> None:
         self.path: Path = bundle.path / entry.file
@@ -98,10 +106,10 @@ class _Weights:
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
-    def take(self, name: str, shape: Sequence[int]) -> Array:
-        """Return a weight."""
+    def take(self, name: str, shape: Sequence[int], kind: str = "f") -> Array:
+        """Return a weight of this shape and kind of numbers, `f` or `u`, as numpy has it."""
         found = self._left.pop(name, None)
-        if found is None or found.dtype.kind != "f" or found.shape != tuple(shape):
+        if found is None or found.dtype.kind != kind or found.shape != tuple(shape):
             what = "has no" if found is None else f"has {found.dtype} {list(found.shape)} as"
             raise UserError(
                 self.path,
@@ -109,6 +117,11 @@ class _Weights:
                 "use another `engine`, which runs any graph",
             )
         return found
+
+    def block_of(self, name: str) -> int:
+        """Return the size of a weight's last axis, of those that were not taken yet; 1 if there is no such weight."""
+        found = self._left.get(name)
+        return 1 if found is None or not found.ndim else max(1, found.shape[-1])
 
     def linear(self, name: str, inputs: int, outputs: int) -> tuple[Array, Array]:
         """Return weight [inputs, outputs] and bias [outputs] of a linear layer."""
@@ -123,7 +136,7 @@ class _Weights:
                 )
 
 
-def _frame_tier(manifest: Manifest, index: int, weights: _Weights) -> FrameTierWeights:
+def _frame_tier(manifest: Manifest, index: int, weights: GraphWeights) -> FrameTierWeights:
     tier, width = manifest.frame_tiers[index], manifest.width
     is_top = index == len(manifest.frame_tiers) - 1
     inputs = tier.frame_size + (0 if is_top else width)
@@ -147,7 +160,7 @@ def _frame_tier(manifest: Manifest, index: int, weights: _Weights) -> FrameTierW
     return found
 
 
-def _layer(weights: _Weights, name: str, cell: str, inputs: int, width: int) -> LayerWeights:
+def _layer(weights: GraphWeights, name: str, cell: str, inputs: int, width: int) -> LayerWeights:
     outputs = GATES[cell] * width
     if cell == "lstm":
         both, bias = weights.linear(name, inputs + width, outputs)
@@ -158,7 +171,7 @@ def _layer(weights: _Weights, name: str, cell: str, inputs: int, width: int) -> 
     return LayerWeights(from_x.T, from_h.T, x_bias, h_bias)
 
 
-def _sample_tier(manifest: Manifest, weights: _Weights) -> SampleTierWeights:
+def _sample_tier(manifest: Manifest, weights: GraphWeights) -> SampleTierWeights:
     history, levels, width = manifest.sample_tier.history, manifest.codec.levels, manifest.width
     hidden = list[tuple[Array, Array]]()
     while f"hidden_{len(hidden)}.weight" in weights:

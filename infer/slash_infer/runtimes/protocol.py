@@ -105,7 +105,7 @@ class Runtime(Protocol):
     """Runs a bundle's model on one device."""
 
     name: str
-    """`cpu`, `cuda`, `tensorrt` or `cluster`."""
+    """`cpu`, `compiled`, `cuda`, `tensorrt` or `cluster`."""
     precisions: tuple[Precision, ...]
     """The precisions it supports, the fastest first."""
     clips_together: int

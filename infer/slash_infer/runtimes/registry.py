@@ -10,12 +10,17 @@ from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Runtime, Unavailable, cuda_packages
 
 
-def find_runtimes() -> Iterator[tuple[str, Runtime | Unavailable]]:
+def find_runtimes(*, without: str | None = None) -> Iterator[tuple[str, Runtime | Unavailable]]:
     """Yield the name of every runtime, in order, with the runtime, or with the reason why it is unavailable.
 
     A runtime is started when it is its turn.
+
+    Args:
+        without: a runtime to leave out.
     """
     for name, make in RUNTIMES.items():
+        if name == without:
+            continue
         try:
             found: Runtime | Unavailable = make()
         except Unavailable as reason:
@@ -65,10 +70,17 @@ def _cuda() -> Runtime:
     return OnnxCuda()
 
 
+def _compiled() -> Runtime:
+    from slash_infer.runtimes.compiled_runtime import Compiled
+
+    return Compiled()
+
+
 RUNTIMES: dict[str, Callable[[], Runtime]] = {
     "cluster": _cluster,
     "tensorrt": _tensorrt,
     "cuda": _cuda,
+    "compiled": _compiled,
     "cpu": OnnxCpu,
 }
 """Makes each runtime, or raises `Unavailable`; in the order that `auto` tries them in."""

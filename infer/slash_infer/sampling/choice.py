@@ -17,6 +17,7 @@ from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.steering import block_length
 
 UNRIVALLED = "cluster"  # on an H100 it was faster than cuda with every number of rows that was measured
+BY_NAME_ALONE = "compiled"  # not measured yet on processors with wider vectors and with products of 8-bit integers
 MOST_ROWS = 1 << 32
 MOST_TIMED = 256  # rows
 TIMED_SECONDS = 0.2
@@ -35,7 +36,8 @@ def open_engine(
     Args:
         bundle: what to run.
         engine: `auto` takes cluster if that opens the bundle. Otherwise it times tensorrt, cuda and cpu, as far as
-            they do, for a moment, and takes one that comes later if it is faster by a quarter.
+            they do, for a moment, and takes one that comes later if it is faster by a quarter. It never takes
+            compiled, which is to be asked for.
         precision: `auto` takes the one that the engine is fastest in, of those in the bundle.
         rows: clips side by side, times candidates, that `auto` times engines with; up to 256.
 
@@ -56,7 +58,7 @@ def open_engine(
         return _open(bundle, runtime_named(engine), precision)
     opened: list[Engine] = []
     reasons: list[str] = []
-    for name, found in find_runtimes():
+    for name, found in find_runtimes(without=BY_NAME_ALONE):
         if isinstance(found, Unavailable):
             reasons.append(str(found))
             continue
