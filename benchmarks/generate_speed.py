@@ -28,12 +28,13 @@ from slash_infer.machine import describe_machine
 from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Unavailable
-from slash_infer.runtimes.registry import find_runtimes
+from slash_infer.runtimes.registry import find_runtimes, runtime_named
 from slash_infer.sampling.engine import Engine
 from slash_train.config import Preset, load_preset
 from slash_train.model import SampleRNN
 
 BASELINE = "eager"
+ON_CPU = ("cpu", "compiled")
 SETTLING_SECONDS = 0.3  # after PyTorch's loop, whose threads keep spinning for a while
 
 
@@ -101,7 +102,13 @@ def _on_cpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> list[Contender]
         if threads > 1:
             engine = Engine(bundle, OnnxCpu(), precision)
             contenders.append(slash(f"cpu {precision}, as slash runs it", bundle, engine))
-    return contenders
+    try:
+        compiled = runtime_named("compiled")
+    except UserError as reason:
+        print(f"without compiled: {reason}")
+        return contenders
+    engines = [Engine(bundle, compiled, precision) for precision in reversed(compiled.precisions)]
+    return [*contenders, *(slash(f"compiled {engine.precision}", bundle, engine) for engine in engines)]
 
 
 def _on_gpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> tuple[list[Contender], dict[str, dict[str, Any]]]:
@@ -114,7 +121,7 @@ def _on_gpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> tuple[list[Cont
         if isinstance(runtime, Unavailable):
             print(f"without {name}: {runtime}")
             continue
-        for precision in runtime.precisions if name != "cpu" else ():
+        for precision in runtime.precisions if name not in ON_CPU else ():
             try:
                 engine = Engine(bundle, runtime, precision)
             except UserError as reason:
