@@ -204,7 +204,7 @@ class _Cluster(OnnxCpu):
 def test_auto_takes_the_first_that_has_a_precision_of_the_bundle(
     bundle: Bundle, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [*registry.RUNTIMES] == ["cluster", "tensorrt", "cuda", "cpu"]
+    assert [*registry.RUNTIMES] == ["cluster", "tensorrt", "cuda", "compiled", "cpu"]
     monkeypatch.setattr(registry, "RUNTIMES", {"cluster": _Cluster, "cpu": OnnxCpu})
     chosen = open_engine(bundle)
     assert (chosen.runtime.name, chosen.precision, chosen.why) == ("cluster", "fp16", "")
