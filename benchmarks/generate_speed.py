@@ -28,13 +28,12 @@ from slash_infer.machine import describe_machine
 from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Unavailable
-from slash_infer.runtimes.registry import find_runtimes, runtime_named
+from slash_infer.runtimes.registry import BY_NAME_ALONE, find_runtimes, runtime_named
 from slash_infer.sampling.engine import Engine
 from slash_train.config import Preset, load_preset
 from slash_train.model import SampleRNN
 
 BASELINE = "eager"
-ON_CPU = ("cpu", "compiled")
 SETTLING_SECONDS = 0.3  # after PyTorch's loop, whose threads keep spinning for a while
 
 
@@ -104,10 +103,10 @@ def _on_cpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> list[Contender]
             contenders.append(slash(f"cpu {precision}, as slash runs it", bundle, engine))
     try:
         compiled = runtime_named("compiled")
+        engines = [Engine(bundle, compiled, precision) for precision in reversed(compiled.precisions)]
     except UserError as reason:
         print(f"without compiled: {reason}")
         return contenders
-    engines = [Engine(bundle, compiled, precision) for precision in reversed(compiled.precisions)]
     return [*contenders, *(slash(f"compiled {engine.precision}", bundle, engine) for engine in engines)]
 
 
@@ -117,11 +116,11 @@ def _on_gpu(bundle: Bundle, model: SampleRNN, preset: Preset) -> tuple[list[Cont
 
     contenders = [_eager(BASELINE, model.cuda(), preset.audio.codec.silence, torch.get_num_threads())]
     costs = {}
-    for name, runtime in find_runtimes():
+    for name, runtime in find_runtimes(without=BY_NAME_ALONE):
         if isinstance(runtime, Unavailable):
             print(f"without {name}: {runtime}")
             continue
-        for precision in runtime.precisions if name not in ON_CPU else ():
+        for precision in runtime.precisions if name != "cpu" else ():
             try:
                 engine = Engine(bundle, runtime, precision)
             except UserError as reason:

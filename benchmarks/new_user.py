@@ -96,8 +96,10 @@ def main(
     if json_file is not None:
         check_file_output(json_file, force=True)
     ways: dict[str, Callable[[Timed], None]] = {"wheel": _wheel, "notebook": _notebook, "container": _container}
-    results = {}
-    for name in only.split(","):
+    results, wanted = {}, only.split(",")
+    if unknown := set(wanted) - ways.keys():
+        raise SystemExit(f"there is no way {', '.join(sorted(unknown))}: {', '.join(ways)}")
+    for name in wanted:
         print(name)
         with tempfile.TemporaryDirectory() as folder:
             timed = Timed(Path(folder))
@@ -112,7 +114,6 @@ def _wheel(timed: Timed) -> None:
     """From a wheel to the first sound."""
     slash = timed.environment(f"{_built(timed)}[cpu]") / "slash"
     timed.run("`slash generate --out riff.wav`", slash, "generate", "--out", "riff.wav")
-    timed.run("`slash bench`", slash, "bench")
 
 
 def _notebook(timed: Timed) -> None:
@@ -150,11 +151,15 @@ def _stop(timed: Timed, run: Sequence[str], engine: str) -> None:
     """End a stream as an orchestrator does."""
     command = [*run, "--name", "slash-endless", "slash", *_generate("endless.wav"), "--seconds", "inf"]
     endless = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603  our own
-    time.sleep(STREAMED_SECONDS)
     program = Path(engine).name
-    timed.run(f"`{program} stop`, in the middle of a stream", engine, "stop", "--time", "30", "slash-endless")
-    if endless.wait() != 128 + signal.SIGTERM:
-        raise SystemExit(f"a container that was stopped ended with {endless.returncode}")
+    try:
+        time.sleep(STREAMED_SECONDS)
+        timed.run(f"`{program} stop`, in the middle of a stream", engine, "stop", "--time", "30", "slash-endless")
+        if endless.wait() != 128 + signal.SIGTERM:
+            raise SystemExit(f"a container that was stopped ended with {endless.returncode}")
+    finally:
+        subprocess.run((engine, "rm", "--force", "slash-endless"), capture_output=True, check=False)  # noqa: S603
+        endless.terminate()
 
 
 def _generate(name: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 HOME = Path(__file__).resolve().parents[1]
 RESULTS = HOME / "benchmarks" / "results"
-PAGES = [HOME / "README.md", HOME / "docs" / "performance.md", HOME / "docs" / "box.md"]
+PAGES = [HOME / "README.md", *(HOME / "docs" / f"{name}.md" for name in ("performance", "box", "deploy"))]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w ]+) -->\n)(?:(?!<!-- table).)*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -246,6 +246,31 @@ def _copies() -> str:
     return _table([*header, "longest passage", "clips with half a second or more"], rows)
 
 
+def _new_user() -> str:
+    """Seconds of every step of somebody who is new."""
+    rows = [
+        [way, step, f"{seconds:,.1f} s"]
+        for way, steps in _result("new_user")["results"].items()
+        for step, seconds in steps
+    ]
+    return _table(["", "step", "took"], rows)
+
+
+def _compiled() -> str:
+    """Samples/s of the engine compiled beside ONNX Runtime."""
+    rows = []
+    for preset in ("live", "slash"):
+        rates = _result(f"generate_speed_{preset}_avx2")["samples_per_second"]
+        for precision in ("int8", "fp32"):
+            cells = []
+            for batch in rates.values():
+                ours, theirs = batch[f"compiled {precision}"], batch[f"cpu {precision}, as slash runs it"]
+                cells.append(f"{theirs:,.0f}, {ours:,.0f} (**{ours / theirs:.2f} x**)")
+            rows.append([f"`{preset}`, {precision}", *cells])
+        batches = [*rates]
+    return _table(["samples/s by `cpu`, by `compiled`", *(clips_in_words(int(n)) for n in batches)], rows)
+
+
 def clips_in_words(count: int) -> str:
     """Return a number of clips as a text: 1 clip, 2 clips."""
     return f"{count} clip{'s' if count > 1 else ''}"
@@ -267,6 +292,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "scaling of a stream": _scaling_of_a_stream,
     "scaling of corpora": _scaling_of_corpora,
     "copies": _copies,
+    "compiled": _compiled,
+    "new user": _new_user,
 }
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from slash_infer.bundle import (
 from slash_infer.errors import Argument, UserError
 from slash_infer.files import atomic_directory, check_directory_output, write_json
 from slash_infer.runtimes.protocol import Unavailable
-from slash_infer.runtimes.registry import find_runtimes
+from slash_infer.runtimes.registry import BY_NAME_ALONE, find_runtimes
 from slash_train.corpus import Corpus
 from slash_train.recorded import measure_recorded
 from slash_train.run import Run
@@ -152,8 +152,9 @@ def _leave_out_fp32(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def _verify(bundle: Bundle, *, accept_loss: bool) -> None:
-    """Check every variant on every runtime that works here and has its precision."""
-    available = [runtime for _, runtime in find_runtimes() if not isinstance(runtime, Unavailable)]
+    """Check every variant on every runtime that `auto` may take here, and that has its precision."""
+    found = find_runtimes(without=BY_NAME_ALONE)
+    available = [runtime for _, runtime in found if not isinstance(runtime, Unavailable)]
     for verdict in verify(bundle, available):
         if isinstance(verdict, Refusal) or verdict.fault is None:
             continue

@@ -24,7 +24,8 @@ BundleArgument = Annotated[
     ),
 ]
 EngineOption = Annotated[
-    EngineName, typer.Option(help="What runs the model. auto takes cluster, or else times what there is.")
+    EngineName,
+    typer.Option(help="What runs the model. auto takes cluster, or else times what there is, without compiled."),
 ]
 PrecisionOption = Annotated[PrecisionName, typer.Option(help="What it computes in, of those in the bundle.")]
 

@@ -41,7 +41,7 @@ def training_context(
     # At most 64 columns, and no bar for that: a terminal that is made narrower wraps longer lines, and keeps parts.
     column = TextColumn("training {task.percentage:.0f}%  {task.description}", markup=False)
     with limits_explained(), join_workers(device) as workers, progress_bar(column) as progress:
-        report = _Report(progress, progress.add_task("", total=1.0)) if workers.is_main else _silent
+        report = ProgressReport(progress, progress.add_task("", total=1.0)) if workers.is_main else _silent
 
         def warn(message: str) -> None:
             progress.console.print(f"slash: {message}")
@@ -77,7 +77,7 @@ def _silent(_metrics: "Metrics", _done: float) -> None:
     """Report nothing: of several workers, only the main one reports."""
 
 
-class _Report:
+class ProgressReport:
     """Shows the newest metrics in the progress line, and prints a line at each validation."""
 
     def __init__(self, progress: "Progress", task: "TaskID") -> None:

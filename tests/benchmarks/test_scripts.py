@@ -382,6 +382,16 @@ def test_training_and_generating_are_watched(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_a_new_user_does_is_timed(tmp_path: Path) -> None:
+    """It builds and installs a wheel of what is committed."""
+    out = tmp_path / "new_user.json"
+    _run("new_user.py", "--only", "wheel", "--json", out)
+    steps = json.loads(out.read_text())["results"]["wheel"]
+    assert [step for step, _ in steps][-1] == "`slash generate --out riff.wav`"
+    assert all(seconds > 0 for _, seconds in steps)
+
+
+@pytest.mark.slow
 def test_how_cost_grows(tmp_path: Path) -> None:
     out = tmp_path / "scaling.json"
     small = ("--most-clips", "2", "--widest", "64", "--rounds", "1", "--run-seconds", "0.01")

@@ -1,7 +1,7 @@
 """The progress line of training: short enough for a terminal that is made narrower, the time left first."""
 
 from slash_cli.console import progress_bar
-from slash_cli.training_progress import _Report
+from slash_cli.training_progress import ProgressReport
 from slash_train.metrics import Metrics
 
 
@@ -9,7 +9,7 @@ def test_the_line_is_short_and_begins_with_the_time_left() -> None:
     """Two days to go, at the rate of a GPU."""
     progress = progress_bar()
     task = progress.add_task("", total=1.0)
-    report = _Report(progress, task)
+    report = ProgressReport(progress, task)
     for step, seconds in ((1, 0.0), (12_345_678, 172.8)):
         metrics = Metrics(
             step=step,

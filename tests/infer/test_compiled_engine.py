@@ -13,7 +13,6 @@ from slash_infer.errors import UserError
 from slash_infer.runtimes import compiled_library
 from slash_infer.runtimes.compiled_runtime import Compiled
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
-from slash_infer.runtimes.plan_cache import user_cache
 from slash_infer.runtimes.protocol import Unavailable
 from slash_infer.runtimes.registry import runtime_named
 from slash_infer.sampling.batch import Batch
@@ -22,7 +21,7 @@ from slash_infer.sampling.randomness import Uniforms
 from slash_infer.sampling.sampler import Sampler
 
 try:
-    Compiled()
+    compiled_library.find_compiler()
 except Unavailable as reason:
     pytestmark = pytest.mark.skip(reason=str(reason))
 
@@ -39,17 +38,17 @@ def test_it_agrees_with_fp32(bundle: Bundle, precision: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_codes_are_those_of_the_graphs(shape: str, tmp_path: Path) -> None:
-    """Those of fp32, in batches of one to seven, with and without a floor, after primes of several lengths."""
+    """Those of fp32, for one row to seven of one thread, with and without a floor, after primes of any length."""
     bundle = write_odd(tmp_path, [*SHAPES[shape], "model.width=48"], ["fp32"])
-    engines, hop = [Engine(bundle, runtime) for runtime in (Compiled(), OnnxCpu())], bundle.manifest.top_hop
-    rng = np.random.default_rng(0)
-    for clips, floor in ((1, 0.0), (7, 0.002)):
-        primes = [rng.integers(0, bundle.manifest.codec.levels, 13 * k, np.int32) for k in range(clips)]
-        uniform, steps = Uniforms(0, range(clips)).next(8 * hop), np.full((clips, 8), 0.9, np.float32)
+    engines = [Engine(bundle, Compiled(cores=1)), Engine(bundle, OnnxCpu())]
+    rng, hop = np.random.default_rng(0), bundle.manifest.top_hop
+    for clips in range(1, 8):
+        primes = [rng.integers(0, bundle.manifest.codec.levels, 13 * k + 5, np.int32) for k in range(clips)]
+        uniform, steps = Uniforms(0, range(clips)).next(4 * hop), np.full((clips, 4), 0.9, np.float32)
         found, expected = (Batch(engine, clips) for engine in engines)
         for batch in (found, expected):
             batch.prefill(primes)
-        ours, theirs = (batch.generate(uniform, steps, floor) for batch in (found, expected))
+        ours, theirs = (batch.generate(uniform, steps, 0.002 * (clips % 2)) for batch in (found, expected))
         assert np.array_equal(ours.codes, theirs.codes)
         assert np.allclose(ours.nll, theirs.nll, atol=1e-4)
         for tier, its in zip(found.state().rnn_states, expected.state().rnn_states, strict=True):
@@ -106,29 +105,53 @@ def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         runtime_named("compiled")
 
 
-def test_a_compiler_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for program, says in (
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
         ("echo 'x: error: no memory' >&2; exit 1", "x: error: no memory"),
-        ("sleep 60", "timed out"),
-    ):
-        compiler = tmp_path / "compiler"
-        compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] || {{ {program}; }}\n')
-        compiler.chmod(0o755)
-        monkeypatch.setenv("CC", str(compiler))
-        monkeypatch.setattr(compiled_library, "COMPILING_SECONDS", 0.5)
-        with pytest.raises(Unavailable, match=says):
-            Compiled()
-    assert not list((tmp_path / "slash" / "compiled").iterdir())
-
-
-def test_a_damaged_library_is_compiled_again(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        ("exec sleep 60", "takes over 0.5 s"),
+        ("exit 0", "made nothing"),
+        ('while [ "$1" != -o ]; do shift; done; echo garbage > "$2"', "cannot be loaded"),
+    ],
+)
+def test_a_compiler_that_fails_is_named(
+    program: str, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f'#!/bin/sh\n[ "$3" = --version ] && exit\n{program}\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", f"{compiler} --with an-option")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    key = compiled_library._key(str(compiled_library.find_compiler()))
-    folder = user_cache("compiled")
-    (folder / f"{key}.so").write_bytes(b"cut short")
+    monkeypatch.setattr(compiled_library, "COMPILING_SECONDS", 0.5)
+    with pytest.raises(Unavailable, match=says):
+        Compiled()
+
+
+@pytest.mark.parametrize("damage", ["empty", "its head alone", "its end", "a bit"])
+def test_a_damaged_library_is_compiled_again(
+    bundle: Bundle, damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    Compiled()
+    (library,) = (tmp_path / "slash" / "compiled").glob("*.so")
+    whole = library.read_bytes()
+    a_bit = whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]
+    damaged = {"empty": b"", "its head alone": whole[:4096], "its end": whole[:-100], "a bit": a_bit}
+    library.unlink()  # which is still open
+    library.write_bytes(damaged[damage])
     assert Sampler(bundle, engine=Engine(bundle, Compiled(), "int8")).codes(16).shape == (1, 16)
-    assert [path.name for path in folder.iterdir()] == [f"{key}.so"]
+    assert library.read_bytes() == whole and len(list(library.parent.iterdir())) == 2
+
+
+def test_numbers_that_are_none_show(tmp_path: Path) -> None:
+    """A state that is not finite leads to likelihoods that are not, instead of being drawn from."""
+    bundle = write_odd(tmp_path, SEEN["a history of one code"], ["fp32"])
+    engine, hop = Engine(bundle, Compiled()), bundle.manifest.top_hop
+    state = engine.initial_state(1)
+    state.rnn_states[-1]["h"][...] = np.nan
+    runner = engine.model.runner(state)
+    drawn = runner.generate(np.full((1, hop), 0.5, np.float32), np.ones((1, 1), np.float32), 0.0)
+    assert drawn.fault(256) == "its graphs give likelihoods that are not from 0 to 1"
 
 
 def test_a_width_that_is_no_multiple_of_a_vector_is_refused(tmp_path: Path) -> None:

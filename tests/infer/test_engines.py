@@ -36,7 +36,7 @@ from slash_train.config import load_preset
 from slash_train.model import SampleRNN
 from slash_train.trained_model import TrainedModel
 
-HERE = [name for name, found in find_runtimes(without=choice.BY_NAME_ALONE) if not isinstance(found, Unavailable)]
+HERE = [name for name, found in find_runtimes(without=registry.BY_NAME_ALONE) if not isinstance(found, Unavailable)]
 
 
 def test_auto_takes_the_first_that_works_and_says_why(bundle: Bundle) -> None:

@@ -1,5 +1,6 @@
 """Plots bits per sample over training time."""
 
+from array import array
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,14 +18,17 @@ def draw_learning_curve(run: Run, png: Path, baselines: Mapping[str, float] | No
         png: the image file to write.
         baselines: scores in bits per sample to plot as horizontal lines, by name.
     """
-    metrics = list(run.metrics())
-    scored = [(m.seconds / 60, m.valid_bits) for m in metrics if m.valid_bits is not None]
+    trained, scored = ((array("d"), array("d")) for _ in range(2))  # minutes and bits: a long run has many lines
+    for metrics in run.metrics():
+        for (minutes, scores), score in ((trained, metrics.train_bits), (scored, metrics.valid_bits)):
+            if score is not None:
+                minutes.append(metrics.seconds / 60)
+                scores.append(score)
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    minutes = [m.seconds / 60 for m in metrics]
-    axes.plot(minutes, [m.train_bits for m in metrics], linewidth=0.6, alpha=0.6, label="training windows")
-    if scored:
-        axes.plot([at for at, _ in scored], [bits for _, bits in scored], marker=".", label="validation recordings")
+    axes.plot(*trained, linewidth=0.6, alpha=0.6, label="training windows")
+    if scored[0]:
+        axes.plot(*scored, marker=".", label="validation recordings")
     for (name, bits), style in zip((baselines or {}).items(), (":", "--", "-."), strict=False):
         axes.axhline(bits, linestyle=style, color="grey", label=name)
     axes.set(xlabel="minutes of training", ylabel="bits per sample", xlim=(0, None))

@@ -169,16 +169,18 @@ class Run:
         path, remedy = self.path / METRICS, "restore it from a copy of the run"
         try:
             with open_plain_file(path, "metrics", remedy, limit=METRICS_LIMIT) as file:
-                content = file.read()
+                for number, line in enumerate(file, 1):
+                    if not line.endswith(b"\n"):
+                        return
+                    try:
+                        metrics = Metrics.model_validate_json(line)
+                    except ValueError:
+                        raise UserError(path, f"line {number} is damaged", f"{remedy}, or remove the line") from None
+                    yield metrics
         except FileNotFoundError:
             return
         except OSError as error:
             raise UserError(path, f"cannot be read ({error.strerror})", remedy) from None
-        for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
-            try:
-                yield Metrics.model_validate_json(line)
-            except ValueError:
-                raise UserError(path, f"line {number} is damaged", f"{remedy}, or remove the line") from None
 
     def log(self, *metrics: Metrics) -> None:
         """Append lines of metrics and flush them to disk: no checkpoint may exist without the metrics before it.
@@ -197,9 +199,10 @@ class Run:
 
     def forget_metrics_after(self, step: int) -> None:
         """Remove the metrics of later steps, which a resumed run will log again."""
-        kept = [metrics for metrics in self.metrics() if metrics.step <= step]
-        with atomic_file(self.path / METRICS, force=True) as part:
-            part.write_bytes(_as_lines(kept))
+        with atomic_file(self.path / METRICS, force=True) as part, part.open("wb") as file:
+            for metrics in self.metrics():
+                if metrics.step <= step:
+                    file.write(_as_lines([metrics]))
 
 
 def _as_lines(metrics: Iterable[Metrics]) -> bytes:

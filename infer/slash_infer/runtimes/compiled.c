@@ -1,7 +1,8 @@
 // A whole model on a processor: `generate` takes steps of the top tier, with all that is below it, in one call.
 //
 // Rows of a batch are computed side by side, so that a weight is read once for all of them. Each sum is added up in one
-// order, whatever the rows beside it: a clip is the same, to the last bit, in any batch. Structures are those of
+// order, with multiplications that are fused or not by what is written here, whatever the rows beside it: a clip is the
+// same, to the last bit, in any batch. (It is compiled without leave to fuse others.) Structures are those of
 // compiled_library.py.
 #include <math.h>
 #include <stdint.h>
@@ -25,7 +26,7 @@ typedef int8_t Bytes __attribute__((vector_size(LANES), aligned(1)));
 enum { SUMS = 8, TILE = SUMS * LANES };
 
 // A weight, [outputs / TILE][inputs][TILE], in float or in 8 bits with a scale for every block of inputs,
-// [inputs / block][outputs]. The other of the two is null.
+// [inputs / block][padded outputs]. The other of the two is null.
 typedef struct {
     const float *weight;
     const int8_t *integers;
@@ -33,11 +34,11 @@ typedef struct {
     int32_t inputs, block;
 } Matrix;
 
-// y = bias + first part of x @ exact + rest of x @ weight; either may have no inputs.
+// y = bias + first inputs @ exact + the other inputs @ weight; either may have no inputs.
 typedef struct {
     Matrix exact, weight;
     const float *bias;
-    int32_t outputs, padded;  // to whole tiles
+    int32_t padded;  // outputs, filled up to whole tiles
 } Linear;
 
 typedef struct {
@@ -63,7 +64,7 @@ typedef struct {
 typedef struct {
     float *const *h, *const *c;  // of each tier, [layers][rows][width]
     float *const *upsampled;     // of each tier, [rows][a row]
-    const int32_t *upsampled_stride;
+    const int64_t *upsampled_stride;
     float *x, *y, *z;      // [rows][stride]
     int32_t *codes;        // [rows][codes_stride], of which the first `at` are known
     const float *uniform;  // [rows][times]; null where codes are given
@@ -78,6 +79,21 @@ int tile(void) { return TILE; }
 
 int lanes(void) { return LANES; }
 
+#if defined(__AVX512F__)
+static inline Vector all(float x) { return (Vector)_mm512_set1_ps(x); }
+static inline Vector fused(Vector a, Vector b, Vector c) {
+    return (Vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+#elif defined(__AVX2__) && defined(__FMA__)
+static inline Vector all(float x) { return (Vector)_mm256_set1_ps(x); }
+static inline Vector fused(Vector a, Vector b, Vector c) {
+    return (Vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+#else
+static inline Vector all(float x) { return (Vector){0} + x; }
+static inline Vector fused(Vector a, Vector b, Vector c) { return a * b + c; }
+#endif
+
 static inline Vector load(const float *from) { return *(const Vector *)from; }
 
 static inline Vector as_float(const int8_t *from) {
@@ -91,37 +107,38 @@ static inline Vector as_float(const int8_t *from) {
 }
 
 // Adds x @ matrix to y for ROWS rows and the outputs of SUMS / ROWS vectors, `from` on.
-#define MULTIPLY(NAME, TYPE, FIELD, LOAD, ROWS)                                                                       \
-    static inline void NAME##_##ROWS(const Matrix *m, const float *x, int64_t x_stride, float *y, int64_t y_stride,     \
-                                     int from, int outputs) {                                                           \
-        enum { VECTORS = SUMS / ROWS };                                                                                \
-        const TYPE *weight = m->FIELD + (int64_t)(from / TILE) * TILE * m->inputs + from % TILE;                       \
-        Vector total[ROWS][VECTORS];                                                                                   \
-        for (int r = 0; r < ROWS; r++)                                                                                 \
-            for (int v = 0; v < VECTORS; v++) total[r][v] = load(y + r * y_stride + from + v * LANES);                 \
-        for (int first = 0; first < m->inputs; first += m->block) {                                                    \
-            int last = first + m->block < m->inputs ? first + m->block : m->inputs;                                    \
-            Vector sum[ROWS][VECTORS] = {0};                                                                           \
-            for (int i = first; i < last; i++, weight += TILE)                                                         \
-                for (int v = 0; v < VECTORS; v++) {                                                                    \
-                    Vector w = LOAD(weight + v * LANES);                                                               \
-                    for (int r = 0; r < ROWS; r++) sum[r][v] += x[r * x_stride + i] * w;                               \
-                }                                                                                                      \
-            const float *scale = m->scales + (int64_t)(first / m->block) * outputs + from;                             \
-            for (int v = 0; v < VECTORS; v++)                                                                          \
-                for (int r = 0; r < ROWS; r++)                                                                         \
-                    total[r][v] += m->scales ? sum[r][v] * load(scale + v * LANES) : sum[r][v];                        \
-        }                                                                                                              \
-        for (int r = 0; r < ROWS; r++)                                                                                 \
-            for (int v = 0; v < VECTORS; v++) *(Vector *)(y + r * y_stride + from + v * LANES) = total[r][v];          \
+#define MULTIPLY(NAME, TYPE, FIELD, LOAD, SCALED, ROWS)                                                               \
+    static inline void NAME##_##ROWS(const Matrix *m, const float *x, int64_t x_stride, float *y, int64_t y_stride,   \
+                                     int from, int padded) {                                                          \
+        enum { VECTORS = SUMS / ROWS };                                                                               \
+        const TYPE *weight = m->FIELD + (int64_t)(from / TILE) * TILE * m->inputs + from % TILE;                      \
+        Vector total[ROWS][VECTORS];                                                                                  \
+        for (int r = 0; r < ROWS; r++)                                                                                \
+            for (int v = 0; v < VECTORS; v++) total[r][v] = load(y + r * y_stride + from + v * LANES);                \
+        for (int first = 0; first < m->inputs; first += m->block) {                                                   \
+            int last = first + m->block < m->inputs ? first + m->block : m->inputs;                                   \
+            Vector sum[ROWS][VECTORS] = {0};                                                                          \
+            for (int i = first; i < last; i++, weight += TILE)                                                        \
+                for (int v = 0; v < VECTORS; v++) {                                                                   \
+                    Vector w = LOAD(weight + v * LANES);                                                              \
+                    for (int r = 0; r < ROWS; r++) sum[r][v] = fused(all(x[r * x_stride + i]), w, sum[r][v]);         \
+                }                                                                                                     \
+            const float *scale = m->scales + (int64_t)(first / m->block) * padded + from;                             \
+            for (int v = 0; v < VECTORS; v++)                                                                         \
+                for (int r = 0; r < ROWS; r++)                                                                        \
+                    total[r][v] =                                                                                     \
+                        SCALED ? fused(sum[r][v], load(scale + v * LANES), total[r][v]) : total[r][v] + sum[r][v];    \
+        }                                                                                                             \
+        for (int r = 0; r < ROWS; r++)                                                                                \
+            for (int v = 0; v < VECTORS; v++) *(Vector *)(y + r * y_stride + from + v * LANES) = total[r][v];         \
     }
 
-MULTIPLY(floats, float, weight, load, 1)
-MULTIPLY(floats, float, weight, load, 2)
-MULTIPLY(floats, float, weight, load, 4)
-MULTIPLY(bytes, int8_t, integers, as_float, 1)
-MULTIPLY(bytes, int8_t, integers, as_float, 2)
-MULTIPLY(bytes, int8_t, integers, as_float, 4)
+MULTIPLY(floats, float, weight, load, 0, 1)
+MULTIPLY(floats, float, weight, load, 0, 2)
+MULTIPLY(floats, float, weight, load, 0, 4)
+MULTIPLY(bytes, int8_t, integers, as_float, 1, 1)
+MULTIPLY(bytes, int8_t, integers, as_float, 1, 2)
+MULTIPLY(bytes, int8_t, integers, as_float, 1, 4)
 
 static void multiply(const Matrix *m, const float *x, int64_t x_stride, float *y, int64_t y_stride, int rows,
                      int outputs) {
@@ -162,22 +179,21 @@ static inline Vector pick(Integers mask, Vector yes, Vector no) {
 
 // e^x to within two units in the last place (coefficients of Cephes' expf).
 static inline Vector exponential(Vector x) {
-    const Vector none = {0};
-    Vector low = none - 87.0f, high = none + 88.0f;
+    Vector low = all(-87.0f), high = all(88.0f);
     x = pick(x < low, low, x);
     x = pick(x > high, high, x);
-    Vector scaled = x * 1.44269504f + pick(x < none, none - 0.5f, none + 0.5f);
+    Vector scaled = fused(x, all(1.44269504f), pick(x < all(0), all(-0.5f), all(0.5f)));
     Integers power = __builtin_convertvector(scaled, Integers);
     Vector whole = __builtin_convertvector(power, Vector);
-    Vector r = x - whole * 0.693359375f;
-    r -= whole * -2.12194440e-4f;
-    Vector p = none + 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    Vector r = fused(whole, all(-0.693359375f), x);
+    r = fused(whole, all(2.12194440e-4f), r);
+    Vector p = all(1.9875691500e-4f);
+    p = fused(p, r, all(1.3981999507e-3f));
+    p = fused(p, r, all(8.3334519073e-3f));
+    p = fused(p, r, all(4.1665795894e-2f));
+    p = fused(p, r, all(1.6666665459e-1f));
+    p = fused(p, r, all(5.0000001201e-1f));
+    p = fused(p, r * r, r + 1.0f);
     return p * (Vector)((power + 127) << 23);
 }
 
@@ -226,7 +242,7 @@ static int draw(float *p, int levels, float temperature, float floor, float unif
     return code;
 }
 
-// Draws a sample of every row, from `conditioning`, [rows] apart by `stride`.
+// Draws a sample of every row. Rows of `conditioning` begin `stride` apart.
 static void sample(const Model *model, Batch *batch, const float *conditioning, int64_t stride) {
     int width = model->width;
     int64_t time = batch->at - batch->first;
@@ -247,7 +263,7 @@ static void sample(const Model *model, Batch *batch, const float *conditioning, 
     for (int layer = 0; model->history && layer <= model->layers; layer++) {
         for (int row = 0; row < batch->rows; row++) {
             float *x = logits + (int64_t)row * model->stride;
-            for (int j = 0; j < width; j++) x[j] = x[j] > 0 ? x[j] : 0;
+            for (int j = 0; j < width; j++) x[j] = x[j] < 0 ? 0 : x[j];  // NaN stays
         }
         const Linear *linear = layer < model->layers ? model->hidden + layer : &model->output;
         apply(linear, logits, model->stride, other, model->stride, batch->rows);
@@ -264,7 +280,7 @@ static void sample(const Model *model, Batch *batch, const float *conditioning, 
     batch->at++;
 }
 
-// A step of tier k and of all below it. `conditioning` is of the tier above, [rows] apart by `stride`.
+// A step of tier k and of all below it. Rows of `conditioning`, which is of the tier above, begin `stride` apart.
 static void tier_step(const Model *model, Batch *batch, int k, const float *conditioning, int64_t stride) {
     const Tier *tier = model->tiers + k;
     int width = model->width, rows = batch->rows;

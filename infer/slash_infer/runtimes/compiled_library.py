@@ -8,20 +8,23 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
+import signal
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from slash_infer.files import atomic_file
+from slash_infer.files import atomic_file, scratch_directory, sweep_below
 from slash_infer.runtimes.plan_cache import user_cache
 from slash_infer.runtimes.protocol import Unavailable
 
 SOURCE = Path(__file__).with_name("compiled.c")
 COMPILERS = ("cc", "gcc", "clang")
-FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
+FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC")
+THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # of which compilers for some processors know only one
 COMPILING_SECONDS = 120.0
+DIGEST = ".sha256"  # beside a library: a damaged one could crash the process, or play something else
 
 Pointer, Integer = ctypes.c_void_p, ctypes.c_int32
 
@@ -41,7 +44,7 @@ class Matrix(ctypes.Structure):
 class Linear(ctypes.Structure):
     """As in compiled.c."""
 
-    _fields_ = (("exact", Matrix), ("weight", Matrix), ("bias", Pointer), ("outputs", Integer), ("padded", Integer))
+    _fields_ = (("exact", Matrix), ("weight", Matrix), ("bias", Pointer), ("padded", Integer))
 
 
 class Layer(ctypes.Structure):
@@ -90,23 +93,24 @@ class Library:
     """The functions of `compiled.c`.
 
     Raises:
-        Unavailable: there is no C compiler, or it fails.
+        Unavailable: there is no C compiler, it fails, or what it makes cannot be loaded.
         UserError: the cache cannot be used.
     """
 
     def __init__(self) -> None:
-        compiler = find_compiler()
-        path = user_cache("compiled") / f"{_key(compiler)}.so"
-        if not path.exists():
+        compiler, folder = find_compiler(), user_cache("compiled")
+        sweep_below(folder)
+        path = folder / f"{_key(compiler)}.so"
+        library = _load(path)
+        if library is None:
             _compile(compiler, path)
-        try:
-            self._library = ctypes.CDLL(str(path))
-        except OSError:  # damaged, or of another system: compiled again
-            _compile(compiler, path)
-            self._library = ctypes.CDLL(str(path))
-        self.tile = int(self._library.tile())
+            library = _load(path)
+        if library is None:
+            raise Unavailable(f"the library that {compiler[0]} made, {path}, cannot be loaded")
+        self._library = library
+        self.tile = int(library.tile())
         """What numbers of outputs are padded to a multiple of."""
-        self.lanes = int(self._library.lanes())
+        self.lanes = int(library.lanes())
         """Numbers in a vector, which the width must be a multiple of."""
 
     def generate(self, model: Model, batch: Batch) -> None:
@@ -114,17 +118,18 @@ class Library:
         self._library.generate(ctypes.byref(model), ctypes.byref(batch))
 
 
-def find_compiler() -> str:
-    """Return the path of the C compiler: $CC, or one of COMPILERS.
+def find_compiler() -> list[str]:
+    """Return the words that start the C compiler: those of $CC, or one of COMPILERS.
 
     Raises:
         Unavailable: there is none.
     """
-    named = [os.environ["CC"]] if os.environ.get("CC") else COMPILERS
-    compiler = next((path for path in map(shutil.which, named) if path is not None), None)
-    if compiler is None:
-        raise Unavailable(f"there is no C compiler here ({', '.join(named)})")
-    return compiler
+    named = [shlex.split(os.environ["CC"])] if os.environ.get("CC") else [[name] for name in COMPILERS]
+    for program, *options in named:
+        path = shutil.which(program)
+        if path is not None:
+            return [path, *options]
+    raise Unavailable(f"there is no C compiler here ({', '.join(words[0] for words in named)})")
 
 
 def pointers(addresses: list[int]) -> Any:
@@ -132,35 +137,76 @@ def pointers(addresses: list[int]) -> Any:
     return (Pointer * len(addresses))(*addresses)
 
 
-def _key(compiler: str) -> str:
+def _key(compiler: list[str]) -> str:
     """Return a file name for what the library depends on: source, flags, compiler and processor."""
-    version = _run([compiler, "--version"])
+    version = _run([*compiler, "--version"])
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     except OSError:
         processor = platform.processor()
-    parts = [SOURCE.read_text(encoding="utf-8"), *FLAGS, compiler, version, platform.platform(), processor]
+    system = [platform.system(), platform.machine(), *platform.libc_ver(), processor]
+    parts = [SOURCE.read_text(encoding="utf-8"), *FLAGS, *THIS_PROCESSOR, *compiler, version, *system]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _compile(compiler: str, to: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "compiled.so"
-        _run([compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"])
-        with atomic_file(to, force=True) as file:
-            file.write_bytes(made.read_bytes())
+def _load(path: Path) -> ctypes.CDLL | None:
+    """Return a library of the cache; None if it is not there, is damaged, or cannot be loaded."""
+    try:
+        if path.with_suffix(DIGEST).read_text(encoding="ascii") != hashlib.sha256(path.read_bytes()).hexdigest():
+            return None
+        library = ctypes.CDLL(str(path))
+        library.tile, library.lanes, library.generate  # noqa: B018  looked up
+    except (OSError, ValueError, AttributeError):
+        return None
+    return library
+
+
+def _compile(compiler: list[str], to: Path) -> None:
+    with scratch_directory("compiled") as folder:
+        made = folder / "compiled.so"
+        for attempt, processor in enumerate(THIS_PROCESSOR, 1):
+            try:
+                _run([*compiler, *FLAGS, processor, str(SOURCE), "-o", str(made), "-lm"])
+                content = made.read_bytes()
+                break
+            except OSError as error:
+                raise Unavailable(f"the C compiler {compiler[0]} made nothing ({error.strerror})") from None
+            except _Failed:
+                if attempt == len(THIS_PROCESSOR):
+                    raise
+    for path, written in ((to, content), (to.with_suffix(DIGEST), hashlib.sha256(content).hexdigest().encode())):
+        with atomic_file(path, force=True) as file:
+            file.write_bytes(written)
+
+
+class _Failed(Unavailable):
+    """The compiler says that it cannot."""
 
 
 def _run(command: list[str]) -> str:
-    """Run the compiler and return what it prints."""
+    """Run the compiler and return what it prints. If it takes too long, it is killed, with all that it started."""
     try:
-        done = subprocess.run(  # noqa: S603  the user's own compiler
-            command, capture_output=True, text=True, check=False, timeout=COMPILING_SECONDS, errors="replace"
+        process = subprocess.Popen(  # noqa: S603  the user's own compiler
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(f"the C compiler {command[0]} does not run ({error})") from None
-    if done.returncode != 0:
-        said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
-        raise Unavailable(f"the C compiler {command[0]} cannot compile the model ({said})")
-    return done.stdout
+    except OSError as error:
+        raise Unavailable(f"the C compiler {command[0]} does not run ({error.strerror})") from None
+    with process:
+        try:
+            printed, errors = process.communicate(timeout=COMPILING_SECONDS)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise Unavailable(f"the C compiler {command[0]} takes over {COMPILING_SECONDS:g} s") from None
+            raise
+    if process.returncode != 0:
+        said = next((line for line in errors.splitlines() if "error" in line), errors.strip()[:200])
+        raise _Failed(f"the C compiler {command[0]} cannot compile the model ({said})")
+    return printed

@@ -18,7 +18,7 @@ from slash_infer.runtimes.uniform_block import Uniform
 
 MOST_THREADS = 8
 ROWS_PER_THREAD = 2
-PREFILLED = 1 << 14  # samples of a clip that are given at once
+PREFILLED = 1 << 14  # samples of all clips that are given at once: a signal waits for them
 
 
 class Compiled(Runtime):
@@ -98,10 +98,9 @@ class CompiledRunner(Runner):
     def __init__(self, opened: CompiledModel, state: GenerationState) -> None:
         self._opened, manifest = opened, opened.bundle.manifest
         self.clips, self.hop = len(state.history), manifest.top_hop
-        self._tiers, tile = manifest.frame_tiers, opened.library.tile
-        sizes = [tier.upsampling * max(opened.packed.width, opened.packed.levels) + tile for tier in self._tiers]
+        self._tiers, sizes = manifest.frame_tiers, opened.packed.upsampled
         self._upsampled = [np.zeros((self.clips, size), np.float32) for size in sizes]
-        self._strides = np.array(sizes, np.int32)
+        self._strides = np.array(sizes, np.int64)
         scratch = [np.zeros((self.clips, opened.packed.model.stride), np.float32) for _ in range(3)]
         self._scratch = dict(zip("xyz", scratch, strict=True))
         self.set_state(state)
@@ -127,14 +126,20 @@ class CompiledRunner(Runner):
         steps = temperature.shape[1]
         codes = self._with_history(np.zeros((self.clips, steps * self.hop), np.int32))
         nll = np.zeros((self.clips, steps * self.hop), np.float32)
-        self._run(codes, np.ascontiguousarray(uniform, np.float32), np.ascontiguousarray(temperature), nll, floor)
+        self._run(
+            codes,
+            np.ascontiguousarray(uniform, np.float32),
+            np.ascontiguousarray(temperature, np.float32),
+            nll,
+            floor,
+        )
         return Generated(codes[:, self._history.shape[1] :].copy(), nll)
 
     @override
     def prefill(self, codes: Int32) -> None:
-        for first in range(0, codes.shape[1], -(-PREFILLED // self.hop) * self.hop):
-            some = codes[:, first : first + -(-PREFILLED // self.hop) * self.hop]
-            self._run(self._with_history(some), None, None, None, 0.0)
+        at_once = max(1, PREFILLED // self.clips // self.hop) * self.hop
+        for first in range(0, codes.shape[1], at_once):
+            self._run(self._with_history(codes[:, first : first + at_once]), None, None, None, 0.0)
 
     def _with_history(self, codes: Int32) -> Int32:
         return np.ascontiguousarray(np.concatenate([self._history, codes], axis=1), np.int32)

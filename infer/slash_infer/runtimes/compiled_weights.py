@@ -33,7 +33,7 @@ class PackedModel:
         self._bundle, self._tile, self._kept = bundle, tile, list[Any]()
         manifest, variant = bundle.manifest, bundle.variant(precision)
         self.width, self.levels, history = manifest.width, manifest.codec.levels, manifest.sample_tier.history
-        self._longest = self.width
+        self._longest = max(self.width, 0 if history else self.levels)
         tiers = [self._tier(k, GraphWeights(bundle, entry)) for k, entry in enumerate(variant.frame_tiers)]
         weights = GraphWeights(bundle, variant.sample_tier)
         hidden = list[Linear]()
@@ -47,6 +47,8 @@ class PackedModel:
         weights.finish()
         model.tiers, model.hidden = self._array(Tier, tiers), self._array(Linear, hidden)
         model.stride = self._longest + tile
+        self.upsampled = [tier.upsample.padded for tier in tiers]
+        """Numbers of conditioning that a step of each tier makes for a clip, and of what fills them up."""
         self.model = model
         """For `Library.generate`."""
 
@@ -69,7 +71,7 @@ class PackedModel:
         packed = Tier(
             layers=self._array(Layer, layers),
             skip=self._linear(weights, "skip", tier.layers * width, width) if has_skip else Linear(),
-            upsample=self._linear(weights, "upsample", width, tier.upsampling * out_features),
+            upsample=self._linear(weights, "upsample", width, tier.upsampling * out_features, in_scratch=False),
             samples=self._keep(weights.take("samples", [self.levels])),
             count=tier.layers,
             frame=tier.frame_size,
@@ -97,7 +99,14 @@ class PackedModel:
         )
 
     def _linear(
-        self, weights: GraphWeights, name: str, inputs: int, outputs: int, frame: slice = slice(0, 0)
+        self,
+        weights: GraphWeights,
+        name: str,
+        inputs: int,
+        outputs: int,
+        *,
+        frame: slice = slice(0, 0),
+        in_scratch: bool = True,
     ) -> Linear:
         """Pack a linear layer.
 
@@ -107,14 +116,15 @@ class PackedModel:
             inputs: how many it has.
             outputs: how many it has.
             frame: which of the inputs are samples of a frame. They come first in what is packed.
+            in_scratch: whether its outputs are put where rows are computed.
         """
-        linear = Linear(outputs=outputs, padded=-(-outputs // self._tile) * self._tile)
-        self._longest = max(self._longest, inputs, linear.padded)
+        linear = Linear(padded=-(-outputs // self._tile) * self._tile)
+        self._longest = max(self._longest, inputs, linear.padded if in_scratch else 0)
         samples = frame.stop - frame.start
-        if f"{name}.{EXACT}" in weights:
+        if samples and f"{name}.{EXACT}" in weights:
             linear.exact = self._matrix(weights.take(f"{name}.{EXACT}", [samples, outputs]))
             inputs, samples = inputs - samples, 0
-        if f"{name}.scales" in weights:
+        if inputs and f"{name}.scales" in weights:
             linear.weight = self._quantised(weights, name, inputs, outputs)
         elif inputs:
             weight = weights.take(f"{name}.weight", [inputs, outputs])
@@ -145,7 +155,7 @@ class PackedModel:
     def _tiles(self, weight: Array) -> Array:
         """Return [outputs / tile, inputs, tile] of [inputs, outputs]."""
         padded = self._padded(weight)
-        return padded.reshape(len(weight), -1, self._tile).swapaxes(0, 1)
+        return padded.reshape(len(weight), padded.shape[1] // self._tile, self._tile).swapaxes(0, 1)
 
     def _padded(self, values: Array) -> Array:
         """Pad the last axis, of outputs, with zeros."""

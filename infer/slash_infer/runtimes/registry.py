@@ -9,6 +9,9 @@ from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.onnx_cpu import OnnxCpu
 from slash_infer.runtimes.protocol import Runtime, Unavailable, cuda_packages
 
+BY_NAME_ALONE = "compiled"
+"""Not measured yet on processors with wider vectors and with products of 8-bit integers."""
+
 
 def find_runtimes(*, without: str | None = None) -> Iterator[tuple[str, Runtime | Unavailable]]:
     """Yield the name of every runtime, in order, with the runtime, or with the reason why it is unavailable.

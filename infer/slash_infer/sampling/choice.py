@@ -10,14 +10,13 @@ from slash_infer.bundle import Bundle, check_bundle
 from slash_infer.choices import EngineName, PrecisionName
 from slash_infer.errors import Argument, UserError
 from slash_infer.runtimes.protocol import Runtime, Unavailable
-from slash_infer.runtimes.registry import check_engine_name, find_runtimes, runtime_named
+from slash_infer.runtimes.registry import BY_NAME_ALONE, check_engine_name, find_runtimes, runtime_named
 from slash_infer.sampling.batch import Batch
 from slash_infer.sampling.defaults import DEFAULT_CANDIDATES
 from slash_infer.sampling.engine import Engine
 from slash_infer.sampling.steering import block_length
 
 UNRIVALLED = "cluster"  # on an H100 it was faster than cuda with every number of rows that was measured
-BY_NAME_ALONE = "compiled"  # not measured yet on processors with wider vectors and with products of 8-bit integers
 MOST_ROWS = 1 << 32
 MOST_TIMED = 256  # rows
 TIMED_SECONDS = 0.2

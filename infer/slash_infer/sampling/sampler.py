@@ -66,12 +66,14 @@ class Sampler:
             is drawn, and so does a bundle that does not know its recordings.
         restart: whether a clip begins anew, as from its first sample, where it is silent or stuck for longer than
             recordings are.
-        engine: what runs the model: `auto`, `cpu`, `cuda`, `tensorrt` or `cluster`; or an open engine, to share it.
+        engine: what runs the model: `auto`, `cpu`, `compiled`, `cuda`, `tensorrt` or `cluster`; or an open engine, to
+            share it.
         precision: `auto`, `fp32`, `int8` or `fp16`. An open engine has its own.
         batch_invariant: whether a clip comes out the same, to the last bit, in any batch. If so, a batch is padded to
-            what the runtime needs for it: on the CPU, to an even number of rows or, in models of width 512 and more,
-            to a multiple of the threads. One clip without padding is faster; use it for live audio that need not be
-            generated again. On a GPU no padding helps, and clips are the same up to rounding.
+            what the runtime needs for it: on the engine cpu, to an even number of rows or, in models of width 512 and
+            more, to a multiple of the threads; compiled needs none. One clip without padding is faster; use it for
+            live audio that need not be generated again. On a GPU no padding helps, and clips are the same up to
+            rounding.
 
     Raises:
         UserError: an argument is out of range or of another type, the engine is not available or cannot open the
