@@ -15,7 +15,7 @@ QUICK = {
     "--init-from box": "--preset tiny",
     "minutes=3": "minutes=0.4",
     "sampler.generate(5.0)": "sampler.generate(0.5)",
-    "slash bench bundle": "slash bench bundle -n 1 --seconds 0.1",
+    "bundle -n 1,8": "bundle -n 1 --seconds 0.1",
 }
 """What the test says instead of what takes time."""
 RUN = """
