@@ -135,9 +135,8 @@ def _container(timed: Timed) -> None:
     program, clone, clips = Path(engine).name, timed.folder / "clone", timed.folder / "clips"
     clips.mkdir()
     recipe = "examples/deploy/Dockerfile"
-    timed.run(
-        f"`{program} build -f {recipe} -t slash .`", engine, "build", "-f", clone / recipe, "-t", "slash", clone
-    )
+    build = (engine, "build", "--no-cache", "-f", clone / recipe, "-t", "slash", clone)
+    timed.run(f"`{program} build --no-cache -f {recipe} -t slash .`", *build)
     run = (engine, "run", "--rm", "--user", str(os.getuid()), "--volume", f"{clips}:/clips")
     timed.run(f"`{program} run ... slash generate --out /clips/riff.wav`", *run, "slash", *_generate("riff.wav"))
     tight = ("--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges")
