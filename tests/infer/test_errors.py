@@ -8,6 +8,7 @@ import pytest
 
 from slash_cli.lazy import COMMANDS, load_command, option_of
 from slash_infer.errors import Argument, UserError, first_line, printable
+from slash_infer.runtimes import compiled_library
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = sorted(
@@ -81,6 +82,9 @@ def test_every_command_is_found_in_its_module() -> None:
         assert load_command(name).name == name
 
 
+OF_A_COMPILER = {*compiled_library.FLAGS, *compiled_library.THIS_PROCESSOR, "-o", "-lm", "--version"}
+
+
 @pytest.mark.parametrize("path", LIBRARIES, ids=lambda path: path.stem)
 def test_libraries_name_no_option_of_the_command_line(path: Path) -> None:
     """Neither in messages nor elsewhere: what a string or a docstring says is for callers from Python, too."""
@@ -89,4 +93,4 @@ def test_libraries_name_no_option_of_the_command_line(path: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
-    assert [found for text in strings for found in FLAG.findall(text)] == []
+    assert [found for text in strings if text not in OF_A_COMPILER for found in FLAG.findall(text)] == []

@@ -75,7 +75,7 @@ class CompiledModel(Model):
         if width % lanes:
             fault = f"has a width of {width}, and the engine compiled needs a multiple of {lanes}"
             raise UserError(bundle.path, fault, "use `engine` cpu")
-        self.bundle, self.library = bundle, library
+        self.bundle, self.functions = bundle, library
         self.packed = PackedModel(bundle, precision, library.tile)
 
     @override
@@ -169,5 +169,5 @@ class CompiledRunner(Runner):
             steps=times // self.hop,
             floor=floor,
         )
-        self._opened.library.generate(self._opened.packed.model, batch)
+        self._opened.functions.generate(self._opened.packed.model, batch)
         self._history = codes[:, codes.shape[1] - known :].copy()
