@@ -1,14 +1,16 @@
 """The engine `compiled` does what the graphs do, in any batch, and says why where it cannot work."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from odd_models import ODD, SEEN, write_odd
 
 from slash_export.verify import Verdict, verify
 from slash_infer import open_engine
-from slash_infer.bundle import Bundle
+from slash_infer.bundle import Bundle, describe_file
 from slash_infer.errors import UserError
 from slash_infer.runtimes import compiled_library
 from slash_infer.runtimes.compiled_runtime import Compiled
@@ -152,6 +154,21 @@ def test_numbers_that_are_none_show(tmp_path: Path) -> None:
     runner = engine.model.runner(state)
     drawn = runner.generate(np.full((1, hop), 0.5, np.float32), np.ones((1, 1), np.float32), 0.0)
     assert drawn.fault(256) == "its graphs give likelihoods that are not from 0 to 1"
+
+
+def test_a_weight_too_many_is_refused(tmp_path: Path) -> None:
+    """Even one without numbers, of samples that a layer does not see."""
+    path = write_odd(tmp_path, ["model.rnn_layers=2"], ["fp32", "int8"]).path
+    graph = onnx.load(path / "frame_tier_1.int8.onnx")
+    nothing = onnx.numpy_helper.from_array(np.zeros((0, 128), np.float32), "layer_1.exact_weight")
+    graph.graph.initializer.append(nothing)
+    onnx.save(graph, path / "frame_tier_1.int8.onnx")
+    manifest = json.loads((path / "manifest.json").read_text())
+    int8 = next(variant for variant in manifest["variants"] if variant["precision"] == "int8")
+    int8["frame_tiers"][0] = describe_file(path / "frame_tier_1.int8.onnx").model_dump(mode="json")
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"has an unknown weight layer_1\.exact_weight"):
+        Engine(Bundle(path), Compiled(), "int8")
 
 
 def test_a_width_that_is_no_multiple_of_a_vector_is_refused(tmp_path: Path) -> None:
