@@ -5,18 +5,16 @@ import ctypes
 import numpy as np
 from typing_extensions import override
 
-from slash_infer.arguments import as_integer
 from slash_infer.bundle import Bundle, Precision
 from slash_infer.errors import UserError
-from slash_infer.machine import usable_cores
 from slash_infer.runtimes.compiled_library import Batch, Library, pointers
 from slash_infer.runtimes.compiled_weights import PackedModel
+from slash_infer.runtimes.cpu_cores import cores_to_use
 from slash_infer.runtimes.generated import Generated
 from slash_infer.runtimes.generation_state import Float32, GenerationState, Int32
 from slash_infer.runtimes.protocol import Model, Runner, Runtime
 from slash_infer.runtimes.uniform_block import Uniform
 
-MOST_THREADS = 8
 ROWS_PER_THREAD = 2
 PREFILLED = 1 << 14  # samples of all clips that are given at once: a signal waits for them
 
@@ -37,7 +35,7 @@ class Compiled(Runtime):
     clips_together = 16
 
     def __init__(self, cores: int | None = None) -> None:
-        self._cores = as_integer("cores", min(usable_cores(), MOST_THREADS) if cores is None else cores, 1, 1024)
+        self._cores = cores_to_use(cores)
         self._library = Library()
 
     @property

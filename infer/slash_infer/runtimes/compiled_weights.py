@@ -162,7 +162,9 @@ class PackedModel:
         return np.pad(values, [*[(0, 0)] * (values.ndim - 1), (0, -values.shape[-1] % self._tile)])
 
     def _array(self, kind: Any, values: list[Any]) -> Any:
-        return ctypes.cast((kind * len(values))(*values), ctypes.POINTER(kind)) if values else None
+        array = (kind * len(values))(*values)
+        self._kept.append(array)
+        return ctypes.cast(array, ctypes.POINTER(kind))
 
     def _keep(self, values: Array, dtype: npt.DTypeLike = np.float32) -> int:
         kept = np.array(values, dtype, order="C")

@@ -8,9 +8,8 @@ import numpy.typing as npt
 import onnxruntime as ort
 from typing_extensions import override
 
-from slash_infer.arguments import as_integer
 from slash_infer.bundle import Bundle, Precision
-from slash_infer.machine import usable_cores
+from slash_infer.runtimes.cpu_cores import cores_to_use
 from slash_infer.runtimes.graph_model import GraphModel
 from slash_infer.runtimes.onnx_session import OnnxGraph, open_session
 from slash_infer.runtimes.protocol import GraphRuntime, Launch, in_order
@@ -23,7 +22,6 @@ OpenSession = Callable[[bytes, str, ort.SessionOptions, list[Any]], Any]
 # before the threads are awake: there, threads share the batch instead, if each gets enough clips to pay.
 WIDE = 512
 CLIPS_PER_THREAD = 4
-MOST_THREADS = 8
 
 
 class OnnxCpu(GraphRuntime[Array]):
@@ -42,7 +40,7 @@ class OnnxCpu(GraphRuntime[Array]):
     clips_together = 16
 
     def __init__(self, cores: int | None = None, *, open_session: OpenSession = open_session) -> None:
-        self._cores = as_integer("cores", min(usable_cores(), MOST_THREADS) if cores is None else cores, 1, 1024)
+        self._cores = cores_to_use(cores)
         self._open_session = open_session
 
     @property
